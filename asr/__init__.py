@@ -1,0 +1,1 @@
+"""Speech recognition: from a recording to text with times."""

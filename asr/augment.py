@@ -1,0 +1,166 @@
+"""Changes to a training utterance that leave its words the same, drawn from the generator that is handed in.
+
+Settings (conf/augment/speech.yaml, where each block says its unit): a dict of blocks, each with a
+`probability`; a missing block is never drawn. The way of an utterance: `augment_wave` → features with the
+warp of `draw_warp` → `augment_features`.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from common.errors import InputError
+
+QUIET_FRAME = 400  # samples over which the level of the quietest part of a recording is taken
+TELEPHONE_RATE = 8000  # Hz
+WARP_GRID = 0.01  # VTLP factors lie on a grid, so that the few filter banks are computed once
+
+KEYS = {
+    "speed": {"probability", "range"},
+    "silence": {"probability", "range"},
+    "telephone": {"probability"},
+    "noise": {"probability", "range", "pink"},
+    "gain": {"probability", "range"},
+    "vtlp": {"probability", "range"},
+    "frequency_masks": {"probability", "count", "width"},
+    "time_masks": {"probability", "count", "width", "proportion"},
+}
+
+
+def augment_wave(
+    wave: np.ndarray, settings: Mapping, rng: np.random.Generator, sample_rate: int = 16000
+) -> np.ndarray:
+    """Speed, silence, telephone, noise, gain, in this order: (samples,) -> (samples,) float32 in [-1, 1]."""
+    _check(settings)
+    for name, change in _WAVE_CHANGES.items():
+        if _drawn(name, settings, rng):
+            wave = change(wave, settings[name], rng, sample_rate)
+    return np.clip(wave, -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def draw_warp(settings: Mapping, rng: np.random.Generator) -> float:
+    """Factor for the frequency axis, to hand to `features.extract` (VTLP, Jaitly & Hinton 2013); 1 = none."""
+    _check(settings)
+    if not _drawn("vtlp", settings, rng):
+        return 1.0
+    return round(round(rng.uniform(*settings["vtlp"]["range"]) / WARP_GRID) * WARP_GRID, 6)
+
+
+def augment_features(
+    features: np.ndarray, settings: Mapping, rng: np.random.Generator, bands: int | None = None
+) -> np.ndarray:
+    """SpecAugment (Park et al. 2019): bands of filters and stretches of time become 0, the mean.
+
+    features: (frames, size) float32; bands: how many of the columns are filters in order of frequency (the
+    columns after them, deltas, repeat them and are masked alike). None = all; 0 = none, as cepstra have no
+    order of frequency: time masks only. Returns a copy.
+    """
+    _check(settings)
+    features = features.copy()
+    frames, columns = features.shape
+    bands = columns if bands is None else bands
+    if _drawn("frequency_masks", settings, rng):
+        for _ in range(settings["frequency_masks"]["count"]):
+            start, end = _mask(bands, min(settings["frequency_masks"]["width"], bands), rng)
+            for offset in range(0, columns, bands or columns):
+                features[:, offset + start : offset + end] = 0.0
+    if _drawn("time_masks", settings, rng):
+        block = settings["time_masks"]
+        for _ in range(block["count"]):
+            start, end = _mask(frames, min(block["width"], int(block["proportion"] * frames)), rng)
+            features[start:end] = 0.0
+    return features
+
+
+def change_speed(wave: np.ndarray, factor: float) -> np.ndarray:
+    """Resampled to 1/factor of the length: (samples,) -> (about samples / factor,) float32."""
+    import soxr
+
+    # Rates are a ratio only. Whole numbers keep soxr's result the same on every machine.
+    return soxr.resample(wave.astype(np.float32, copy=False), round(10000 * factor), 10000, quality="HQ")
+
+
+def white_or_pink(count: int, pink: bool, rng: np.random.Generator) -> np.ndarray:
+    """(count,) float32 noise with a mean square of 1; pink has a power that falls with 1/frequency."""
+    noise = rng.standard_normal(count, dtype=np.float32)
+    if pink and count > 2:
+        import scipy.fft
+
+        points = scipy.fft.next_fast_len(count, real=True)
+        spectrum = scipy.fft.rfft(noise, points)
+        spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum), dtype=np.float32))
+        spectrum[0] = 0.0
+        noise = scipy.fft.irfft(spectrum, points)[:count]
+    return (noise / max(_level(noise), 1e-12)).astype(np.float32)
+
+
+def _speed(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    return change_speed(wave, rng.uniform(*block["range"]))
+
+
+def _silence(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    low, high = block["range"]
+    before, after = (int(rng.uniform(low, high) * sample_rate) for _ in range(2))
+    # Digital zeros would be a sound of their own, which no microphone gives.
+    quiet = _quiet_level(wave) * white_or_pink(before + after, False, rng)
+    return np.concatenate([quiet[:before], wave, quiet[before:]])
+
+
+def _telephone(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    import soxr
+
+    narrow = soxr.resample(wave.astype(np.float32, copy=False), sample_rate, TELEPHONE_RATE, quality="HQ")
+    return soxr.resample(narrow, TELEPHONE_RATE, sample_rate, quality="HQ")
+
+
+def _noise(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    ratio = rng.uniform(*block["range"])
+    noise = white_or_pink(len(wave), rng.random() < block["pink"], rng)
+    return wave + np.float32(_level(wave) * 10 ** (-ratio / 20)) * noise
+
+
+def _gain(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    return wave * np.float32(10 ** (rng.uniform(*block["range"]) / 20))
+
+
+_WAVE_CHANGES: dict[str, Callable[[np.ndarray, Mapping, np.random.Generator, int], np.ndarray]] = {
+    "speed": _speed,
+    "silence": _silence,
+    "telephone": _telephone,
+    "noise": _noise,
+    "gain": _gain,
+}
+
+
+def _level(wave: np.ndarray) -> float:
+    """Root mean square; 0 for no samples."""
+    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
+
+
+def _quiet_level(wave: np.ndarray) -> np.float32:
+    """Root mean square that a tenth of the frames stays below."""
+    frames = wave[: len(wave) // QUIET_FRAME * QUIET_FRAME].reshape(-1, QUIET_FRAME)
+    if not len(frames):
+        return np.float32(0.0)
+    return np.float32(np.sqrt(np.percentile(np.square(frames).mean(axis=1), 10)))
+
+
+def _mask(length: int, widest: int, rng: np.random.Generator) -> tuple[int, int]:
+    """[start, end) within `length`, its width uniform in 0 … widest."""
+    width = int(rng.integers(0, widest + 1))
+    start = int(rng.integers(0, length - width + 1))
+    return start, start + width
+
+
+def _drawn(name: str, settings: Mapping, rng: np.random.Generator) -> bool:
+    return name in settings and rng.random() < settings[name]["probability"]
+
+
+def _check(settings: Mapping) -> None:
+    """Raise InputError for a block or key that would do nothing, and for a block that is incomplete."""
+    for name, block in settings.items():
+        if name not in KEYS:
+            raise InputError(f"augment settings: speech has no {name!r}; it has {', '.join(KEYS)}")
+        if set(block) != KEYS[name]:
+            needs = ", ".join(sorted(KEYS[name]))
+            raise InputError(f"augment settings: {name} has {', '.join(block)}; it needs exactly {needs}")

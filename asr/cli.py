@@ -1,0 +1,159 @@
+"""The command `asr`: speech to text. What is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from common import __version__, arguments, command
+
+PROGRAM = "asr"
+DOMAINS = ("speech",)
+FORMATS = ("txt", "json", "srt", "vtt", "tsv", "ctm")
+MODELS = Path(__file__).parent / "models"
+SAMPLES = Path(__file__).parent / "samples"
+SUFFIXES = (
+    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".wma", ".webm"),
+    *(".aif", ".aiff", ".au", ".caf", ".sph", ".w64", ".rf64", ".amr"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["train"]:  # all that follows is Hydra's
+        return command.guarded(partial(_train, words[1:]), PROGRAM)
+    args = parser().parse_args(words)
+    return command.guarded(partial(args.run, args), PROGRAM)
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = arguments.program_parser(PROGRAM, "Speech to text: train, transcribe, evaluate.", __version__)
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    arguments.add_train(commands, PROGRAM, "an4", "fsdd")
+    _add_transcribe(commands)
+    arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")
+    arguments.add_models(commands, PROGRAM, MODELS)
+    arguments.add_demo(commands, PROGRAM, "transcribe the recordings", _demo)
+    return whole
+
+
+def _add_transcribe(commands: arguments.Subparsers) -> None:
+    sub = arguments.command_parser(
+        commands,
+        "transcribe",
+        "write down what is said in recordings",
+        """
+        asr transcribe talk.wav                          the text, to standard output
+        asr transcribe talk.mp3 --format srt > talk.srt  subtitles
+        asr transcribe recordings/ --output texts/       one text for each file below a folder
+        sox -d -t wav - | asr transcribe -               a recording from standard input
+        asr transcribe a.wav --format json --nbest 5     words with times, and the five likeliest texts
+        """,
+    )
+    sub.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="FILE|FOLDER|-",
+        help="recordings (wav, flac, mp3, ogg, opus …; any rate, any channels), folders of them, "
+        "- for standard input",
+    )
+    arguments.add_model_arguments(sub, "default: the model for speech that is marked * by `asr models`")
+    arguments.add_decoder_arguments(sub)
+    arguments.add_output_arguments(sub, FORMATS)
+    sub.set_defaults(run=_transcribe)
+
+
+def _train(words: list[str]) -> int:
+    from asr.features import size
+    from asr.reader import read
+    from common.train_command import main as train
+
+    return train(DOMAINS, words, read, size)
+
+
+def _transcribe(args: argparse.Namespace) -> int:
+    command.decoding(args)  # options that contradict each other are told before anything is loaded
+    failures = command.Failures()
+    inputs = command.expand(args.inputs, SUFFIXES, "recording", failures)
+    if not inputs:
+        return failures.status
+    emit = command.emitter(inputs, args)
+
+    from asr.audio import read_audio
+    from asr.formats import FORMATS as WRITERS
+    from asr.transcribe import Prepared, Transcript, prepare, transcribe
+    from common.shelf import open_model
+
+    model = open_model(args.model, MODELS, DOMAINS, args.device)
+    options = command.decoding(args, model)
+
+    def read(item: command.Input) -> Prepared:
+        source = sys.stdin.buffer if item.path is None else item.path
+        prepared = prepare(read_audio(source, model.features["sample_rate"]), model.features)
+        if not prepared.frames:
+            command.say(f"note: {item.name}: is silent, so its transcript is empty")
+        return prepared
+
+    def write(item: command.Input, transcript: Transcript) -> None:
+        name = item.stem if args.format == "ctm" else item.name
+        emit(item, WRITERS[args.format](transcript, name, model.card["name"]))
+
+    command.run(
+        inputs,
+        read,
+        lambda recordings: transcribe(model, recordings, args.batch_frames, **options),
+        write,
+        failures,
+        name=lambda item: item.name,
+        weigh=lambda prepared: prepared.frames,
+        budget=args.batch_frames,
+    )
+    return failures.status
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    command.decoding(args)
+
+    from asr.reader import read
+    from common.evaluate import evaluate
+    from common.shelf import open_model
+
+    return evaluate(args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device), read)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from asr.audio import read_audio
+    from asr.transcribe import prepare
+    from common.decoding import decode
+    from common.demo import demo
+    from common.draw import draw_activations
+    from common.recognise import log_probs
+    from common.shelf import open_model
+
+    model = open_model(args.model, MODELS, DOMAINS, args.device)
+
+    def hear(path: Path, picture: Path) -> str:
+        prepared = prepare(read_audio(path, model.features["sample_rate"]), model.features)
+        (scores,) = log_probs(model, prepared.windows, args.batch_frames)  # samples are short: one window
+        hypothesis = decode(scores, model.alphabet, **model.decoder)[0]
+        draw_activations(
+            prepared.windows[0].T,  # (filters, frames)
+            scores,
+            hypothesis,
+            model.alphabet,
+            picture,
+            title=path.name,
+            seconds=model.stride * prepared.step,
+            stride=model.stride,
+        )
+        return hypothesis.text
+
+    return demo(sorted(SAMPLES.glob("*.wav")), hear, args.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

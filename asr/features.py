@@ -1,0 +1,198 @@
+"""Log-mel filters and cepstra, and the only place that knows how long a frame is.
+
+Settings (conf/features/logmel.yaml, mfcc.yaml; a model file keeps them) are a plain dict; `KEYS` names what
+each kind needs. Frame i stands for the time [i·hop, (i+1)·hop), and its window is centred there (Kaldi's
+`snip_edges=false`), so that index × `frame_stride` is the time in the recording, with no offset to remember.
+The mel scale is HTK's, 1127·ln(1 + f/700), with Kaldi's triangles, which are linear on it. Every coefficient
+has mean 0 and variance 1 over the utterance.
+"""
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.errors import InputError
+
+_BOTH = ("kind", "sample_rate", "window", "hop", "filters", "deltas", "low", "high", "preemphasis")
+KEYS = {"logmel": _BOTH, "mfcc": (*_BOTH, "coefficients")}
+
+BLOCK = 512  # frames at a time: their spectra stay in the processor's cache, and hours fit in memory
+FULL_SCALE = 32768.0  # waves in [-1, 1] are taken in units of one step of 16-bit PCM,
+POWER_FLOOR = 1.0  # so that this floor hides what is weaker than the rounding of a 16-bit file
+# Below the deviations of speech (log-mel from 0.8, second deltas of cepstra from 0.04); what
+# hardly moves (digital silence, filters above the band of a telephone) is not blown up.
+SMALLEST_DEVIATION = {"logmel": 0.5, "mfcc": 0.03}
+DELTA_REACH = 2  # frames each side in the regression of deltas (HTK's and Kaldi's)
+VTLP_KNEE = 4800.0  # Hz; up to here VTLP warps in proportion (F_hi of Jaitly & Hinton 2013)
+
+
+def extract(wave: np.ndarray, settings: Mapping, warp: float = 1.0) -> np.ndarray:
+    """Features of one utterance.
+
+    wave: (samples,) float in [-1, 1] at settings["sample_rate"]; warp: factor on the frequency axis (VTLP), 1
+    = none.
+    Returns (frames, size(settings)) float32 with frames = samples/hop rounded to the nearest, at least 1.
+    Raises InputError when the wave is shorter than one window, and for settings that are incomplete or
+    unknown.
+    """
+    _check(settings)
+    window, hop = _samples(settings, "window"), _samples(settings, "hop")
+    wave = np.asarray(wave, dtype=np.float32)
+    if wave.ndim != 1:
+        raise InputError(f"features are taken from one channel, and this wave has the shape {wave.shape}")
+    if len(wave) < window:
+        rate = settings["sample_rate"]
+        raise InputError(f"is too short: {len(wave) / rate:.4f} s, and one frame needs {window / rate:.4f} s")
+    mel = _log_mel(wave, settings, window, hop, round(float(warp), 3))
+    cepstral = settings["kind"] == "mfcc"
+    parts = [mel @ _cosines(settings["filters"], settings["coefficients"]) if cepstral else mel]
+    for _ in range(settings["deltas"]):
+        parts.append(deltas(parts[-1]))
+    return normalise(np.concatenate(parts, axis=1), SMALLEST_DEVIATION[settings["kind"]])
+
+
+def size(settings: Mapping) -> int:
+    """Numbers a frame."""
+    _check(settings)
+    columns = settings["filters"] if settings["kind"] == "logmel" else settings["coefficients"]
+    return columns * (1 + settings["deltas"])
+
+
+def frame_stride(settings: Mapping) -> float:
+    """Seconds from one frame to the next (the hop rounded to whole samples)."""
+    return _samples(settings, "hop") / settings["sample_rate"]
+
+
+def normalise(features: np.ndarray, smallest: float) -> np.ndarray:
+    """(frames, size) with mean 0 and deviation 1 in every column; one below `smallest` counts as that."""
+    features = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    deviation = np.sqrt(np.square(features).mean(axis=0, dtype=np.float64)).astype(np.float32)
+    return features / np.maximum(deviation, smallest)
+
+
+def deltas(features: np.ndarray) -> np.ndarray:
+    """Regression slopes over ±DELTA_REACH frames, edges repeated: (frames, size) -> (frames, size)."""
+    frames = len(features)
+    padded = np.pad(features, ((DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")
+    slope = np.zeros_like(features)
+    for step in range(1, DELTA_REACH + 1):
+        ahead, behind = DELTA_REACH + step, DELTA_REACH - step
+        slope += step * (padded[ahead : ahead + frames] - padded[behind : behind + frames])
+    return slope / (2 * sum(step * step for step in range(1, DELTA_REACH + 1)))
+
+
+@functools.lru_cache(maxsize=256)  # VTLP draws its factors from a grid, so all of them fit
+def mel_filters(
+    sample_rate: int, points: int, filters: int, low: float, high: float, warp: float = 1.0
+) -> np.ndarray:
+    """Triangular mel filters, peaks at 1, for spectra of `points` samples: (points//2 + 1, filters) float32.
+
+    low, high: edges in Hz. warp: every frequency of the filters goes through `vtlp` (1 = none).
+    """
+    edges = np.linspace(_mel(low), _mel(high), filters + 2)
+    if warp != 1.0:
+        edges = _mel(vtlp(_hertz(edges), warp, sample_rate))
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    bins = _mel(np.arange(points // 2 + 1) * sample_rate / points)[:, None]
+    bank = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clip(0)
+    if not bank.any(axis=0).all():
+        raise InputError(
+            f"feature settings: {filters} filters from {low} to {high} Hz are too many for {points} points"
+        )
+    return bank.astype(np.float32)
+
+
+def vtlp(frequency: np.ndarray, warp: float, sample_rate: int) -> np.ndarray:
+    """Warped frequencies in Hz (Jaitly & Hinton 2013): f·warp up to a knee, then a line to sample_rate/2."""
+    top = sample_rate / 2
+    knee = min(VTLP_KNEE, 0.8 * top) * min(warp, 1.0)
+    slope = (top - knee) / (top - knee / warp)
+    return np.where(frequency <= knee / warp, frequency * warp, top - slope * (top - frequency))
+
+
+def _log_mel(wave: np.ndarray, settings: Mapping, window: int, hop: int, warp: float) -> np.ndarray:
+    """(frames, filters) float32, natural log of the power in each mel filter."""
+    points = 1 << (window - 1).bit_length()
+    low, high = float(settings["low"]), float(settings["high"])
+    bank = mel_filters(settings["sample_rate"], points, settings["filters"], low, high, warp)
+    windows = _windows(wave * np.float32(FULL_SCALE), window, hop)
+    mel = np.empty((len(windows), settings["filters"]), np.float32)
+    for start in range(0, len(windows), BLOCK):
+        power = _power(windows[start : start + BLOCK], points, np.float32(settings["preemphasis"]))
+        mel[start : start + BLOCK] = power @ bank
+    return np.log(np.maximum(mel, np.float32(POWER_FLOOR), out=mel), out=mel)
+
+
+def _power(windows: np.ndarray, points: int, preemphasis: np.float32) -> np.ndarray:
+    """Power spectra (frames, points // 2 + 1) float32 of windows (frames, window), each without its mean."""
+    import scipy.fft
+
+    frames = windows - windows.mean(axis=1, keepdims=True)
+    shaped = np.empty_like(frames)
+    shaped[:, 0] = (1 - preemphasis) * frames[:, 0]  # as if the sample before the window were its first
+    np.subtract(frames[:, 1:], preemphasis * frames[:, :-1], out=shaped[:, 1:])
+    shaped *= _hann(windows.shape[1])
+    spectrum = scipy.fft.rfft(shaped, points, axis=1)  # complex64
+    return np.square(spectrum.real) + np.square(spectrum.imag)
+
+
+def _windows(wave: np.ndarray, window: int, hop: int) -> np.ndarray:
+    """(frames, window), a view: window i is centred at (i + 1/2)·hop; the wave is mirrored at its ends."""
+    count = max(1, (len(wave) + hop // 2) // hop)
+    before = (window - hop) // 2
+    after = max(0, (count - 1) * hop + window - before - len(wave))
+    # A hop longer than the window: nothing is mirrored before the wave, the first window begins inside it.
+    wave = np.pad(wave, (max(0, before), after), mode="symmetric")[max(0, -before) :]
+    return np.lib.stride_tricks.sliding_window_view(wave, window)[::hop][:count]
+
+
+@functools.lru_cache(maxsize=8)
+def _hann(window: int) -> np.ndarray:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / (window - 1))).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _cosines(filters: int, coefficients: int) -> np.ndarray:
+    """DCT-II, orthonormal: (filters, coefficients). No lifter: normalising the variance would undo it."""
+    angles = np.pi / filters * (np.arange(filters)[:, None] + 0.5) * np.arange(coefficients)
+    matrix = np.sqrt(2 / filters) * np.cos(angles)
+    matrix[:, 0] /= np.sqrt(2)
+    return matrix.astype(np.float32)
+
+
+def _mel(hertz: np.ndarray | float) -> np.ndarray:
+    return 1127.0 * np.log1p(np.asarray(hertz, dtype=np.float64) / 700.0)
+
+
+def _hertz(mel: np.ndarray | float) -> np.ndarray:
+    return 700.0 * np.expm1(np.asarray(mel, dtype=np.float64) / 1127.0)
+
+
+def _samples(settings: Mapping, key: str) -> int:
+    return max(1, round(settings[key] * settings["sample_rate"]))
+
+
+def _check(settings: Mapping) -> None:
+    """Raise InputError unless the settings are complete, known and possible."""
+    kind = settings.get("kind")
+    if kind not in KEYS:
+        raise InputError(f"feature settings: kind is {kind!r}; speech features are {' or '.join(KEYS)}")
+    if set(settings) != set(KEYS[kind]):
+        _report_keys(set(settings), set(KEYS[kind]), kind)
+    if not 0 <= settings["low"] < settings["high"] <= settings["sample_rate"] / 2:
+        raise InputError(
+            f"feature settings: filters from {settings['low']} to {settings['high']} Hz do not fit below"
+            f" {settings['sample_rate'] / 2} Hz, half the sample rate"
+        )
+    if kind == "mfcc" and not 0 < settings["coefficients"] <= settings["filters"]:
+        raise InputError(
+            f"feature settings: {settings['filters']} filters give 1 … {settings['filters']} coefficients,"
+            f" not {settings['coefficients']}"
+        )
+
+
+def _report_keys(given: set, known: set, kind: str) -> None:
+    if given - known:
+        raise InputError(f"feature settings: {kind} does not know {', '.join(sorted(given - known))}")
+    raise InputError(f"feature settings: {kind} needs {', '.join(sorted(known - given))} as well")

@@ -1,0 +1,197 @@
+"""From waves to transcripts: windows of a long recording, network and decoder, then times in seconds."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import InputError
+
+if TYPE_CHECKING:  # loading them brings torch
+    from common.decoding import Hypothesis
+    from common.model_file import Model
+
+WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
+SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these
+TAIL = 1.0  # s: the least that a cut leaves behind it
+QUIET = 0.2  # s: the stretch whose loudness a cut looks at
+SILENCE = (
+    4 / 32768
+)  # the range of samples that a converter at rest gives (dither, an offset): nobody speaks in it
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A symbol or a word: from start to end in seconds of the recording, with a confidence in 0 … 1."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read a recording, no space at its ends and none doubled.
+
+    score: natural log, the sum over the windows.
+    """
+
+    symbols: tuple[Timed, ...]
+    score: float
+
+    @property
+    def text(self) -> str:
+        return "".join(symbol.text for symbol in self.symbols)
+
+    @property
+    def words(self) -> list[Timed]:
+        """The words of text.split(), each as sure as its least sure letter."""
+        spoken = (list(run) for space, run in groupby(self.symbols, lambda s: s.text.isspace()) if not space)
+        return [
+            Timed("".join(s.text for s in run), run[0].start, run[-1].end, min(s.confidence for s in run))
+            for run in spoken
+        ]
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean of the words' confidences; None where nothing was read."""
+        words = self.words
+        return sum(word.confidence for word in words) / len(words) if words else None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was heard in `duration` seconds: readings, best first, at least one (perhaps empty)."""
+
+    readings: tuple[Reading, ...]
+    duration: float
+
+    @property
+    def best(self) -> Reading:
+        return self.readings[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A recording as the network takes it: windows, each with where it starts and ends in seconds."""
+
+    windows: tuple[np.ndarray, ...]  # (frames, size) each; no frames where the recording is silent
+    spans: tuple[tuple[float, float], ...]
+    duration: float  # s
+    step: float  # seconds per frame of the features
+
+    @property
+    def frames(self) -> int:
+        return sum(len(window) for window in self.windows)
+
+
+def prepare(wave: np.ndarray, settings: dict[str, Any]) -> Prepared:
+    """Features of a wave (samples,) at settings["sample_rate"], in one window or, if it is long, several.
+
+    Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
+    """
+    from asr import features
+
+    rate = settings["sample_rate"]
+    if len(wave) < rate * settings["window"]:
+        what = "1 sample" if len(wave) == 1 else f"{len(wave)} samples"
+        raise InputError(
+            f"only {what} long, and it takes {settings['window'] * 1000:.0f} ms to make out a sound"
+        )
+    spans = windows(wave, rate)
+    empty = np.zeros((0, features.size(settings)), np.float32)
+    return Prepared(
+        windows=tuple(
+            empty if is_silent(wave[start:end]) else features.extract(wave[start:end], settings)
+            for start, end in spans
+        ),
+        spans=tuple((start / rate, end / rate) for start, end in spans),
+        duration=len(wave) / rate,
+        step=features.frame_stride(settings),
+    )
+
+
+def is_silent(wave: np.ndarray) -> bool:
+    """True for digital silence: no signal but an offset and dither. A quiet voice is not silent."""
+    return float(np.ptp(wave)) <= SILENCE
+
+
+def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
+    """Samples [start, end) of the windows, one after the other over the whole wave.
+
+    A wave of up to WHOLE seconds is one window. Windows share nothing: no state of the network crosses a cut.
+    """
+    if len(wave) <= WHOLE * rate:
+        return [(0, len(wave))]
+    hop = rate // 100  # 10 ms
+    energy = np.square(wave[: len(wave) // hop * hop].reshape(-1, hop), dtype=np.float32).mean(axis=1)
+    loudness = np.convolve(
+        energy, np.ones(round(QUIET * 100)), mode="same"
+    )  # of the stretch around each 10 ms
+    cuts = [0]
+    while (rest := len(wave) - cuts[-1]) > LONGEST * rate:
+        first = cuts[-1] + round(SHORTEST * rate)
+        last = cuts[-1] + round(min(LONGEST * rate, rest - TAIL * rate))
+        quietest = first // hop + int(loudness[first // hop : last // hop].argmin())
+        cuts.append(quietest * hop + hop // 2)
+    return list(zip(cuts, [*cuts[1:], len(wave)], strict=True))
+
+
+def transcribe(
+    model: Model, recordings: Sequence[Prepared], batch_frames: int, **decoding: Any
+) -> list[Transcript]:
+    """Transcripts of prepared recordings, in their order.
+
+    batch_frames: feature frames that go through the network at once; decoding: decoder, beam, nbest and
+    further options of common.decoding.decode, over the defaults of the model.
+    """
+    from common.recognise import options, recognise
+
+    flat = [window for recording in recordings for window in recording.windows]
+    found = iter(recognise(model, flat, batch_frames, **decoding))
+    nbest = options(model, decoding).get("nbest", 1)
+    return [
+        _transcript(recording, [next(found) for _ in recording.windows], model.stride * recording.step, nbest)
+        for recording in recordings
+    ]
+
+
+def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float, nbest: int) -> Transcript:
+    readings: dict[str, Reading] = {}
+    for score, picks in best_sums([[h.score for h in hypotheses] for hypotheses in found], nbest):
+        symbols: list[Timed] = []
+        for hypotheses, pick, (start, end) in zip(found, picks, recording.spans, strict=True):
+            piece = [
+                Timed(s.text, min(start + s.start * step, end), min(start + s.end * step, end), s.confidence)
+                for s in hypotheses[pick].symbols
+            ]
+            if symbols and piece:  # a cut parts two words
+                symbols.append(Timed(" ", symbols[-1].end, piece[0].start, 1.0))
+            symbols += piece
+        reading = Reading(tuple(single_spaces(symbols)), score)
+        readings.setdefault(reading.text, reading)  # two hypotheses may differ in spaces only
+    return Transcript(tuple(readings.values()), recording.duration)
+
+
+def single_spaces(symbols: Iterable[Timed]) -> list[Timed]:
+    """The symbols without spaces at the ends and without a space after a space."""
+    kept: list[Timed] = []
+    for symbol in symbols:
+        if not symbol.text.isspace() or (kept and not kept[-1].text.isspace()):
+            kept.append(symbol)
+    return kept[:-1] if kept and kept[-1].text.isspace() else kept
+
+
+def best_sums(scores: Sequence[Sequence[float]], count: int) -> list[tuple[float, tuple[int, ...]]]:
+    """The `count` best ways to pick one score of each row: (sum, picks), best first."""
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    for row in scores:
+        sums = ((total + score, (*picks, i)) for total, picks in best for i, score in enumerate(row))
+        best = heapq.nlargest(count, sums, key=lambda item: item[0])
+    return best

@@ -1,0 +1,196 @@
+"""The options that `asr` and `hwr` share, each with its default in --help. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Command = Callable[[argparse.Namespace], int]  # returns the exit status
+
+DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
+BATCH_FRAMES = 20_000  # as in common.recognise
+
+
+def count(text: str) -> int:
+    """argparse type: a whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number
+
+
+def program_parser(name: str, purpose: str, version: str) -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(
+        name,
+        description=purpose,
+        epilog=f"{name} COMMAND --help tells the options of a command. "
+        "Exit status: 0 all done, 1 some inputs failed (each is named on stderr, the others are done), "
+        "2 wrong usage.",
+    )
+    whole.add_argument("--version", action="version", version=f"{name} {version}")
+    return whole
+
+
+def command_parser(commands: Subparsers, name: str, purpose: str, examples: str) -> argparse.ArgumentParser:
+    """A subcommand with its purpose above its options and examples below."""
+    return commands.add_parser(
+        name,
+        help=purpose,
+        description=purpose[0].upper() + purpose[1:] + ".",
+        epilog="examples:\n" + "\n".join("  " + line.strip() for line in examples.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help=f"a model file, the folder of a training run, or the name of a model that ships ({default})",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the network runs (default: auto, the GPU if there is one)",
+    )
+    parser.add_argument(
+        "--batch-frames",
+        type=count,
+        default=BATCH_FRAMES,
+        metavar="N",
+        help=f"frames that go through the network at once; fewer take less memory (default: {BATCH_FRAMES})",
+    )
+
+
+def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -> None:
+    parser.add_argument(
+        "--decoder",
+        choices=DECODERS,
+        help="how text is found in the network's output (default: the model's own choice, "
+        "or beam when --beam or --nbest is given)",
+    )
+    parser.add_argument(
+        "--beam",
+        type=count,
+        metavar="N",
+        help="hypotheses that beam search keeps (default: the model's or decoder's)",
+    )
+    if nbest:
+        parser.add_argument(
+            "--nbest",
+            type=count,
+            default=1,
+            metavar="N",
+            help="texts to give for each input, the best first; with --format json (default: 1)",
+        )
+
+
+def add_output_arguments(parser: argparse.ArgumentParser, formats: Sequence[str]) -> None:
+    parser.add_argument(
+        "--format", choices=tuple(formats), default=formats[0], help=f"what to write (default: {formats[0]})"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write one file for each input into this folder (default: everything to standard output)",
+    )
+
+
+def add_train(commands: Subparsers, program: str, *recipes: str) -> None:
+    """Only for --help: `train` hands all its arguments to Hydra before they are parsed here."""
+    command_parser(
+        commands,
+        "train",
+        "train a model by a recipe; takes recipe=NAME|FOLDER and Hydra overrides",
+        f"""
+        {program} train recipe={recipes[0]}
+        {program} train recipe={recipes[1]} network.hidden=320 trainer.epochs=30
+        {program} train recipe={recipes[0]} -m seed=1,2,3
+        """,
+    )
+
+
+def add_evaluate(commands: Subparsers, program: str, function: Command, manifest: str, key: str) -> None:
+    parser = command_parser(
+        commands,
+        "evaluate",
+        "measure the error rates of a model on manifests",
+        f"""
+        {program} evaluate {manifest}
+        {program} evaluate {manifest} --model runs/mine --decoder beam --json
+        {program} evaluate {manifest} --by {key} --output hypotheses.tsv
+        """,
+    )
+    parser.add_argument(
+        "manifests", nargs="+", type=Path, metavar="MANIFEST", help="a .jsonl or .jsonl.gz of samples"
+    )
+    add_model_arguments(parser, f"default: the one that is marked * by `{program} models`")
+    add_decoder_arguments(parser, nbest=False)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument(
+        "--by",
+        action="append",
+        metavar="KEY",
+        help=f"rates apart for each value of a key of the manifest, such as {key}",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write reference and hypothesis of each sample, as .jsonl or .tsv",
+    )
+    parser.set_defaults(run=function)
+
+
+def add_models(commands: Subparsers, program: str, shipped: Path) -> None:
+    parser = command_parser(
+        commands,
+        "models",
+        "list the models that ship, and those of given folders",
+        f"""
+        {program} models
+        {program} models runs/mine --json
+        """,
+    )
+    parser.add_argument(
+        "folders", nargs="*", metavar="FOLDER|FILE", help="model files, or folders of them, to list too"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+
+    def run_models(args: argparse.Namespace) -> int:
+        from common.shelf import list_models
+
+        return list_models(shipped, args.folders, args.json)
+
+    parser.set_defaults(run=run_models)
+
+
+def add_demo(commands: Subparsers, program: str, purpose: str, function: Command) -> None:
+    parser = command_parser(
+        commands,
+        "demo",
+        f"{purpose} that come with the package, and draw what the network saw",
+        f"""
+        {program} demo
+        {program} demo --output pictures
+        """,
+    )
+    add_model_arguments(parser, f"default: those that are marked * by `{program} models`")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="folder of the pictures (default: demo)",
+    )
+    parser.set_defaults(run=function)

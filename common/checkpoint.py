@@ -1,0 +1,63 @@
+"""Saving and restoring a training, as safetensors + JSON: exact, and no pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from common.errors import InputError
+
+
+def save_checkpoint(
+    path: Path,
+    weights: dict[str, Tensor],
+    average: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    state: Any,
+) -> None:
+    """Writes all of a training's state, whole or not at all.
+
+    weights, average: state dicts of the network and of its averaged weights (may be empty); state: what else
+    must be known to go on, as JSON.
+    """
+    tensors = {f"weights.{name}": t for name, t in weights.items()}
+    tensors |= {f"average.{name}": t for name, t in average.items()}
+    moments = optimizer.state_dict()
+    for index, entries in moments["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": t for name, t in entries.items() if isinstance(t, Tensor)}
+    kept = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+    partial = path.with_name(path.name + ".partial")
+    save_file(kept, partial, {"carousel-training": json.dumps(state)})
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """All tensors by name, and the JSON state. Raises InputError for a missing, damaged or foreign file."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no checkpoint to resume from; start without resume=true")
+    try:
+        with safe_open(path, "pt") as file:
+            state = json.loads(file.metadata()["carousel-training"])
+            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path}: not a checkpoint, or a damaged one ({error}); start without resume=true"
+        ) from error
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under `prefix.`, without it."""
+    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(prefix + ".")}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts the moments of a checkpoint back; the groups' settings stay those of the configuration."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in part(tensors, "optimizer").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,288 @@
+"""What the command lines of `asr` and `hwr` share: inputs, outputs, running over them, exit status.
+
+Neither room is imported here: what differs is handed in as functions. Nothing heavy is imported before it is
+needed, so that --help answers at once. The options stand in common/arguments.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from common.errors import InputError
+
+if TYPE_CHECKING:  # loading it brings torch
+    from common.model_file import Model
+
+DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = (
+    0,
+    1,
+    2,
+    130,
+    141,
+)  # exit status; the last two as a shell counts signals
+GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
+STDIN = "-"
+
+SHARED = ("txt", "json", "ctm")  # formats of which several can stand in one stream
+RECOVERABLE = (InputError, OSError, MemoryError)  # what one input may cause while the others go on
+
+Key = TypeVar("Key")
+Source = TypeVar("Source")
+Result = TypeVar("Result")
+
+
+class UsageError(InputError):
+    """The command line contradicts itself or asks for what does not exist: exit status 2."""
+
+
+class Failures:
+    """Inputs that could not be used: each is named on stderr at once, and counted for the exit status."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, name: str, error: BaseException) -> None:
+        self.count += 1
+        message = sentence(error)
+        say(message if message.startswith(name) else f"{name}: {message}")
+
+    @property
+    def status(self) -> int:
+        return FAILED if self.count else DONE
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    if isinstance(error, MemoryError):
+        return "does not fit into memory"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror.lower()}" + (f": {error.filename}" if error.filename else "")
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def guarded(command: Callable[[], int], program: str) -> int:
+    """Runs a command; what a user can cause becomes one line on stderr and a status, not a traceback."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(
+                encoding="utf-8", errors=errors
+            )  # texts in any script and any file name, in any locale
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        say(f"{program}: {sentence(error)}")
+        return USAGE
+    except BrokenPipeError:
+        # The reader (such as `head`) has gone. Python would complain once more when it closes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (InputError, OSError) as error:
+        say(f"{program}: {sentence(error)}")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, Any]:
+    """The options of common.decoding.decode that were asked for; what contradicts itself is a UsageError.
+
+    Without a model only the arguments are checked, which takes no time.
+    """
+    nbest = getattr(args, "nbest", 1)
+    if args.decoder == "greedy" and (args.beam or nbest > 1):
+        raise UsageError(
+            "--decoder greedy has one hypothesis, so leave out --beam and --nbest, or take --decoder beam"
+        )
+    if nbest > 1 and args.format != "json":
+        raise UsageError("--nbest writes several texts for each input, which only --format json can hold")
+    options = {
+        name: value for name, value in (("decoder", args.decoder), ("beam", args.beam)) if value is not None
+    }
+    if nbest > 1:
+        options["nbest"] = nbest
+    searching = args.decoder is None and options.keys() & {"beam", "nbest"}
+    if model is not None and searching and model.decoder.get("decoder", "greedy") == "greedy":
+        options["decoder"] = "beam"
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file, or standard input (no path). `stem`: its own place in an output folder, without suffix."""
+
+    name: str
+    path: Path | None
+    stem: str
+
+
+def expand(arguments: Sequence[str], suffixes: Iterable[str], kind: str, failures: Failures) -> list[Input]:
+    """Inputs of FILE|FOLDER|- arguments; of a folder all files below it whose suffix is known, by name.
+
+    A file given by itself is taken whatever its suffix. A folder without a usable file is a failure.
+    """
+    if list(arguments).count(STDIN) > 1:
+        raise UsageError("- (standard input) can be read once only")
+    known = set(suffixes)
+    found: list[Input] = []
+    for argument in arguments:
+        path = Path(argument)
+        if argument == STDIN:
+            found.append(Input("standard input", None, "stdin"))
+        elif path.is_dir():
+            inside = [file for file in _files(path, failures) if file.suffix.lower() in known]
+            if not inside:
+                failures.add(argument, InputError(f"there is no {kind} in this folder"))
+            found += [Input(str(file), file, str(file.relative_to(path).with_suffix(""))) for file in inside]
+        else:
+            found.append(Input(argument, path, path.stem))
+    return _with_unique_stems(found)
+
+
+def _files(folder: Path, failures: Failures) -> Iterator[Path]:
+    """Files below a folder, sorted; hidden ones and hidden folders are left out."""
+    for parent, folders, files in os.walk(folder, onerror=lambda error: failures.add(str(folder), error)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _with_unique_stems(inputs: Sequence[Input]) -> list[Input]:
+    """Where stems meet, the suffix is kept (a.wav, a.mp3), and where that does not help, a number added."""
+    uses = Counter(item.stem.casefold() for item in inputs)  # some file systems do not tell a.wav from A.wav
+    taken: set[str] = set()
+    found = []
+    for item in inputs:
+        stem = item.stem
+        if item.path is not None and uses[stem.casefold()] > 1:
+            stem += item.path.suffix
+        number, unique = 1, stem
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{stem}-{number}"
+        taken.add(unique.casefold())
+        found.append(replace(item, stem=unique))
+    return found
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def emitter(inputs: Sequence[Input], args: argparse.Namespace) -> Callable[[Input, str], None]:
+    """The function that takes the text of an input, in args.format, to standard output or into args.output.
+
+    Several inputs share standard output where their format allows: txt gets the name and a tab before the
+    text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has names.
+    Raises InputError rather than writing over an input.
+    """
+    several = (
+        len(inputs) > 1 or len(args.inputs) > 1 or any(Path(argument).is_dir() for argument in args.inputs)
+    )
+    if args.output is not None:
+        return _file_emitter(inputs, args.output, args.format)
+    if several and args.format not in SHARED:
+        raise UsageError(
+            f"several inputs cannot share one {args.format} file: give a folder with --output DIR"
+        )
+
+    def emit(item: Input, text: str) -> None:
+        name = STDIN if item.path is None else " ".join(item.name.split())
+        sys.stdout.write(f"{name}\t{text}" if several and args.format == "txt" else text)
+        sys.stdout.flush()
+
+    return emit
+
+
+def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callable[[Input, str], None]:
+    targets = {item: folder / f"{item.stem}.{suffix}" for item in inputs}
+    sources = {item.path.resolve() for item in inputs if item.path is not None}
+    for target in targets.values():
+        if target.resolve() in sources:
+            raise InputError(
+                f"{target}: would be written over, and it is an input; give another folder to --output"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda item, text: write_whole(targets[item], text)
+
+
+def run(
+    inputs: Iterable[Key],
+    read: Callable[[Key], Source],
+    work: Callable[[list[Source]], list[Result]],
+    emit: Callable[[Key, Result], None],
+    failures: Failures,
+    *,
+    name: Callable[[Key], str],
+    weigh: Callable[[Source], int],
+    budget: int,
+) -> None:
+    """Takes inputs through read (one at a time), work (in groups, to fill batches) and emit, in order.
+
+    What fails at any of these is named and left out; all others are done. A group is full when the weights of
+    its sources (frames) reach the budget, or at GROUP sources.
+    """
+
+    def finish(group: list[tuple[Key, Source]]) -> None:
+        for key, result in _worked(group, work, failures, name):
+            try:
+                emit(key, result)
+            except BrokenPipeError:
+                raise
+            except RECOVERABLE as error:
+                failures.add(name(key), error)
+
+    group: list[tuple[Key, Source]] = []
+    weight = 0
+    for key in inputs:
+        try:
+            source = read(key)
+        except RECOVERABLE as error:
+            failures.add(name(key), error)
+            continue
+        group.append((key, source))
+        weight += weigh(source)
+        if weight >= budget or len(group) >= GROUP:
+            finish(group)
+            group, weight = [], 0
+    finish(group)
+
+
+def _worked(
+    group: list[tuple[Key, Source]],
+    work: Callable[[list[Source]], list[Result]],
+    failures: Failures,
+    name: Callable[[Key], str],
+) -> Iterator[tuple[Key, Result]]:
+    """Each key with its result; if the group fails, one after the other, to name the one to blame."""
+    if not group:
+        return
+    try:
+        results = work([source for _, source in group])
+    except RECOVERABLE as error:
+        if len(group) == 1:
+            failures.add(name(group[0][0]), error)
+            return
+        for single in group:
+            yield from _worked([single], work, failures, name)
+        return
+    yield from zip((key for key, _ in group), results, strict=True)

@@ -1,0 +1,179 @@
+"""Samples and JSONL manifests: one JSON object a line, paths relative to the manifest's folder.
+
+`{"audio": "a.flac", "text": "…", "speaker": "…", "duration": 2.3}` · `{"image": "x.webp", "text": "…",
+"writer": "…"}` · `{"strokes": [[x0, y0, x1, y1, …], …], "text": "…", "writer": "…"}`; `.jsonl.gz` is read and
+written as well.
+"""
+
+import gzip
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from common.alphabet import Alphabet, name_symbols, normalise
+from common.errors import InputError
+
+_KNOWN = {"text", "audio", "image", "strokes", "speaker", "writer", "duration"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a manifest: exactly one of `audio`, `image`, `strokes`, and the text it shows."""
+
+    text: str  # NFC
+    audio: Path | None = None
+    image: Path | None = None
+    strokes: list[np.ndarray] | None = None  # each (points, 2) float32, y downwards
+    group: str | None = None  # speaker or writer
+    duration: float | None = None  # seconds
+    extra: dict[str, Any] = field(default_factory=dict)  # any other key of the line
+    where: str = ""  # "train.jsonl:12", for messages
+
+    @property
+    def source(self) -> Path | None:
+        """The file of this sample; None for strokes, which stand in the manifest itself."""
+        return self.audio or self.image
+
+
+def _open(path: Path, mode: str) -> IO[Any]:
+    opener: Any = gzip.open if path.name.endswith(".gz") else open
+    return opener(path, mode + "t", encoding="utf-8")
+
+
+def read_manifest(path: str | Path) -> Iterator[Sample]:
+    """Samples of a manifest, one at a time. Raises InputError naming file and line."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"{path}: there is no such manifest; run the recipe's prepare.py first, or correct the path"
+        )
+    with _open(path, "r") as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _sample(line, path.parent, f"{path}:{number}")
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as a manifest ({error}); make it anew") from error
+
+
+def _sample(line: str, folder: Path, where: str) -> Sample:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error}); a manifest holds one JSON object a line") from None
+    sources = [
+        key for key in ("audio", "image", "strokes") if isinstance(row, dict) and row.get(key) is not None
+    ]
+    if len(sources) != 1:
+        raise InputError(f'{where}: a line needs exactly one of "audio", "image" and "strokes"')
+    if not isinstance(row.get("text"), str):
+        raise InputError(f'{where}: "text" is missing or not a string; give the text that the sample shows')
+    group = row.get("speaker", row.get("writer"))
+    duration = row.get("duration")
+    if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float)):
+        raise InputError(f'{where}: "duration" is {duration!r}; give seconds as a number or leave it out')
+    return Sample(
+        text=normalise(row["text"]),
+        audio=_path(row, "audio", folder, where),
+        image=_path(row, "image", folder, where),
+        strokes=_strokes(row["strokes"], where) if "strokes" in sources else None,
+        group=None if group is None else str(group),
+        duration=duration,
+        extra={key: value for key, value in row.items() if key not in _KNOWN},
+        where=where,
+    )
+
+
+def _path(row: dict[str, Any], key: str, folder: Path, where: str) -> Path | None:
+    name = row.get(key)
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name:
+        raise InputError(f'{where}: "{key}" is {name!r}; give the path of a file')
+    return folder / name
+
+
+def _strokes(rows: Any, where: str) -> list[np.ndarray]:
+    try:
+        strokes = [np.asarray(row, dtype=np.float32).reshape(-1, 2) for row in rows]
+    except (TypeError, ValueError):
+        raise InputError(
+            f'{where}: "strokes" is a list of strokes, each a flat list x0, y0, x1, y1, …'
+        ) from None
+    return [stroke for stroke in strokes if len(stroke)]
+
+
+def write_manifest(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Writes `rows` (keys as above; "audio"/"image" as paths, "strokes" as flat lists or (points, 2) arrays).
+
+    Paths are written relative to the manifest's folder. Returns how many lines were written. The file appears
+    whole or not at all.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name("partial-" + path.name)  # keeps the .gz ending
+    count = 0
+    with _open(partial, "w") as out:
+        for row in rows:
+            row = dict(row)
+            for key in ("audio", "image"):
+                if row.get(key) is not None:
+                    row[key] = Path(os.path.relpath(row[key], path.parent)).as_posix()
+            if row.get("strokes") is not None:
+                row["strokes"] = [np.asarray(stroke).reshape(-1).tolist() for stroke in row["strokes"]]
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    partial.replace(path)
+    return count
+
+
+@dataclass
+class Problems:
+    """What is wrong with the samples of a corpus: of each kind of fault its count and the first place."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, fault: str, where: str) -> None:
+        self.counts[fault] += 1
+        self.first.setdefault(fault, where)
+
+    def lines(self) -> list[str]:
+        return [
+            f"{count} × {fault}, first at {self.first[fault]}" for fault, count in self.counts.most_common()
+        ]
+
+
+def check(samples: Iterable[Sample], alphabet: Alphabet | None = None) -> tuple[list[Sample], Problems]:
+    """Splits off the samples that cannot be used: missing file, empty text or strokes, zero duration.
+
+    A text with a character that `alphabet` cannot write is reported (by code point) and split off as well.
+    """
+    usable, problems = [], Problems()
+    for sample in samples:
+        faults = list(_faults(sample, alphabet))
+        for fault in faults:
+            problems.add(fault, f"{sample.where} ({sample.source})" if sample.source else sample.where)
+        if not faults:
+            usable.append(sample)
+    return usable, problems
+
+
+def _faults(sample: Sample, alphabet: Alphabet | None) -> Iterator[str]:
+    if not sample.text.strip():
+        yield "empty text"
+    if sample.source is not None and not sample.source.is_file():
+        yield "missing file"
+    if sample.strokes is not None and not sample.strokes:
+        yield "no strokes"
+    if sample.duration is not None and not sample.duration > 0:
+        yield "zero duration"
+    if alphabet is not None:
+        for symbol in alphabet.unknown(sample.text):
+            yield f"character the alphabet cannot write: {name_symbols([symbol])}"

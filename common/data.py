@@ -1,0 +1,151 @@
+"""From manifests to the batches that training and validation see."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from common.alphabet import Alphabet
+from common.batching import pad
+from common.corpus import Problems, Sample, check, read_manifest
+from common.ctc import frames_needed
+from common.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# read(sample, features, augment, rng, cache) → (frames, size): asr.reader.read or hwr.reader.read
+Reader = Callable[..., np.ndarray]
+
+
+class MemoryCache(dict):
+    """A dict of arrays that takes no more once it holds `limit` bytes; the rest is read again each time."""
+
+    def __init__(self, limit: float):
+        super().__init__()
+        self.free = limit
+
+    def __setitem__(self, key: Any, value: np.ndarray) -> None:
+        if value.nbytes <= self.free:
+            self.free -= value.nbytes
+            super().__setitem__(key, value)
+
+
+@dataclass
+class Corpus:
+    """Samples that can be used, with their targets and unaugmented lengths."""
+
+    samples: list[Sample]
+    targets: list[Tensor]  # (symbols,) indices each
+    lengths: list[int]  # frames of features each
+    read: Callable[[Sample, np.random.Generator | None], np.ndarray] = field(repr=False)
+
+
+def load_samples(paths: str | Sequence[str]) -> list[Sample]:
+    """Samples of one manifest or of several; those with a fault are named by count and left out."""
+    names = [paths] if isinstance(paths, str) else list(paths)
+    samples, problems = check(sample for name in names for sample in read_manifest(Path(name)))
+    _warn(f"left out of {', '.join(names)}", problems)
+    if not samples:
+        raise InputError(f"{', '.join(names)}: no sample can be used; make the manifest anew")
+    return samples
+
+
+def _warn(what: str, problems: Problems) -> None:
+    for line in problems.lines():
+        log.warning("%s: %s", what, line)
+
+
+def build_corpus(
+    samples: list[Sample],
+    alphabet: Alphabet,
+    read: Reader,
+    features: dict[str, Any],
+    augment: dict[str, Any] | None,
+    cache: MemoryCache,
+    frames_out: Callable[[int], int] | None,
+) -> Corpus:
+    """Reads every sample once, to know its length and to name those that cannot be read or aligned.
+
+    frames_out: output frames of the network for so many input frames; with it, samples that cannot be aligned
+    are left out, too (of training: in validation they count as what they are). A text with a character that
+    the alphabet cannot write is kept (its error counts in validation), without that character in its target;
+    it is reported.
+    """
+
+    def one(sample: Sample, rng: np.random.Generator | None) -> np.ndarray:
+        varied = augment if rng is not None else None
+        return read(sample, features, varied, rng, cache)
+
+    problems, unknown = Problems(), Problems()
+    kept: list[Sample] = []
+    targets: list[Tensor] = []
+    lengths: list[int] = []
+    for sample in samples:
+        where = f"{sample.where} ({sample.source})" if sample.source else sample.where
+        for symbol in alphabet.unknown(sample.text):
+            unknown.add(f"character {symbol!r} (U+{ord(symbol):04X}), which the alphabet cannot write", where)
+        writable = "".join(c for c in sample.text if not alphabet.unknown(c))
+        target = alphabet.encode(writable)
+        try:
+            length = len(one(sample, None))
+        except InputError as error:
+            problems.add("unreadable", f"{sample.where} ({error})")
+            continue
+        if frames_out is not None and (not target or frames_out(length) < frames_needed(target)):
+            problems.add("too short for its text (fewer frames than symbols and repeats)", where)
+            continue
+        kept.append(sample)
+        targets.append(torch.tensor(target))
+        lengths.append(length)
+    _warn("left out", problems)
+    _warn("cannot be written", unknown)
+    if not kept:
+        raise InputError("no sample can be read and aligned: see the lines above")
+    return Corpus(kept, targets, lengths, one)
+
+
+@dataclass(frozen=True)
+class Batch:
+    features: Tensor  # (batch, frames, size) float32
+    lengths: Tensor  # (batch,) int64
+    targets: Tensor  # (sum of target lengths,) int64
+    target_lengths: Tensor  # (batch,) int64
+    indices: list[int]  # of the samples in the corpus
+
+
+class Batches(Dataset[Batch]):
+    """The batches of one epoch; `epoch` None reads the samples as they are."""
+
+    def __init__(self, corpus: Corpus, batches: list[list[int]], seed: int = 0, epoch: int | None = None):
+        self.corpus, self.batches, self.seed, self.epoch = corpus, batches, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, k: int) -> Batch:
+        indices = self.batches[k]
+        corpus = self.corpus
+        features = [corpus.read(corpus.samples[i], self._rng(i)) for i in indices]
+        targets = [corpus.targets[i] for i in indices]
+        x, lengths = pad(features)
+        return Batch(x, lengths, torch.cat(targets), torch.tensor([len(t) for t in targets]), indices)
+
+    def _rng(self, index: int) -> np.random.Generator | None:
+        # by sample, not by place in the epoch: the same whatever the batches, the workers and the processes
+        # are
+        return None if self.epoch is None else np.random.default_rng((self.seed, self.epoch, index))
+
+
+def loader(dataset: Batches, workers: int) -> DataLoader:
+    """Batches in order, read ahead by `workers` processes."""
+    return DataLoader(dataset, batch_size=None, num_workers=workers, collate_fn=_as_is)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,153 @@
+"""Decoding: from CTC log-probabilities to texts, each symbol with its place and confidence.
+
+One algorithm a file, and each file has a function decode(log_probs, alphabet, *, …) -> list[Hypothesis]; the
+function here checks what was asked and hands over. Frames are output frames of the network; the caller turns
+them into seconds or pixels by one constant.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.alphabet import Alphabet
+from common.errors import InputError
+
+DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be missing and is slow to load
+    "greedy": "common.decoding.greedy",
+    "beam": "common.decoding.beam",
+    "pyctcdecode": "common.decoding.with_pyctcdecode",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One symbol: output frames [start, end), and a confidence in 0 … 1, its highest posterior there."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Symbols between spaces: output frames [start, end) and a confidence, the lowest of its symbols'."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A text with the place of each symbol. score: natural log; what it sums up is the decoder's to say."""
+
+    symbols: tuple[Symbol, ...]
+    score: float
+
+    @property
+    def text(self) -> str:
+        return "".join(symbol.text for symbol in self.symbols)
+
+    def words(self) -> list[Word]:
+        """The words of the text, which are those of text.split()."""
+        words: list[Word] = []
+        current: list[Symbol] = []
+        for symbol in self.symbols:
+            if not symbol.text.isspace():
+                current.append(symbol)
+            elif current:
+                words.append(_word(current))
+                current = []
+        return [*words, _word(current)] if current else words
+
+
+def _word(symbols: list[Symbol]) -> Word:
+    # A word is no surer than its least sure letter: a mean would hide the one letter that makes it wrong.
+    confidence = min(symbol.confidence for symbol in symbols)
+    return Word("".join(symbol.text for symbol in symbols), symbols[0].start, symbols[-1].end, confidence)
+
+
+def decode(
+    log_probs: np.ndarray,
+    alphabet: Alphabet,
+    decoder: str = "greedy",
+    beam: int | None = None,
+    nbest: int = 1,
+    **options: Any,
+) -> list[Hypothesis]:
+    """The best texts of an utterance or line, best first: at least one, at most nbest.
+
+    log_probs: (frames, symbols) natural log, column 0 the blank. beam: hypotheses kept (None: the decoder's
+    default). options: further options of that decoder; None stands for its default. No frames give one empty
+    hypothesis. Raises InputError for a decoder that does not exist, an option that it does not have or
+    log_probs with NaN.
+    """
+    function = find(decoder)
+    known = options_of(decoder)
+    asked = {name: value for name, value in {"beam": beam, **options}.items() if value is not None}
+    if nbest != 1:  # greedy has one answer, so asking it for one is no mistake
+        asked["nbest"] = nbest
+    if unusable := sorted(set(asked) - set(known)):
+        have = ", ".join(sorted(known)) or "none"
+        raise InputError(f"decoder {decoder} has no option {', '.join(unusable)}; its options: {have}")
+    return function(log_probs, alphabet, **asked)
+
+
+def find(decoder: str) -> Callable[..., list[Hypothesis]]:
+    """The decode function of a decoder by its name, or InputError."""
+    if decoder not in DECODERS:
+        raise InputError(f"no decoder {decoder!r}; there are: {', '.join(sorted(DECODERS))}")
+    function: Callable[..., list[Hypothesis]] = importlib.import_module(DECODERS[decoder]).decode
+    return function
+
+
+def options_of(decoder: str) -> dict[str, Any]:
+    """The options of a decoder with their defaults."""
+    parameters = inspect.signature(find(decoder)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def check(log_probs: np.ndarray, alphabet: Alphabet) -> None:
+    """Raises InputError unless log_probs is (frames, len(alphabet)), the highest of each frame finite."""
+    if log_probs.ndim != 2 or log_probs.shape[1] != len(alphabet):
+        raise InputError(
+            f"log-probabilities of shape {log_probs.shape} do not fit an alphabet of {len(alphabet)} with "
+            "the blank: the model and the alphabet are not of one piece"
+        )
+    best = log_probs.max(axis=1) if len(log_probs) else np.zeros(1)  # max hands NaN on
+    bad = ~np.isfinite(best)
+    if bad.any():
+        frame = int(bad.argmax())
+        what = "NaN" if np.isnan(best[frame]) else f"{best[frame]} as the highest value"
+        raise InputError(f"log-probabilities have {what} in frame {frame}: the model or its input is broken")
+
+
+def check_search(beam: int, nbest: int, symbol_threshold: float, score_threshold: float) -> None:
+    """Raises InputError for settings of a beam search that make no sense."""
+    for name, value in (("beam", beam), ("nbest", nbest)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+    if nbest > beam:
+        raise InputError(f"nbest {nbest} needs a beam of at least {nbest}, and it is {beam}")
+    if not symbol_threshold <= 0:  # written so that NaN does not pass either
+        raise InputError(f"symbol_threshold is a log-probability, at most 0, not {symbol_threshold!r}")
+    if not score_threshold > 0:
+        raise InputError(f"score_threshold is a distance in natural logs, above 0, not {score_threshold!r}")
+
+
+Place = tuple[int, int, float]  # start, end, confidence
+
+
+def place(alphabet: Alphabet, indices: Iterable[int], places: Iterable[Place]) -> tuple[Symbol, ...]:
+    """Symbols from their indices in the alphabet and their (start, end, confidence)."""
+    texts = alphabet.symbols
+    return tuple(
+        Symbol(texts[index - 1], start, end, confidence)
+        for index, (start, end, confidence) in zip(indices, places, strict=True)
+    )

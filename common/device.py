@@ -1,0 +1,44 @@
+"""Device, precision and processes of a training."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+log = logging.getLogger(__name__)
+
+
+def make_fabric(trainer: Mapping[str, Any]) -> Any:
+    """Fabric set up for the device, the precision, and the processes that torchrun may have started."""
+    from lightning_fabric import Fabric
+
+    if trainer["threads"]:
+        torch.set_num_threads(trainer["threads"])
+    precision = trainer["precision"]
+    if precision == "auto":
+        precision = "bf16-mixed" if has_bf16(trainer["accelerator"]) else "32-true"
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # torchrun sets it
+    devices, nodes = (local, int(os.environ["WORLD_SIZE"]) // local) if local else (trainer["devices"], 1)
+    fabric = Fabric(
+        accelerator=trainer["accelerator"],
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if local > 1 or nodes > 1 else "auto",
+        precision=precision,
+    )
+    fabric.launch()
+    if fabric.global_rank:
+        logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
+    log.info("device %s, precision %s, %d process(es)", fabric.device, precision, fabric.world_size)
+    return fabric
+
+
+def has_bf16(accelerator: str) -> bool:
+    """Whether products in bf16 are faster than in float32 here."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.backends.cpu.get_cpu_capability() if accelerator in ("auto", "cpu") else ""
+    return "AVX512" in capabilities and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,205 @@
+"""`evaluate`: a model on manifests, with the rates of common.metrics, for all samples and for groups."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.alphabet import name_symbols
+from common.command import Failures, UsageError, decoding, run, say, write_whole
+from common.corpus import Sample, read_manifest
+from common.decoding import Hypothesis
+from common.errors import InputError
+from common.metrics import Report, edits, error_rates
+from common.model_file import Model
+from common.recognise import recognise
+
+NOT_GIVEN = "(not given)"  # the group of samples without the key that --by asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A sample and what was read of it."""
+
+    sample: Sample
+    hypothesis: Hypothesis
+
+    @property
+    def text(self) -> str:
+        return self.hypothesis.text.strip()
+
+
+def evaluate(
+    args: argparse.Namespace,
+    choose_model: Callable[[Sample], Model],
+    read: Callable[[Sample, Mapping[str, Any]], np.ndarray],
+) -> int:
+    """The command. choose_model: by the first sample; read(sample, feature settings): its features."""
+    check_output(args.output)
+    failures = Failures()
+    started = time.perf_counter()
+    samples = _progress(_samples(args.manifests))
+    first = next(samples, None)
+    if first is None:
+        raise InputError(f"{args.manifests[0]}: there is no sample in it, so there is nothing to evaluate")
+    model = choose_model(first)
+    items = read_samples(
+        _chain(first, samples), model, read, failures, args.batch_frames, **decoding(args, model)
+    )
+    if not items:
+        raise InputError("no sample could be read, so there are no rates")
+    _warn_of_unknown(items, model)
+    report = {
+        "model": model.card.get("name"),
+        "manifests": [str(path) for path in args.manifests],
+        **rates(items),
+        "seconds": round(time.perf_counter() - started, 3),
+        "failed": failures.count,
+    }
+    if args.by:
+        report["by"] = {key: rates_by(items, key) for key in args.by}
+    if args.output:
+        write_whole(args.output, hypotheses(items, args.output.suffix))
+    print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
+    return failures.status
+
+
+def read_samples(
+    samples: Iterable[Sample],
+    model: Model,
+    read: Callable[[Sample, Mapping[str, Any]], np.ndarray],
+    failures: Failures,
+    batch_frames: int,
+    **options: Any,
+) -> list[Item]:
+    """Each sample that can be read, with its best hypothesis, in their order; the others go to `failures`."""
+    items: list[Item] = []
+    run(
+        samples,
+        read=lambda sample: read(sample, model.features),
+        work=lambda arrays: recognise(model, arrays, batch_frames, **options),
+        emit=lambda sample, found: items.append(Item(sample, found[0])),
+        failures=failures,
+        name=lambda sample: sample.where,
+        weigh=len,
+        budget=4 * batch_frames,  # several batches, so that they can be sorted by length
+    )
+    return items
+
+
+def rates(items: Sequence[Item]) -> Report:
+    return error_rates((item.sample.text, item.text) for item in items)
+
+
+def rates_by(items: Iterable[Item], key: str) -> dict[str, Report]:
+    """Rates apart for each value of a key of the manifest; speaker and writer are such keys too."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[value_of(item.sample, key)].append(item)
+    if set(groups) == {NOT_GIVEN}:
+        raise UsageError(f"--by {key}: no sample has this key; its values stand in the lines of the manifest")
+    return {value: rates(groups[value]) for value in sorted(groups)}
+
+
+def value_of(sample: Sample, key: str) -> str:
+    value = sample.group if key in ("speaker", "writer", "group") else sample.extra.get(key)
+    if value is None:
+        return NOT_GIVEN
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _samples(manifests: Iterable[Path]) -> Iterator[Sample]:
+    for path in manifests:
+        yield from read_manifest(path)
+
+
+def _chain(first: Sample, rest: Iterator[Sample]) -> Iterator[Sample]:
+    yield first
+    yield from rest
+
+
+def _progress(samples: Iterator[Sample]) -> Iterator[Sample]:
+    """A count of samples on stderr while it is a terminal."""
+    if not sys.stderr.isatty():
+        yield from samples
+        return
+    from tqdm import tqdm
+
+    yield from tqdm(samples, unit=" samples", leave=False)
+
+
+def _warn_of_unknown(items: Iterable[Item], model: Model) -> None:
+    """References with characters that the model cannot write count as errors, never as less text; say so."""
+    unknown = [model.alphabet.unknown(item.sample.text) for item in items]
+    if any(unknown):
+        named = name_symbols(set().union(*unknown))
+        say(f"note: the model cannot write {named}: errors in {sum(map(bool, unknown))} of the references")
+
+
+def check_output(path: Path | None) -> None:
+    """A name that cannot be written is told before the work, not after."""
+    if path is None:
+        return
+    if path.suffix not in (".jsonl", ".tsv"):
+        raise UsageError(f"--output {path}: hypotheses are written as FILE.jsonl or FILE.tsv")
+    if path.is_dir():
+        raise UsageError(f"--output {path}: this is a folder; give the name of a file")
+
+
+def hypotheses(items: Iterable[Item], suffix: str) -> str:
+    """One line an item: as JSON, or as tab-separated columns below their names."""
+    rows = [_row(item) for item in items]
+    if suffix == ".jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = ["\t".join(rows[0])] if rows else []
+    lines += ["\t".join(" ".join(str(value).split()) for value in row.values()) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _row(item: Item) -> dict[str, Any]:
+    words = item.hypothesis.words()
+    return {
+        "sample": item.sample.where,
+        "file": str(item.sample.source or ""),
+        "reference": item.sample.text,
+        "hypothesis": item.text,
+        "char_errors": edits(item.sample.text.strip(), item.text).errors,
+        "word_errors": edits(item.sample.text.split(), item.text.split()).errors,
+        "confidence": round(sum(word.confidence for word in words) / len(words), 4) if words else None,
+        "score": round(item.hypothesis.score, 4),
+    }
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report for people: a line for the characters and one for the words, of all and of each group."""
+    failed = f", {report['failed']} failed" if report["failed"] else ""
+    lines = [f"{report['model']}: {report['items']} items{failed}, {report['seconds']:.1f} s", ""]
+    cells = [("", "errors", "95 % interval", "of", "subst.", "ins.", "del."), *_lines("all", report)]
+    for key, groups in report.get("by", {}).items():
+        for value, group in groups.items():
+            cells += _lines(f"{key}={value}", group)
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    for name, *numbers in cells:
+        lines.append(
+            "  ".join(
+                [name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))]
+            )
+        )
+    return "\n".join(lines)
+
+
+def _lines(name: str, report: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for kind, rate in (("chars", "cer"), ("words", "wer")):
+        counts = report[kind]
+        low, high = report[f"{rate}_interval"]
+        numbers = (str(counts[key]) for key in ("total", "substitutions", "insertions", "deletions"))
+        yield (f"{name} {kind}", f"{report[rate]:.2%}", f"{low:.2%} – {high:.2%}", *numbers)

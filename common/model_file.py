@@ -1,0 +1,189 @@
+"""One file is a whole recogniser: weights, alphabet, feature and network settings, and where it came from.
+
+The format is safetensors: tensors, plus one JSON text under the key "carousel" of its header. Nothing in it
+is ever executed, and everything is checked before it is used.
+"""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from common.alphabet import Alphabet
+from common.batching import pad
+from common.errors import InputError
+from common.network import Network
+
+FORMAT = 1
+DOMAINS = ("speech", "image", "ink")
+
+
+@dataclass
+class Model:
+    """A recogniser as loaded from a model file."""
+
+    network: Network
+    alphabet: Alphabet
+    domain: str  # "speech", "image" or "ink"
+    features: dict[str, Any]  # settings of asr.features or hwr.features
+    network_settings: dict[str, Any]
+    size: int  # features a frame
+    decoder: dict[str, Any] = field(default_factory=dict)  # defaults of decode()
+    card: dict[str, Any] = field(default_factory=dict)  # name, description, data, licence, results, default …
+
+    @property
+    def stride(self) -> int:
+        """Input frames that one output frame stands for."""
+        return self.network.stride
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def log_probs(self, features: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """(frames, size) float32 each → (output frames, symbols) natural logarithms each, as one batch."""
+        if not features:
+            return []
+        x, lengths = pad(features)
+        with torch.inference_mode():
+            log_probs, out_lengths = self.network(x.to(self.device), lengths.to(self.device))
+        rows = log_probs.float().cpu().numpy()
+        return [row[:n] for row, n in zip(rows, out_lengths.tolist(), strict=True)]
+
+
+def save(
+    path: str | Path,
+    *,
+    tensors: Mapping[str, torch.Tensor],
+    alphabet: Alphabet,
+    domain: str,
+    features: Mapping[str, Any],
+    network_settings: Mapping[str, Any],
+    size: int,
+    decoder: Mapping[str, Any] | None = None,
+    card: Mapping[str, Any] | None = None,
+    half: bool = True,
+) -> None:
+    """Writes a model file, whole or not at all. `half` stores float16, which `load` widens again."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "format": FORMAT,
+        "domain": domain,
+        "alphabet": list(alphabet.symbols),
+        "features": dict(features),
+        "network": dict(network_settings),
+        "size": size,
+        "decoder": dict(decoder or {}),
+        "card": dict(card or {}),
+    }
+    kept = {
+        name: (t.detach().half() if half else t.detach().float()).cpu().contiguous()
+        for name, t in tensors.items()
+    }
+    partial = path.with_name(path.name + ".partial")
+    save_file(kept, partial, {"carousel": json.dumps(header, ensure_ascii=False)})
+    partial.replace(path)
+
+
+def _open(path: Path) -> Any:
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; give a model file (….safetensors)")
+    if not path.is_file():
+        raise InputError(
+            f"{path}: there is no such model file; `asr models` and `hwr models` list those that ship"
+        )
+    try:
+        return safe_open(path, "pt")
+    except (SafetensorError, OSError, struct.error) as error:
+        raise InputError(f"{path}: not a model file, or a damaged one ({error}); get it anew") from error
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The checked JSON part of a model file, without its tensors."""
+    with _open(Path(path)) as file:
+        return _header(Path(path), file)
+
+
+def _header(path: Path, file: Any) -> dict[str, Any]:
+    try:
+        header = json.loads((file.metadata() or {})["carousel"])
+        kinds = {"domain": str, "alphabet": list, "features": dict, "network": dict, "size": int}
+        wrong = [key for key, kind in kinds.items() if not isinstance(header[key], kind)]
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise InputError(
+            f"{path}: a safetensors file, but not of Carousel; give one that `train` has written"
+        ) from None
+    if header.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: has format {header.get('format')}, this version reads {FORMAT}; update Carousel"
+        )
+    if wrong or header["domain"] not in DOMAINS:
+        raise InputError(f"{path}: its description is damaged ({', '.join(wrong) or 'domain'}); get it anew")
+    return header
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """Raises InputError if the file is missing, damaged or foreign, or its weights do not fit its header."""
+    path = Path(path)
+    with _open(path) as file:
+        header = _header(path, file)
+        try:
+            alphabet = Alphabet(header["alphabet"])
+            network = _empty_network(header, len(alphabet), len(file.keys()))
+            expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+            if wrong := sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)):
+                raise ValueError(f"wrong shape or missing: {', '.join(wrong[:3])}")
+            network.load_state_dict({name: file.get_tensor(name).float() for name in expected}, assign=True)
+        except (RuntimeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise InputError(
+                f"{path}: its weights do not fit its description ({error}); get it anew"
+            ) from error
+    network.eval().requires_grad_(False).to(device)
+    return Model(
+        network,
+        alphabet,
+        header["domain"],
+        header["features"],
+        header["network"],
+        header["size"],
+        header.get("decoder", {}),
+        header.get("card", {}),
+    )
+
+
+def _empty_network(header: Mapping[str, Any], symbols: int, tensors: int) -> Network:
+    """The network a header describes, without memory: a header cannot ask for more than the file has."""
+    settings = header["network"]
+    if not 0 < settings["layers"] <= tensors:
+        raise ValueError(f"{settings['layers']} layers in {tensors} tensors")
+    with torch.device("meta"):
+        return Network(header["size"], symbols, settings)
+
+
+def take_over(network: Network, alphabet: Alphabet, path: str | Path) -> str:
+    """Starts `network` from a model file: weights where name and shape agree, output rows by their symbol.
+
+    Returns what was taken, for the log. Raises InputError as `load` does.
+    """
+    model = load(path)
+    theirs, ours = model.network.state_dict(), network.state_dict()
+    taken = [name for name, t in ours.items() if name in theirs and theirs[name].shape == t.shape]
+    known = {symbol: row for row, symbol in enumerate(model.alphabet.symbols, start=1)}
+    rows = {0: 0} | {row: known[s] for row, s in enumerate(alphabet.symbols, start=1) if s in known}
+    for name in taken:
+        if not name.startswith("head."):
+            ours[name].copy_(theirs[name])
+    for name in ("head.weight", "head.bias"):
+        if theirs[name].shape[1:] == ours[name].shape[1:]:
+            ours[name][list(rows)] = theirs[name][list(rows.values())]
+    network.load_state_dict(ours)
+    return f"{len(taken)} of {len(ours)} tensors, {len(rows) - 1} of {len(alphabet.symbols)} symbols"

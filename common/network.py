@@ -1,0 +1,142 @@
+"""The recogniser's network: front end → stacked bidirectional LSTM → log-probabilities of symbols and blank.
+
+Every stage keeps one promise: a row of a padded batch gives what the row gives alone. So each front end sets
+frames past a row's length to zero after every layer (what zero padding would have shown it), and nothing is
+normalised over the batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import InputError
+from common.lstm import LSTMStack
+
+
+def mask(x: Tensor, lengths: Tensor) -> Tensor:
+    """x: (batch, frames, …), zero from each row's length on."""
+    keep = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # (batch, frames)
+    return x * keep.view(*keep.shape, *[1] * (x.dim() - 2))
+
+
+class Stack(nn.Module):
+    """`stride` neighbouring frames become one (the last one filled with zeros)."""
+
+    def __init__(self, features: int, stride: int):
+        super().__init__()
+        self.stride, self.outputs = stride, features * stride
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % self.stride))
+        return x.unflatten(1, (-1, self.stride)).flatten(2), -(-lengths // self.stride)
+
+
+class FrameNorm(nn.Module):
+    """Layer normalisation of each frame over channels and height, with a gain and bias per channel.
+
+    Per frame, so that neither padding nor the other rows reach it (unlike batch normalisation).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (batch, channels, frames[, height])"""
+        over = (1, 3) if x.dim() == 4 else (1,)
+        variance, mean = torch.var_mean(x.float(), over, keepdim=True, correction=0)
+        shape = (-1,) + (1,) * (x.dim() - 2)
+        scale = torch.rsqrt(variance + 1e-3) * self.gain.view(shape)
+        return torch.addcmul(self.bias.view(shape) - mean * scale, x, scale)
+
+
+class Convolutions(nn.Module):
+    """Convolutional layers over frames (1-D) or frames × features (2-D), each followed by FrameNorm and leaky
+    ReLU.
+
+    layers: for each {channels, kernel, stride}; in 2-D kernel and stride are [over frames, over features].
+    Kernels are odd, and padded by half, so a row of n frames becomes ⌈n / stride⌉.
+    """
+
+    def __init__(self, features: int, layers: Sequence[Mapping[str, Any]], dimensions: int, dropout: float):
+        super().__init__()
+        self.dimensions, self.dropout = dimensions, dropout
+        convolution: Any = nn.Conv1d if dimensions == 1 else nn.Conv2d
+        channels, height = (features, 1) if dimensions == 1 else (1, features)
+        self.strides: list[int] = []
+        self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
+        for layer in layers:
+            kernel, stride = _pair(layer["kernel"], dimensions), _pair(layer["stride"], dimensions)
+            if any(k % 2 == 0 for k in kernel):
+                raise InputError(f"network.convolutions: kernel {kernel} is even; give odd sizes")
+            padding = tuple(k // 2 for k in kernel)
+            # the norm's own bias follows, so the convolution has none
+            self.convolutions.append(
+                convolution(channels, layer["channels"], kernel, stride, padding, bias=False)
+            )
+            self.norms.append(FrameNorm(layer["channels"]))
+            self.strides.append(stride[0])
+            channels = layer["channels"]
+            height = -(-height // stride[1]) if dimensions == 2 else 1
+        self.outputs = channels * height
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        x = mask(x, lengths)
+        x = x.transpose(1, 2) if self.dimensions == 1 else x[:, None]  # (batch, channels, frames[, height])
+        for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
+            x = nn.functional.leaky_relu(norm(convolution(x)), 0.01)
+            lengths = -(-lengths // stride)
+            x = mask(x.transpose(1, 2), lengths).transpose(1, 2)
+            if self.dropout and self.training:  # whole channels, as neighbouring places say the same
+                keep = x.new_full(x.shape[:2], 1 - self.dropout).bernoulli() / (1 - self.dropout)
+                x = x * keep.view(*keep.shape, *[1] * (x.dim() - 2))
+        return x.transpose(1, 2).flatten(2), lengths
+
+
+def _pair(value: int | Sequence[int], dimensions: int) -> tuple[int, ...]:
+    numbers = (value,) if isinstance(value, int) else tuple(value)
+    if len(numbers) != dimensions:
+        raise InputError(f"network.convolutions: {value} should be {dimensions} number(s)")
+    return numbers
+
+
+class Network(nn.Module):
+    """(batch, frames, features) → (batch, frames / stride, symbols) log-probabilities, with their lengths."""
+
+    def __init__(self, features: int, symbols: int, settings: Mapping[str, Any]):
+        """settings: conf/network/*.yaml: front, stride | convolutions, hidden, layers, cell, dropout …"""
+        super().__init__()
+        front = settings["front"]
+        if front == "stack":
+            self.front: nn.Module = Stack(features, settings["stride"])
+            self.stride = int(settings["stride"])
+        elif front in ("conv1d", "conv2d"):
+            layers = settings["convolutions"]
+            self.front = Convolutions(features, layers, int(front[4]), settings.get("front_dropout", 0.0))
+            self.stride = 1
+            for stride in self.front.strides:
+                self.stride *= stride
+        else:
+            raise InputError(f"network.front is {front!r}; there are stack, conv1d and conv2d")
+        self.dropout = float(settings.get("dropout", 0.0))
+        inputs = int(self.front.outputs)
+        self.lstm = LSTMStack(
+            inputs,
+            settings["hidden"],
+            settings["layers"],
+            settings.get("cell", "lstm"),
+            settings.get("bidirectional", True),
+            self.dropout,
+        )
+        self.head = nn.Linear(self.lstm.outputs, symbols)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (batch, frames, features); lengths: (batch,) integers."""
+        lengths = lengths.to(x.device)
+        h, lengths = self.front(x, lengths)
+        h = self.lstm(h, lengths)
+        h = nn.functional.dropout(h, self.dropout, self.training)
+        return self.head(h).float().log_softmax(-1), lengths

@@ -1,0 +1,58 @@
+"""From features to hypotheses: the network in batches, then the decoder, one sequence at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.decoding import Hypothesis, decode
+
+if TYPE_CHECKING:  # loading it brings torch
+    from common.model_file import Model
+
+BATCH_FRAMES = 20_000  # feature frames in a batch with its padding: 200 s of speech
+
+
+def recognise(
+    model: Model, arrays: Sequence[np.ndarray], batch_frames: int = BATCH_FRAMES, **decoding: Any
+) -> list[list[Hypothesis]]:
+    """The n-best list of each array (frames, size), in their order.
+
+    decoding: decoder, beam, nbest and further options of common.decoding.decode; see `options`.
+    An array without frames (silence, an empty page) is read as empty text and never shown to the network.
+    """
+    asked = options(model, decoding)
+    return [decode(scores, model.alphabet, **asked) for scores in log_probs(model, arrays, batch_frames)]
+
+
+def options(model: Model, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for over the model's defaults, which are those of its own decoder and of no other."""
+    own = model.decoder.get("decoder", "greedy")
+    return {**model.decoder, **asked} if asked.get("decoder", own) == own else dict(asked)
+
+
+def log_probs(
+    model: Model, arrays: Sequence[np.ndarray], batch_frames: int = BATCH_FRAMES
+) -> list[np.ndarray]:
+    """(output frames, symbols) natural log of each array (frames, size), in their order."""
+    results = [np.zeros((0, len(model.alphabet)), np.float32)] * len(arrays)
+    for batch in batches([len(array) for array in arrays], batch_frames):
+        for index, scores in zip(batch, model.log_probs([arrays[index] for index in batch]), strict=True):
+            results[index] = scores
+    return results
+
+
+def batches(lengths: Sequence[int], batch_frames: int) -> list[list[int]]:
+    """Indices of `lengths` in batches of like length, the longest first; zero lengths are left out.
+
+    count × longest ≤ batch_frames in each batch, except for one sequence that is longer than that alone.
+    """
+    found: list[list[int]] = []
+    for index in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i]):
+        if found and (len(found[-1]) + 1) * lengths[found[-1][0]] <= batch_frames:
+            found[-1].append(index)
+        else:
+            found.append([index])
+    return found

@@ -1,0 +1,150 @@
+"""Models by name or by file: those that ship, in the folders `models` of the rooms, and a user's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from common import model_file
+from common.command import Failures, UsageError
+from common.errors import InputError
+from common.model_file import Model
+
+SUFFIX = ".safetensors"
+BEST = "best" + SUFFIX  # what `train` leaves in the folder of a run
+DOMAINS = {
+    "speech": "recordings",
+    "image": "line images",
+    "ink": "pen strokes",
+}  # what a model of the domain reads
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The model files right in a folder, by name."""
+    return sorted(folder.glob("*" + SUFFIX))
+
+
+def open_model(choice: str | None, folder: Path, domains: Sequence[str], device: str = "auto") -> Model:
+    """The model of a file, of a run folder, or of a name that ships in `folder`.
+
+    Without a choice it is the default for the first of `domains`. Its card gets a name if it has none.
+    Raises InputError for a model that is missing, damaged or of another domain.
+    """
+    path = _default(folder, domains[0]) if choice is None else _chosen(choice, folder)
+    domain = model_file.read_header(path)["domain"]
+    if domain not in domains:
+        wanted = " or ".join(DOMAINS[d] for d in domains)
+        raise InputError(
+            f"{path}: this model reads {DOMAINS[domain]}, and {wanted} are to be read; give another --model"
+        )
+    model = model_file.load(path, _device(device))
+    model.card.setdefault("name", path.stem)
+    return model
+
+
+def _chosen(choice: str, folder: Path) -> Path:
+    path = Path(choice)
+    if (path / BEST).is_file():
+        return path / BEST
+    named = folder / f"{path.name.removesuffix(SUFFIX)}{SUFFIX}"
+    if not path.exists() and path.name == choice and named.is_file():
+        return named
+    if not path.exists():
+        shipped = ", ".join(file.stem for file in model_files(folder)) or "none"
+        raise InputError(
+            f"{choice}: there is no such model file, nor does a model of this name ship ({shipped} do)"
+        )
+    return path
+
+
+def _default(folder: Path, domain: str) -> Path:
+    headers = {path: model_file.read_header(path) for path in model_files(folder)}
+    of_domain = [path for path, header in headers.items() if header["domain"] == domain]
+    defaults = [path for path in of_domain if headers[path].get("card", {}).get("default")]
+    if not of_domain:
+        raise InputError(
+            f"no model for {DOMAINS[domain]} ships with this installation: give one with --model"
+        )
+    return (defaults or of_domain)[0]
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch finds no CUDA device here; leave the option out, or give cpu")
+    return name
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What `models` tells of a model file, ready for JSON."""
+    header = model_file.read_header(path)
+    card = header.get("card", {})
+    return {
+        "name": card.get("name", path.stem),
+        "file": str(path),
+        "domain": header["domain"],
+        "default": bool(card.get("default", False)),
+        "symbols": len(header["alphabet"]),
+        "alphabet": "".join(header["alphabet"]),
+        "bytes": path.stat().st_size,
+        "description": card.get("description"),
+        "licence": card.get("licence"),
+        "results": card.get("results"),
+    }
+
+
+def list_models(shipped: Path, given: Iterable[str], as_json: bool) -> int:
+    """Prints the models that ship and those of the given folders or files; returns the exit status."""
+    failures = Failures()
+    found = []
+    for path in _paths(shipped, given, failures):
+        try:
+            found.append(describe(path))
+        except (InputError, OSError) as error:
+            failures.add(str(path), error)
+    print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else _table(found))
+    return failures.status
+
+
+def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path]:
+    paths = model_files(shipped)
+    for argument in given:
+        path = Path(argument)
+        inside = model_files(path) if path.is_dir() else [path]
+        if not inside:
+            failures.add(argument, InputError(f"there is no model file (*{SUFFIX}) in this folder"))
+        paths += inside
+    return paths
+
+
+def _table(models: Sequence[dict[str, Any]]) -> str:
+    """Aligned columns, the longest text last; the default of each domain has a star."""
+    if not models:
+        return "no models"
+    rows = [("NAME", "READS", "SYMBOLS", "SIZE", "LICENCE", "RESULTS")]
+    for model in models:
+        star = " *" if model["default"] else ""
+        size = f"{model['bytes'] / 1e6:.1f} MB"
+        results = _short(model["results"])
+        reads, licence = DOMAINS[model["domain"]], model["licence"] or "?"
+        rows.append((model["name"] + star, reads, str(model["symbols"]), size, licence, results))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, "", "* taken when no --model is given"])
+
+
+def _short(results: Any) -> str:
+    """Results of a model card on one line, whatever their shape."""
+    if isinstance(results, dict):
+        return ", ".join(f"{key} {_short(value)}" for key, value in results.items())
+    if isinstance(results, list | tuple):
+        return "; ".join(_short(value) for value in results)
+    return "" if results is None else " ".join(str(results).split())

@@ -1,0 +1,390 @@
+"""The training loop: CTC on batches of like length, averaged weights, exact resumption, one run folder."""
+
+import csv
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from common import model_file
+from common.alphabet import Alphabet
+from common.batching import bucketed_batches, share
+from common.checkpoint import load_checkpoint, part, restore_optimizer, save_checkpoint
+from common.ctc import ctc_loss
+from common.data import Batch, Batches, Corpus, MemoryCache, Reader, build_corpus, load_samples, loader
+from common.decoding import decode
+from common.device import make_fabric
+from common.errors import InputError
+from common.metrics import Report, error_rates
+from common.network import Network
+from common.optimizing import gradient_norm, learning_rate, make_optimizer, weight_noise
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
+) -> Path:
+    """Trains by a resolved configuration (conf/base.yaml) and returns the best model's file.
+
+    read, size: `asr.reader.read`, `asr.features.size` or those of hwr. folder: of the run; gets
+    best.safetensors (the model of the lowest valid CER), last.safetensors (to resume from), metrics.csv and
+    curves.png.
+    Raises InputError for what the user gave.
+    """
+    return _Training(config, read, size, folder).run()
+
+
+class _Training:
+    """What one training holds together: data, network, optimizer, averaged weights, and how far it is."""
+
+    def __init__(
+        self, config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
+    ):
+        self.config, self.folder = config, folder
+        self.trainer, self.optimizing = config["trainer"], config["optimizer"]
+        self.seed = int(config["seed"])
+        self.fabric = make_fabric(self.trainer)
+        torch.manual_seed(self.seed)
+        self._load_data(read, size(config["features"]))
+        self._build()
+        self.state: dict[str, Any] = {
+            "epoch": 0,  # the one that runs
+            "done": 0,  # batches of it that are done
+            "step": 0,
+            "seconds": 0.0,  # spent training, over all sessions
+            "best": math.inf,
+            "best_epoch": 0,
+            "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0},
+            "rows": [],
+        }
+        if config["resume"]:
+            self._resume()
+
+    # -- setting up
+
+    def _load_data(self, read: Reader, size: int) -> None:
+        config = self.config
+        train_samples = load_samples(config["data"]["train"])
+        valid_samples = load_samples(config["data"]["valid"])
+        given = config["alphabet"]
+        self.alphabet = Alphabet(list(given)) if given else Alphabet.from_texts(s.text for s in train_samples)
+        self.size = size
+        with torch.random.fork_rng(devices=[]):
+            self.network = Network(size, len(self.alphabet), config["network"])
+        stride = self.network.stride
+        cache = MemoryCache(self.trainer["cache_megabytes"] * 1e6)
+
+        def build(samples: list, augment: dict | None, training: bool) -> Corpus:
+            def frames_out(n: int) -> int:
+                return -(-n // stride)
+
+            return build_corpus(
+                samples,
+                self.alphabet,
+                read,
+                config["features"],
+                augment,
+                cache,
+                frames_out if training else None,
+            )
+
+        self.train_corpus = build(train_samples, config["augment"], training=True)
+        self.valid_corpus = build(valid_samples, None, training=False)
+        log.info(
+            "train: %d samples, %d frames; valid: %d samples, %d frames; %d symbols",
+            len(self.train_corpus.samples),
+            sum(self.train_corpus.lengths),
+            len(self.valid_corpus.samples),
+            sum(self.valid_corpus.lengths),
+            len(self.alphabet.symbols),
+        )
+
+    def _build(self) -> None:
+        if self.config["init"]:
+            taken = model_file.take_over(self.network, self.alphabet, self.config["init"])
+            log.info("from %s: %s", self.config["init"], taken)
+        weights = sum(p.numel() for p in self.network.parameters())
+        log.info(
+            "network: %s weights, one output frame for %d input frames", f"{weights:,}", self.network.stride
+        )
+        optimizer = make_optimizer(self.network, self.optimizing)
+        self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
+        use_average = self.trainer["ema"] > 0
+        self.average = (
+            {n: t.detach().clone() for n, t in self.network.state_dict().items()} if use_average else {}
+        )
+
+    def _resume(self) -> None:
+        path = self.folder / "last.safetensors"
+        tensors, state = load_checkpoint(path)
+        if state["alphabet"] != list(self.alphabet.symbols):
+            raise InputError(
+                f"{path}: has another alphabet than the training manifest now gives; start without resume"
+            )
+        try:
+            self.network.load_state_dict(part(tensors, "weights"))
+        except RuntimeError:
+            raise InputError(
+                f"{path}: is of another network; resume with the settings it was started with"
+            ) from None
+        for name, tensor in part(tensors, "average").items():
+            if name in self.average:
+                self.average[name].copy_(tensor)
+        restore_optimizer(self.optimizer, tensors)
+        self.state = state["state"]
+        log.info("resumed at epoch %d, step %d", self.state["epoch"] + 1, self.state["step"])
+
+    # -- the loop
+
+    def run(self) -> Path:
+        best = self.folder / "best.safetensors"
+        finished = self._finished()
+        while not finished:
+            self._epoch()
+            finished = self._end_of_epoch(best)
+        log.info(
+            "best valid CER %.2f %% in epoch %d: %s", 100 * self.state["best"], self.state["best_epoch"], best
+        )
+        return best
+
+    def _finished(self) -> bool:
+        reason = self.fabric.broadcast(self._reason_to_stop())  # clocks differ from process to process
+        if reason:
+            log.info("stopped: %s", reason)
+        return reason is not None
+
+    def _reason_to_stop(self) -> str | None:
+        state, trainer = self.state, self.trainer
+        if state["epoch"] >= trainer["epochs"]:
+            return f"all {trainer['epochs']} epochs are done"
+        if trainer["minutes"] is not None and state["seconds"] >= 60 * trainer["minutes"]:
+            return f"the {trainer['minutes']} minutes are up"
+        patience = trainer["patience"]
+        if patience is not None and state["epoch"] - state["best_epoch"] >= patience:
+            return f"the valid CER has not fallen for {patience} epochs"
+        return None
+
+    def _epoch(self) -> None:
+        state, trainer, epoch = self.state, self.trainer, self.state["epoch"]
+        lengths = self.train_corpus.lengths
+        batches = bucketed_batches(lengths, trainer["max_frames"], trainer["max_items"], self.seed, epoch)
+        batches = share(batches, self.fabric.global_rank, self.fabric.world_size)
+        rest = loader(
+            Batches(self.train_corpus, batches[state["done"] :], self.seed, epoch), trainer["workers"]
+        )
+        self.module.train()
+        saved = clock = time.monotonic()
+        with _progress(f"epoch {epoch + 1}", len(batches), state["done"]) as bar:
+            for batch in rest:
+                progress = (epoch + state["done"] / len(batches)) / trainer["epochs"]
+                self._step(batch, progress)
+                now = time.monotonic()
+                sums = state["sums"]
+                sums["seconds"] += now - clock
+                state["seconds"] += now - clock
+                clock = now
+                state["done"] += 1
+                bar.update()
+                rate = sums["frames"] / max(sums["seconds"], 1e-9)
+                bar.set_postfix_str(
+                    f"loss {sums['loss'] / max(sums['symbols'], 1):.3f}, {rate:,.0f} frames/s"
+                )
+                if now - saved > 60 * trainer["checkpoint_minutes"]:
+                    self._save_checkpoint()
+                    saved = clock = time.monotonic()
+
+    def _step(self, batch: Batch, progress: float) -> None:
+        state, sums = self.state, self.state["sums"]
+        state["step"] += 1
+        # dropout and noise depend on the step alone, so that a resumed training sees the same
+        torch.manual_seed(hash((self.seed, state["step"], self.fabric.global_rank)) & 0x7FFFFFFF)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.optimizing, progress)
+        device = self.fabric.device
+        with weight_noise(self.network, self.optimizing["weight_noise"]):
+            log_probs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
+            targets = batch.targets.to(device)
+            losses = ctc_loss(log_probs, lengths, targets, batch.target_lengths, zero_infinity=True)
+            symbols = max(int(batch.target_lengths.sum()), 1)
+            self.fabric.backward(losses.sum() / symbols)
+        # a sped-up recording can be too short for its text, and then has no part in this step
+        left_out = int((losses.detach() == 0).sum())
+        norm = gradient_norm(self.network, self.optimizing["clip"])
+        if math.isfinite(norm):
+            self.optimizer.step()
+            self._update_average()
+        else:
+            left_out = len(batch.indices)
+            where = self._names(batch, losses)
+            log.warning(
+                "step %d: the loss or its gradient is not finite, step left out: %s", state["step"], where
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        sums["skipped"] += left_out
+        if left_out < len(batch.indices):
+            sums["loss"] += float(losses.detach().sum())
+            sums["symbols"] += symbols
+        sums["frames"] += int(batch.lengths.sum()) * self.fabric.world_size
+
+    def _names(self, batch: Batch, losses: Tensor) -> str:
+        """The samples whose loss is not finite, or all of the batch where only the gradient is not."""
+        bad = (~torch.isfinite(losses)).nonzero().flatten().tolist() or range(len(batch.indices))
+        names = [self.train_corpus.samples[batch.indices[k]].where for k in bad]
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+    def _update_average(self) -> None:
+        """Exponential moving average of the weights, over few steps at first (Tarvainen & Valpola 2017)."""
+        if not self.average:
+            return
+        decay = min(self.trainer["ema"], self.state["step"] / (self.state["step"] + 10))
+        with torch.no_grad():
+            for name, tensor in self.network.state_dict().items():
+                self.average[name].lerp_(tensor, 1 - decay)
+
+    # -- after an epoch
+
+    def _end_of_epoch(self, best: Path) -> bool:
+        """Validates, keeps what is best, writes all down; returns whether that was the last epoch."""
+        state, sums = self.state, self.state["sums"]
+        state["epoch"] += 1
+        state["done"] = 0
+        row = {
+            "epoch": state["epoch"],
+            "step": state["step"],
+            "minutes": round(state["seconds"] / 60, 3),
+            "rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": sums["loss"] / max(sums["symbols"], 1),
+            "frames_per_second": sums["frames"] / max(sums["seconds"], 1e-9),
+            "skipped": sums["skipped"],
+        }
+        if state["epoch"] >= self.trainer["epochs"] or state["epoch"] % self.trainer["validate_every"] == 0:
+            started = time.monotonic()
+            report, loss = self._validate()
+            state["seconds"] += time.monotonic() - started
+            row |= {"valid_loss": loss, "valid_cer": report["cer"], "valid_wer": report["wer"]}
+            if report["cer"] < state["best"]:
+                state["best"], state["best_epoch"] = report["cer"], state["epoch"]
+                self._save_model(best, row)
+        state["rows"].append(row)
+        state["sums"] = dict.fromkeys(sums, 0)
+        self._save_checkpoint()
+        self._report(row)
+        return self._finished()
+
+    def _validate(self) -> tuple[Report, float]:
+        """Greedy error rates and loss a symbol on the valid set, with the averaged weights if there are."""
+        corpus = self.valid_corpus
+        batches = bucketed_batches(corpus.lengths, 2 * self.trainer["max_frames"], 256, 0, 0, shuffle=False)
+        pairs, total, symbols = [], 0.0, 0
+        self.module.eval()
+        with self._averaged(), torch.inference_mode(), self.fabric.autocast():
+            for batch in loader(Batches(corpus, batches), self.trainer["workers"]):
+                device = self.fabric.device
+                log_probs, lengths = self.network(batch.features.to(device), batch.lengths.to(device))
+                losses = ctc_loss(log_probs, lengths, batch.targets.to(device), batch.target_lengths)
+                total += float(losses[torch.isfinite(losses)].sum())
+                symbols += int(batch.target_lengths.sum())
+                rows = log_probs.float().cpu().numpy()
+                for row, length, index in zip(rows, lengths.tolist(), batch.indices, strict=True):
+                    text = decode(row[:length], self.alphabet)[0].text
+                    pairs.append((corpus.samples[index].text, text))
+        return error_rates(pairs), total / max(symbols, 1)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in the network, for as long as this lasts."""
+        if not self.average:
+            yield
+            return
+        own = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(own)
+
+    def _save_model(self, path: Path, row: dict[str, Any]) -> None:
+        if self.fabric.global_rank:
+            return
+        config = self.config
+        card = {
+            "name": config["name"],
+            "training": {"seed": self.seed, "epoch": row["epoch"], "minutes": row["minutes"]},
+            "valid": {"cer": row["valid_cer"], "wer": row["valid_wer"]},
+        }
+        model_file.save(
+            path,
+            tensors=self.average or self.network.state_dict(),
+            alphabet=self.alphabet,
+            domain=config["domain"],
+            features=config["features"],
+            network_settings=config["network"],
+            size=self.size,
+            decoder=config["decoder"],
+            card=card | config["card"],
+            half=self.trainer["half"],
+        )
+
+    def _save_checkpoint(self) -> None:
+        if self.fabric.global_rank:
+            return
+        state = {"alphabet": list(self.alphabet.symbols), "state": self.state}
+        path = self.folder / "last.safetensors"
+        save_checkpoint(path, self.network.state_dict(), self.average, self.optimizer, state)
+
+    def _report(self, row: dict[str, Any]) -> None:
+        if self.fabric.global_rank:
+            return
+        with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
+            names = list(dict.fromkeys(key for r in self.state["rows"] for key in r))
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.state["rows"])
+        if self.trainer["tensorboard"]:
+            _tensorboard(self.folder, row)
+        from common.draw import draw_curves
+
+        draw_curves(self.state["rows"], self.folder / "curves.png")
+        left = self.state["seconds"] / self.state["epoch"] * (self.trainer["epochs"] - self.state["epoch"])
+        valid = (
+            f", valid CER {100 * row['valid_cer']:.2f} % WER {100 * row['valid_wer']:.2f} %"
+            if "valid_cer" in row
+            else ""
+        )
+        log.info(
+            "epoch %d: loss %.3f%s, %s frames/s, %.1f min, at most %.0f min left",
+            row["epoch"],
+            row["train_loss"],
+            valid,
+            f"{row['frames_per_second']:,.0f}",
+            row["minutes"],
+            left / 60,
+        )
+
+
+# -- parts without state
+
+
+def _progress(title: str, total: int, done: int) -> tqdm:
+    """A bar with the time left; nothing at all where the output is not a terminal."""
+    return tqdm(total=total, initial=done, desc=title, disable=None, leave=False, unit="batch")
+
+
+def _tensorboard(folder: Path, row: Mapping[str, float]) -> None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError(
+            "trainer.tensorboard needs the extra `tensorboard`: pip install 'carousel-ctc[tensorboard]'"
+        ) from None
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        for name, value in row.items():
+            writer.add_scalar(name, value, int(row["epoch"]))

@@ -1,0 +1,1 @@
+"""Hydra configuration groups; conf/base.yaml is what every recipe starts from."""

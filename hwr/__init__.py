@@ -1,0 +1,1 @@
+"""Handwriting: line images, pages and pen strokes to text."""

@@ -1,0 +1,232 @@
+"""The command `hwr`: handwriting to text. What is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import __version__, arguments, command
+
+if TYPE_CHECKING:  # loading them brings torch
+    from common.corpus import Sample
+    from common.model_file import Model
+    from hwr.recognise import Line, Prepared
+
+PROGRAM = "hwr"
+DOMAINS = ("image", "ink")
+FORMATS = ("txt", "json")
+MODELS = Path(__file__).parent / "models"
+SAMPLES = Path(__file__).parent / "samples"
+IMAGES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif"),
+)
+INK = (".json", ".jsonl", ".inkml", ".dat", ".unp", ".unipen")
+# Of JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink reads them; no picture that Pillow reads starts so.
+INK_STARTS = (b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["train"]:  # all that follows is Hydra's
+        return command.guarded(partial(_train, words[1:]), PROGRAM)
+    args = parser().parse_args(words)
+    return command.guarded(partial(args.run, args), PROGRAM)
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = arguments.program_parser(PROGRAM, "Handwriting to text: train, recognise, evaluate.", __version__)
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    arguments.add_train(commands, PROGRAM, "unipen_words", "htr_lines")
+    _add_recognise(commands)
+    arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
+    arguments.add_models(commands, PROGRAM, MODELS)
+    arguments.add_demo(commands, PROGRAM, "recognise the handwriting", _demo)
+    return whole
+
+
+def _add_recognise(commands: arguments.Subparsers) -> None:
+    sub = arguments.command_parser(
+        commands,
+        "recognise",
+        "write down what pictures of lines, or pen strokes, say",
+        """
+        hwr recognise line.png                         the text, to standard output
+        hwr recognise word.inkml --format json         words with their boxes
+        hwr recognise lines/ --output texts/           one text for each file below a folder
+        cat line.png | hwr recognise -                 a picture, or strokes, from standard input
+        hwr recognise line.png --format json --nbest 5 the five likeliest texts
+        """,
+    )
+    sub.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IMAGE|INK|FOLDER|-",
+        help="pictures of single lines (any format that Pillow reads), pen strokes (.json, InkML, UNIPEN), "
+        "folders of them, - for standard input; what a file holds is told by its suffix, or else by its "
+        "first bytes",
+    )
+    arguments.add_model_arguments(
+        sub, "default: those for pictures and for strokes that are marked * by `hwr models`"
+    )
+    arguments.add_decoder_arguments(sub)
+    arguments.add_output_arguments(sub, FORMATS)
+    sub.set_defaults(run=_recognise)
+
+
+def _train(words: list[str]) -> int:
+    from common.train_command import main as train
+    from hwr.features import size
+    from hwr.reader import read
+
+    return train(DOMAINS, words, read, size)
+
+
+def _models(args: argparse.Namespace) -> Callable[[str], Model]:
+    """The model for a domain: the one that was asked for, whichever it is, or the default for that domain."""
+    from common.shelf import open_model
+
+    @cache
+    def model(domain: str) -> Model:
+        return open_model(args.model, MODELS, DOMAINS if args.model else (domain,), args.device)
+
+    return model if args.model is None else lambda domain: model("any")
+
+
+def read_source(path: Path | None) -> tuple[str, Any]:
+    """("image", grey picture) or ("ink", strokes) of a file, or of standard input (None)."""
+    source: Path | io.BytesIO
+    if path is None:
+        source = io.BytesIO(sys.stdin.buffer.read())
+        source.name = "standard input"  # for messages
+        ink = _starts_as_ink(source.getvalue()[:64])
+    else:
+        source, suffix = path, path.suffix.lower()
+        ink = suffix in INK or (suffix not in IMAGES and _starts_as_ink(_head(path)))
+    if ink:
+        from hwr.ink import read_ink
+
+        return "ink", read_ink(source)
+    from hwr.image import read_image
+
+    return "image", read_image(source)
+
+
+def _starts_as_ink(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(INK_STARTS)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""  # read_image says what is wrong with it
+
+
+def _recognise(args: argparse.Namespace) -> int:
+    command.decoding(args)  # options that contradict each other are told before anything is loaded
+    failures = command.Failures()
+    inputs = command.expand(args.inputs, (*IMAGES, *INK), "picture or ink", failures)
+    if not inputs:
+        return failures.status
+    emit = command.emitter(inputs, args)
+
+    from hwr.formats import FORMATS as WRITERS
+    from hwr.recognise import prepare, recognise
+
+    models = _models(args)
+    if args.model:
+        models("any")  # a model that cannot be used is told once, not for each input
+
+    def read(item: command.Input) -> tuple[Model, Prepared]:
+        domain, source = read_source(item.path)
+        model = models(domain)
+        return model, prepare(source, model.features)
+
+    def work(lines: list[tuple[Model, Prepared]]) -> list[tuple[Model, Line]]:
+        found: dict[int, tuple[Model, Line]] = {}
+        for model in {id(model): model for model, _ in lines}.values():
+            mine = [i for i, (of, _) in enumerate(lines) if of is model]
+            options = command.decoding(args, model)
+            read_lines = recognise(model, [lines[i][1] for i in mine], args.batch_frames, **options)
+            found.update(zip(mine, ((model, line) for line in read_lines), strict=True))
+        return [found[i] for i in range(len(lines))]
+
+    def write(item: command.Input, found: tuple[Model, Line]) -> None:
+        model, line = found
+        emit(item, WRITERS[args.format](line, item.name, model.card["name"]))
+
+    command.run(
+        inputs,
+        read,
+        work,
+        write,
+        failures,
+        name=lambda item: item.name,
+        weigh=lambda source: len(source[1].features),
+        budget=args.batch_frames,
+    )
+    return failures.status
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    command.decoding(args)
+
+    from common.evaluate import evaluate
+    from hwr.reader import read
+
+    def choose(first: Sample) -> Model:
+        return _models(args)("image" if first.strokes is None else "ink")
+
+    return evaluate(args, choose, read)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from common.decoding import decode
+    from common.demo import demo
+    from common.draw import draw_activations, draw_ink
+    from common.recognise import log_probs
+    from hwr.recognise import prepare
+
+    models = _models(args)
+
+    def see(path: Path, picture: Path) -> str:
+        domain, source = read_source(path)
+        model = models(domain)
+        line = prepare(source, model.features)
+        (scores,) = log_probs(model, [line.features], args.batch_frames)
+        hypothesis = decode(scores, model.alphabet, **model.decoder)[0]
+        if model.domain == "ink":
+            draw_ink(
+                source,
+                line.output_places(model.stride),
+                scores,
+                hypothesis,
+                model.alphabet,
+                picture,
+                title=path.name,
+            )
+        else:
+            image = line.features.T  # (rows, columns), 0 paper … 1 ink
+            draw_activations(
+                image, scores, hypothesis, model.alphabet, picture, title=path.name, stride=model.stride
+            )
+        return hypothesis.text
+
+    samples = (
+        [path for path in sorted(SAMPLES.iterdir()) if path.suffix in (*IMAGES, *INK)]
+        if SAMPLES.is_dir()
+        else []
+    )
+    return demo(samples, see, args.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

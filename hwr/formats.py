@@ -1,0 +1,43 @@
+"""Lines as txt and json: one function a format, from a line to the text of a file."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hwr.recognise import Line, Placed, Reading
+
+
+def txt(line: Line, name: str, model: str) -> str:
+    return line.best.text + "\n"
+
+
+def as_json(line: Line, name: str, model: str) -> str:
+    """One JSON object on one line: boxes are [left, top, right, bottom] in the input's coordinates."""
+    best = line.best
+    whole = {
+        "file": name,
+        "model": model,
+        "domain": line.domain,
+        **_summary(best),
+        "words": [_placed(word) for word in best.words],
+        "symbols": [_placed(symbol) for symbol in best.symbols],
+        "nbest": [_summary(reading) for reading in line.readings],
+    }
+    return json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _summary(reading: Reading) -> dict[str, Any]:
+    confidence = reading.confidence
+    return {
+        "text": reading.text,
+        "confidence": None if confidence is None else round(confidence, 4),
+        "score": round(reading.score, 4),
+    }
+
+
+def _placed(item: Placed) -> dict[str, Any]:
+    box = None if item.box is None else [round(number, 2) for number in item.box]
+    return {"text": item.text, "box": box, "confidence": round(item.confidence, 4)}
+
+
+FORMATS: dict[str, Callable[[Line, str, str], str]] = {"txt": txt, "json": as_json}

@@ -1,0 +1,106 @@
+"""Any picture file to grey: one function, and one sentence for each file that is none."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from common.errors import InputError
+
+
+def read_image(source: str | Path | BinaryIO) -> np.ndarray:
+    """Read any picture that Pillow reads as grey, (height, width) uint8, upright and over white paper.
+
+    1 to 16 bits a channel, palettes, CMYK and transparency are converted, EXIF rotation is applied; of a file
+    with several pictures the first is taken. Raises InputError with one sentence for whatever cannot be read.
+    """
+    name, file = _open(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large scans and odd metadata are no news to the user
+            with Image.open(file) as image:
+                image.load()
+                grey = _grey(_upright(image), name)
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"{name}: the picture is larger than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; "
+            "cut or reduce it"
+        ) from None
+    except UnidentifiedImageError:
+        raise InputError(f"{name}: not a picture in a format that Pillow reads") from None
+    except MemoryError:
+        raise InputError(f"{name}: the picture does not fit into memory; cut or reduce it") from None
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
+        raise InputError(f"{name}: the picture is damaged or cut short ({_one_line(error)})") from None
+    if grey.size == 0:
+        raise InputError(f"{name}: the picture has no pixels")
+    return grey
+
+
+def _open(source: str | Path | BinaryIO) -> tuple[str, BinaryIO]:
+    """Name for messages and a seekable file with all bytes of the source; InputError where there are none."""
+    if isinstance(source, (str, Path)):
+        name, path = str(source), Path(source)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"{name}: no such file") from None
+        except IsADirectoryError:
+            raise InputError(f"{name}: a folder, not a picture") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{name}: cannot be read ({_one_line(error)})") from None
+    else:
+        name = str(getattr(source, "name", "standard input"))
+        data = source.read()
+    if not data:
+        raise InputError(f"{name}: the file is empty")
+    return name, io.BytesIO(data)
+
+
+def _one_line(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF orientation says; damaged EXIF data count as none."""
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except Exception:  # the pixels are fine even where the metadata are not
+        return image
+
+
+def _grey(image: Image.Image, name: str) -> np.ndarray:
+    """Grey values (height, width) uint8 of a loaded picture of any mode."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey(np.asarray(image), name)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return np.array(image.convert("L"))
+
+
+def _deep_grey(values: np.ndarray, name: str) -> np.ndarray:
+    """16-bit, 32-bit and float pictures to uint8; their range is the smallest bit depth that holds the
+    maximum.
+
+    Scanners store 12 bits in 16 and cameras 16 in 32, so the container says little about the range.
+    """
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{name}: the picture holds values that are not numbers")
+    top = float(values.max(initial=0))
+    if top <= 1 and np.any(values % 1):
+        scale = 255.0  # floats from 0 to 1
+    else:
+        bits = max(8, int(top).bit_length())
+        scale = 255 / (2**bits - 1)
+    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)

@@ -1,0 +1,95 @@
+"""The one way from a sample of a manifest to what the network sees; training calls it for every line."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.corpus import Sample
+from common.errors import InputError
+from hwr.features import extract
+from hwr.ink_augment import augment_ink
+
+
+def read(
+    sample: Sample,
+    features: Mapping[str, Any],
+    augment: Mapping[str, Any] | None = None,
+    rng: np.random.Generator | None = None,
+    cache: dict[Any, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Features (frames, size) float32 of the sample's line.
+
+    features, augment: settings (conf/features, conf/augment); without `rng` nothing is varied, and with the
+    same generator state the result is the same. Where the features are of images and the sample has strokes,
+    these are drawn (hwr/render.py); in training the hand then varies by `augment["ink"]` and pen and paper by
+    `augment["render"]` (settings over the defaults; null: not at all). cache: keeps decoded pictures, path ->
+    uint8 (rows, columns).
+    Raises InputError naming the file, or the manifest's line where no file is named.
+    """
+    try:
+        source = (
+            _strokes(sample, augment, rng)
+            if features["kind"] == "ink"
+            else _grey(sample, features, augment, rng, cache)
+        )
+        return extract(source, features)[0]
+    except InputError as error:
+        name = str(sample.image or sample.where)
+        raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
+
+
+def _strokes(
+    sample: Sample, augment: Mapping[str, Any] | None, rng: np.random.Generator | None
+) -> list[np.ndarray]:
+    if sample.strokes is None:
+        raise InputError(
+            'has no "strokes", so a model for pen strokes cannot read it: use a model for images'
+        )
+    return augment_ink(sample.strokes, augment, rng) if augment and rng is not None else sample.strokes
+
+
+def _grey(
+    sample: Sample,
+    features: Mapping[str, Any],
+    augment: Mapping[str, Any] | None,
+    rng: np.random.Generator | None,
+    cache: dict[Any, np.ndarray] | None,
+) -> np.ndarray:
+    """Grey picture (rows, columns) uint8 of the sample, varied if there is `rng`."""
+    if sample.strokes is not None:
+        grey = _drawn(sample.strokes, features.get("height", 48), augment, rng)
+    elif sample.image is not None:
+        grey = _picture(sample.image, cache)
+    else:
+        raise InputError('has neither "image" nor "strokes", so it cannot be read as handwriting')
+    if rng is None or not augment:
+        return grey
+    from hwr.image_augment import augment_image
+
+    return augment_image(grey, augment, rng)
+
+
+def _drawn(
+    strokes: list[np.ndarray], height: int, augment: Mapping[str, Any] | None, rng: np.random.Generator | None
+) -> np.ndarray:
+    from hwr.render import render
+
+    if rng is None or not augment:
+        return render(strokes, height)
+    hand, pen = augment.get("ink", {}), augment.get("render", {})
+    if hand is not None:
+        strokes = augment_ink(strokes, hand, rng)
+    return render(strokes, height) if pen is None else render(strokes, height, rng, **pen)
+
+
+def _picture(path: Path, cache: dict[Any, np.ndarray] | None) -> np.ndarray:
+    from hwr.image import read_image
+
+    if cache is None:
+        return read_image(path)
+    grey = cache.get(path)
+    if grey is None:
+        grey = cache[path] = read_image(path)  # a full cache does not keep it
+    return grey

@@ -1,0 +1,164 @@
+"""From line images and pen strokes to texts: network and decoder, then places in the input's coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.errors import InputError
+
+if TYPE_CHECKING:  # loading them brings torch
+    from common.decoding import Hypothesis, Symbol
+    from common.model_file import Model
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom: x to the right, y downwards
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A symbol or a word, its box in the input's coordinates and a confidence in 0 … 1.
+
+    The recogniser tells where a symbol fires, not where its ink ends: a box reaches half-way to the
+    neighbours, and in a line image it is as high as the picture. None where ink was drawn for a model of
+    images, since places are lost then.
+    """
+
+    text: str
+    box: Box | None
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read a line, without spaces at its ends; score: natural log."""
+
+    symbols: tuple[Placed, ...]
+    score: float
+
+    @property
+    def text(self) -> str:
+        return "".join(symbol.text for symbol in self.symbols)
+
+    @property
+    def words(self) -> list[Placed]:
+        """The words of text.split(), each as sure as its least sure letter."""
+        runs = (list(run) for space, run in groupby(self.symbols, lambda s: s.text.isspace()) if not space)
+        return [
+            Placed(
+                "".join(s.text for s in run), _around([s.box for s in run]), min(s.confidence for s in run)
+            )
+            for run in runs
+        ]
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean of the words' confidences; None where nothing was read."""
+        words = self.words
+        return sum(word.confidence for word in words) / len(words) if words else None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was read: readings, best first, at least one (perhaps empty), by a model of images or of ink."""
+
+    readings: tuple[Reading, ...]
+    domain: str
+
+    @property
+    def best(self) -> Reading:
+        return self.readings[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A line as the network takes it."""
+
+    features: np.ndarray  # (frames, size)
+    places: np.ndarray | None  # (frames, 2): x, y of each frame in the input's coordinates
+    height: int | None  # of the picture; None for strokes
+
+    def output_places(self, stride: int) -> np.ndarray:
+        """(output frames, 2): the place in the middle of each output frame (`stride` frames)."""
+        if self.places is None:
+            raise ValueError("ink drawn for a model of images has no places")
+        frames = len(self.places)
+        return self.places[np.minimum(np.arange(0, frames, stride) + stride // 2, frames - 1)]
+
+
+def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any]) -> Prepared:
+    """Features of a grey picture (rows, columns) uint8 or of strokes, (points, 2) each.
+
+    Strokes for a model of images are drawn first. Raises InputError for a picture given to a model of
+    strokes, and for one without ink.
+    """
+    from hwr import features
+
+    if isinstance(source, np.ndarray):
+        if settings["kind"] != "image":
+            raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
+        return Prepared(*features.extract(source, settings), height=len(source))
+    if settings["kind"] == "ink":
+        return Prepared(*features.extract(source, settings), height=None)
+    from hwr.render import render
+
+    drawn = render(list(source), height=settings.get("height", 48))
+    return Prepared(features.extract(drawn, settings)[0], places=None, height=None)
+
+
+def recognise(model: Model, lines: Sequence[Prepared], batch_frames: int, **decoding: Any) -> list[Line]:
+    """The lines' texts, in their order.
+
+    batch_frames: feature frames that go through the network at once; decoding: decoder, beam, nbest and
+    further options of common.decoding.decode, over the defaults of the model.
+    """
+    from common.recognise import recognise as hypotheses
+
+    found = hypotheses(model, [line.features for line in lines], batch_frames, **decoding)
+    return [_line(line, nbest, model) for line, nbest in zip(lines, found, strict=True)]
+
+
+def _line(line: Prepared, nbest: list[Hypothesis], model: Model) -> Line:
+    readings: dict[str, Reading] = {}
+    for hypothesis in nbest:
+        symbols = _stripped(hypothesis.symbols)
+        boxes = symbol_boxes(symbols, line, model.stride)
+        placed = tuple(Placed(s.text, box, s.confidence) for s, box in zip(symbols, boxes, strict=True))
+        reading = Reading(placed, hypothesis.score)
+        readings.setdefault(reading.text, reading)  # two hypotheses may differ in spaces at the ends only
+    return Line(tuple(readings.values()), model.domain)
+
+
+def _stripped(symbols: Sequence[Symbol]) -> list[Symbol]:
+    inked = [i for i, symbol in enumerate(symbols) if not symbol.text.isspace()]
+    return list(symbols[inked[0] : inked[-1] + 1]) if inked else []
+
+
+def symbol_boxes(symbols: Sequence[Symbol], line: Prepared, stride: int) -> list[Box | None]:
+    """The box of each symbol: from half-way after the one before to half-way before the next.
+
+    stride: frames to an output frame. The first box starts where the line does, the last ends where it does.
+    """
+    if line.places is None:
+        return [None] * len(symbols)
+    frames = len(line.places)
+    middles = [stride * (a.end + b.start) // 2 for a, b in pairwise(symbols)]
+    boxes: list[Box | None] = []
+    for start, end in zip([0, *middles], [*middles, frames], strict=False):
+        first = min(start, frames - 1)
+        x, y = line.places[first : max(end, first + 1)].T
+        top, bottom = (y.min(), y.max()) if line.height is None else (0, line.height)
+        boxes.append((float(x.min()), float(top), float(x.max()), float(bottom)))
+    return boxes[: len(symbols)]
+
+
+def _around(boxes: Sequence[Box | None]) -> Box | None:
+    """The smallest box that holds all."""
+    known = [box for box in boxes if box is not None]
+    if not known:
+        return None
+    left, top, right, bottom = zip(*known, strict=True)
+    return min(left), min(top), max(right), max(bottom)

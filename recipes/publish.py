@@ -1,0 +1,67 @@
+"""Makes a trained model one that ships: python -m recipes.publish runs/an4/best.safetensors
+asr/models/NAME.md
+
+NAME.md is the model card; the YAML between its two lines `---` at the top (description, licence, data,
+results, limits, default …) goes into the header of NAME.safetensors beside it, where `asr models` and `hwr
+models` find it.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from common import model_file
+from common.errors import InputError
+from recipes import command
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The YAML at the top of a model card. Raises InputError if there is none."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such model card; write it first")
+    parts = path.read_text(encoding="utf-8").split("---\n", 2)
+    try:
+        card = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: the YAML at its top cannot be read ({error}); correct it") from None
+    if not isinstance(card, dict):
+        card = {}
+    missing = [key for key in ("description", "licence", "data", "results") if key not in card]
+    if missing:
+        raise InputError(f"{path}: the YAML at its top lacks {', '.join(missing)}; add it")
+    return card
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    """Writes the model with the card's YAML in its header, in half precision."""
+    card: Path = arguments.card
+    model = model_file.load(arguments.model)
+    output = card.with_suffix(".safetensors")
+    model_file.save(
+        output,
+        tensors=model.network.state_dict(),
+        alphabet=model.alphabet,
+        domain=model.domain,
+        features=model.features,
+        network_settings=model.network_settings,
+        size=model.size,
+        decoder=model.decoder,
+        card=model.card | read_card(card) | {"name": card.stem},
+    )
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m recipes.publish`."""
+    parser = command.parser("recipes.publish", __doc__)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="best.safetensors of a run")
+    parser.add_argument("card", type=Path, metavar="CARD", help="the model card, NAME.md")
+    return command.run(publish, parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Each change against what it promises: lengths, levels, spectra, shares; and the same from the same seed."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr import augment
+from common.errors import InputError
+from tests.conftest import REPOSITORY
+
+RATE = 16000
+
+
+def conf() -> dict:
+    return yaml.safe_load((REPOSITORY / "conf" / "augment" / "speech.yaml").read_text())
+
+
+def only(name: str, **changes: Any) -> dict:
+    """One block of the settings that are given out, drawn every time."""
+    return {name: {**conf()[name], "probability": 1.0, **changes}}
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def tone(hertz: float = 1000.0, seconds: float = 1.0, level: float = 0.3) -> np.ndarray:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def peak(wave: np.ndarray) -> float:
+    """Frequency of the strongest line, Hz."""
+    return float(np.abs(np.fft.rfft(wave * np.hanning(len(wave)))).argmax() * RATE / len(wave))
+
+
+def power(wave: np.ndarray) -> float:
+    return float(np.mean(np.square(wave, dtype=np.float64)))
+
+
+@given(st.integers(0, 2**32), st.integers(400, 20000))
+@settings(max_examples=40, deadline=None)
+def test_everything_is_drawn_from_the_seed_alone(seed: int, samples: int) -> None:
+    wave = rng(1).uniform(-1, 1, samples).astype(np.float32)
+    before = wave.copy()
+    first, second = (augment.augment_wave(wave, conf(), rng(seed)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(wave, before)  # the cache keeps it
+    assert first.dtype == np.float32
+    assert np.abs(first).max() <= 1
+    assert 0.9 * samples / 1.1 < len(first) < samples / 0.85 + RATE
+
+
+def test_other_seeds_give_other_waves() -> None:
+    wave = tone()
+    assert len({augment.augment_wave(wave, conf(), rng(seed)).tobytes() for seed in range(30)}) > 25
+
+
+def test_no_settings_change_nothing() -> None:
+    wave = tone()
+    np.testing.assert_array_equal(augment.augment_wave(wave, {}, rng()), wave)
+    assert augment.draw_warp({}, rng()) == 1.0
+    array = rng().standard_normal((50, 80)).astype(np.float32)
+    np.testing.assert_array_equal(augment.augment_features(array, {}, rng()), array)
+
+
+@pytest.mark.parametrize("name", list(augment.KEYS))
+def test_probability_is_kept(name: str) -> None:
+    given = {name: {**only(name)[name], "probability": 0.3}}
+    wave = tone(seconds=0.1) + rng(9).normal(0, 0.01, 1600).astype(np.float32)
+    array = np.ones((200, 80), np.float32)
+    changed = 0
+    for seed in range(400):
+        generator = rng(seed)
+        after = augment.augment_wave(wave, given, generator)
+        warp = augment.draw_warp(given, generator)
+        masked = augment.augment_features(array, given, generator)
+        changed += not np.array_equal(after, wave) or warp != 1.0 or not masked.all()
+    # Binomial: 120 ± 5 deviations of 9; masks of width 0 and warps of 1.0 are drawn too, and change nothing.
+    assert 60 < changed < 166
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_speed_moves_tempo_and_pitch_alike(factor: float) -> None:
+    wave = augment.augment_wave(tone(), only("speed", range=[factor, factor]), rng())
+    assert len(wave) == pytest.approx(RATE / factor, abs=2)
+    assert peak(wave) == pytest.approx(1000 * factor, abs=2)
+    assert power(wave) == pytest.approx(power(tone()), rel=0.02)
+
+
+@pytest.mark.parametrize("ratio", [0, 10, 30])
+@pytest.mark.parametrize("pink", [0.0, 1.0])
+def test_noise_has_the_ratio_that_was_asked_for(ratio: float, pink: float) -> None:
+    wave = tone(level=0.2)
+    noise = augment.augment_wave(wave, only("noise", range=[ratio, ratio], pink=pink), rng()) - wave
+    assert 10 * np.log10(power(wave) / power(noise)) == pytest.approx(ratio, abs=0.1)
+
+
+def test_white_noise_is_flat_and_pink_falls_by_three_decibels_an_octave() -> None:
+    slopes = []
+    for pink in (False, True):
+        spectrum = np.square(np.abs(np.fft.rfft(augment.white_or_pink(1 << 17, pink, rng()))))
+        octaves = [10 * np.log10(spectrum[1 << k : 2 << k].mean()) for k in range(6, 16)]
+        slopes.append(np.polyfit(range(10), octaves, 1)[0])
+    assert slopes[0] == pytest.approx(0, abs=0.15)
+    assert slopes[1] == pytest.approx(-3.01, abs=0.15)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 17, 1021])
+def test_noise_of_any_length_is_finite(count: int) -> None:
+    for pink in (False, True):
+        noise = augment.white_or_pink(count, pink, rng())
+        assert noise.shape == (count,)
+        assert np.isfinite(noise).all()
+
+
+def test_gain_is_in_decibels() -> None:
+    wave = augment.augment_wave(tone(), only("gain", range=[-20, -20]), rng())
+    np.testing.assert_allclose(wave, tone() / 10, atol=1e-6)
+    assert np.abs(augment.augment_wave(tone(), only("gain", range=[40, 40]), rng())).max() == 1.0  # clipped
+
+
+def test_silence_is_as_quiet_as_the_quietest_part_and_the_recording_stands_between() -> None:
+    wave = np.concatenate([tone(seconds=0.5), rng(1).normal(0, 0.003, RATE).astype(np.float32)])
+    given = only("silence", range=[0.2, 0.3])
+    longer = augment.augment_wave(wave, given, rng())
+    added = len(longer) - len(wave)
+    assert 2 * 0.2 * RATE <= added <= 2 * 0.3 * RATE
+    start = next(i for i in range(3100, 4900) if np.array_equal(longer[i : i + len(wave)], wave))
+    for part in (longer[:start], longer[start + len(wave) :]):
+        assert len(part) >= 0.2 * RATE - 1
+        assert np.sqrt(power(part)) == pytest.approx(0.003, rel=0.15)
+
+
+def test_silence_of_a_silent_or_short_recording_is_silent() -> None:
+    for wave in (np.zeros(RATE, np.float32), np.ones(10, np.float32)):
+        longer = augment.augment_wave(wave, only("silence", range=[0.1, 0.2]), rng())
+        assert len(longer) > len(wave)
+        assert np.count_nonzero(longer) == np.count_nonzero(wave)
+
+
+def test_telephone_leaves_nothing_above_four_kilohertz() -> None:
+    given = only("telephone")
+    assert power(augment.augment_wave(tone(6000), given, rng())[200:-200]) < 1e-8
+    kept = augment.augment_wave(tone(1000), given, rng())
+    assert abs(len(kept) - RATE) <= 2
+    assert power(kept) == pytest.approx(power(tone(1000)), rel=0.01)
+
+
+def test_warps_lie_on_a_grid_within_the_range() -> None:
+    drawn = {augment.draw_warp(only("vtlp", range=[0.9, 1.1]), rng(seed)) for seed in range(500)}
+    assert drawn == {round(0.9 + 0.01 * step, 2) for step in range(21)}
+
+
+@given(
+    st.integers(0, 2**32), st.integers(1, 300), st.sampled_from([(80, None), (240, 80), (39, 0), (3, None)])
+)
+@settings(max_examples=150, deadline=None)
+def test_masks_stay_within_what_was_asked(seed: int, frames: int, shape: tuple[int, int | None]) -> None:
+    columns, bands = shape
+    array = np.ones((frames, columns), np.float32)
+    given = {name: conf()[name] for name in ("frequency_masks", "time_masks")}
+    masked = augment.augment_features(array, given, rng(seed), bands)
+    assert array.all()  # a copy
+    rows, blocks = ~masked.any(axis=1), ~masked.any(axis=0)
+    if not masked.any():  # few frames or columns can all be masked
+        return
+    assert rows.sum() <= 2 * min(25, frames // 10)
+    width = columns if bands is None else bands
+    assert blocks.sum() <= 2 * min(15, width) * (columns // width if width else 0)
+    # Every masked number is in a masked row or column, and every other one is as it was.
+    np.testing.assert_array_equal(masked == 0, rows[:, None] | blocks[None, :])
+    if bands == 80:
+        first, *others = blocks.reshape(3, 80)
+        assert all(np.array_equal(first, other) for other in others)
+
+
+def test_masks_are_uniform_in_width_and_reach_every_place() -> None:
+    given = only("frequency_masks", count=1, width=10)
+    array = np.ones((1, 40), np.float32)
+    masks = [augment.augment_features(array, given, rng(seed))[0] == 0 for seed in range(3000)]
+    widths = np.bincount([mask.sum() for mask in masks], minlength=11)
+    assert widths.shape == (11,)
+    assert np.abs(widths - 3000 / 11).max() < 5 * np.sqrt(3000 / 11)
+    assert np.any(masks, axis=0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda given: given.update(reverb={"probability": 1}), "reverb"),
+        (lambda given: given["noise"].pop("pink"), "noise"),
+        (lambda given: given["gain"].update(colour=1), "gain"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_named(change: Callable[[dict], object], words: str) -> None:
+    given = copy.deepcopy(conf())
+    change(given)
+    with pytest.raises(InputError, match=words):
+        augment.augment_wave(tone(), given, rng())

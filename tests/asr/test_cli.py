@@ -1,0 +1,398 @@
+"""The command `asr` as a user calls it, with a tiny untrained model in a real model file."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+
+from asr.cli import main
+from tests.asr.test_transcribe import noise
+from tests.tiny import tiny_model
+
+COMMAND = [sys.executable, "-m", "asr.cli"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", "speech"))
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """a.wav, b.flac and sub/a.wav below a folder."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for seed, name in enumerate(("a.wav", "b.flac", "sub/a.wav")):
+        soundfile.write(folder / name, noise(1, seed), 16000)
+    return folder
+
+
+def run(capsys, *words) -> tuple[int, str, str]:
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_help_takes_less_than_half_a_second_of_the_processor():
+    """Not of the clock, which on a busy machine measures what else is running."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("train", "transcribe", "evaluate", "models", "demo"))
+
+
+def test_help_loads_nothing_heavy():
+    heavy = {"torch", "numpy", "librosa", "scipy", "matplotlib", "soundfile", "hydra"}
+    code = f"import sys, asr.cli; asr.cli.parser(); sys.exit(bool({heavy} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["transcribe"],
+        ["translate", "a.wav"],
+        ["transcribe", "a.wav", "--format", "docx"],
+        ["transcribe", "a.wav", "--beam", "0"],
+        ["transcribe", "a.wav", "--decoder", "magic"],
+    ],
+)
+def test_wrong_usage_that_argparse_sees_is_status_2(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["transcribe", "-", "-"],
+        ["transcribe", "a.wav", "--nbest", "2"],
+        ["transcribe", "a.wav", "--decoder", "greedy", "--beam", "4"],
+        ["transcribe", "a.wav", "b.wav", "--format", "srt"],
+        ["evaluate", "a.jsonl", "--output", "hypotheses.docx"],
+    ],
+)
+def test_options_that_contradict_each_other_are_status_2_and_one_line(words, capsys):
+    status, out, err = run(capsys, *words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_one_recording_prints_its_text_alone(model, recordings, capsys):
+    status, out, err = run(capsys, "transcribe", recordings / "a.wav", "--model", model)
+    assert (status, err) == (0, "")
+    assert out.strip() and out.count("\n") == 1 and "\t" not in out
+
+
+def test_a_folder_prints_one_line_for_each_recording_as_alone(model, recordings, capsys):
+    _, out, _ = run(capsys, "transcribe", recordings, "--model", model)
+    lines = dict(line.split("\t") for line in out.splitlines())
+    assert list(lines) == [str(recordings / name) for name in ("a.wav", "b.flac", "sub/a.wav")]
+    for path, text in lines.items():
+        assert run(capsys, "transcribe", path, "--model", model)[1] == text + "\n"
+
+
+def test_json_has_one_object_a_line_with_words_in_time(model, recordings, capsys):
+    status, out, _ = run(capsys, "transcribe", recordings, "--model", model, "--format", "json", "--nbest", 3)
+    objects = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and len(objects) == 3
+    for read in objects:
+        assert read["model"] == "tiny" and read["duration"] == 1.0
+        assert 1 < len(read["nbest"]) <= 3 and read["nbest"][0]["text"] == read["text"]
+        times = [time for word in read["words"] for time in (word["start"], word["end"])]
+        assert times and times == sorted(times) and times[0] >= 0 and times[-1] <= 1.0
+
+
+@pytest.mark.parametrize("form", ["txt", "json", "srt", "vtt", "tsv", "ctm"])
+def test_output_holds_one_file_for_each_input(form, model, recordings, tmp_path, capsys):
+    out = tmp_path / "out"
+    status, printed, _ = run(
+        capsys, "transcribe", recordings, "--model", model, "--format", form, "--output", out
+    )
+    assert (status, printed) == (0, "")
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert written == [f"a.{form}", f"b.{form}", f"sub/a.{form}"]
+    assert all((out / name).stat().st_size for name in written)
+
+
+def test_every_bad_input_has_its_sentence_and_the_others_are_done(model, recordings, tmp_path, capsys):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "empty.wav").write_bytes(b"")
+    (bad / "text.wav").write_text("this is no recording\n" * 20)
+    (bad / "cut.flac").write_bytes((recordings / "b.flac").read_bytes()[:-2000])
+    soundfile.write(bad / "zero.wav", np.zeros(0, np.float32), 16000)
+    soundfile.write(bad / "one.wav", np.full(1, 0.5, np.float32), 16000)
+    names = ["empty.wav", "text.wav", "cut.flac", "zero.wav", "one.wav", "missing.wav"]
+    inputs = [bad / name for name in names]
+    inputs.insert(3, recordings / "a.wav")
+    status, out, err = run(capsys, "transcribe", *inputs, "--model", model)
+    assert status == 1
+    assert len(out.splitlines()) == 1 and out.startswith(str(recordings / "a.wav"))
+    said = err.splitlines()
+    assert len(said) == len(names)
+    for name, line in zip(names, said, strict=True):
+        assert (
+            line.startswith(f"{bad / name}: ")
+            and "Traceback" not in line
+            and len(line) > len(str(bad / name)) + 8
+        )
+
+
+def test_silence_is_empty_text_with_a_note_and_no_failure(model, tmp_path, capsys):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000, np.float32), 16000)
+    status, out, err = run(capsys, "transcribe", tmp_path / "silent.wav", "--model", model)
+    assert (status, out) == (0, "\n")
+    assert err.count("\n") == 1 and "silent.wav" in err
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "truncated", "ink"])
+def test_a_model_that_cannot_be_used_is_one_sentence(kind, model, recordings, tmp_path, capsys):
+    path = tmp_path / "model.safetensors"
+    if kind == "text":
+        path.write_text("not a model")
+    elif kind == "truncated":
+        path.write_bytes(Path(model).read_bytes()[:-100])
+    elif kind == "ink":
+        tiny_model(path, "ink")
+    status, out, err = run(capsys, "transcribe", recordings, "--model", path)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert str(path) in err
+    if kind == "ink":
+        assert "pen strokes" in err
+
+
+def test_standard_input_is_a_recording(model, recordings, capsys):
+    text = run(capsys, "transcribe", recordings / "a.wav", "--model", model)[1]
+    done = subprocess.run(
+        [*COMMAND, "transcribe", "-", "--model", model],
+        input=(recordings / "a.wav").read_bytes(),
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, text, b"")
+
+
+def test_an_interrupt_is_quiet_and_what_was_done_before_is_out(model, recordings):
+    words = [
+        "transcribe",
+        recordings / "a.wav",
+        "-",
+        "--batch-frames",
+        "1",
+        "--model",
+        model,
+    ]  # 1: no waiting for a batch
+    process = subprocess.Popen(
+        [*COMMAND, *words],
+        stdin=-1,
+        stdout=-1,
+        stderr=-1,
+        # tests that a shell runs in the background are deaf to it, and so would be the command
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdin and process.stdout and process.stderr
+    assert process.stdout.readline().startswith(os.fsencode(recordings / "a.wav") + b"\t")
+    process.send_signal(signal.SIGINT)  # while it waits for standard input
+    assert process.wait(timeout=60) == 130
+    assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
+
+
+def test_a_reader_that_goes_away_is_quiet(model, recordings):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, "transcribe", recordings, "--model", model], stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+# --- evaluate ---
+
+
+@pytest.fixture
+def manifest(recordings, tmp_path):
+    rows = [
+        {"audio": "in/a.wav", "text": "abc", "speaker": "x", "seen_label": True},
+        {"audio": "in/b.flac", "text": "bad cab", "speaker": "y", "seen_label": False},
+        {"audio": "in/sub/a.wav", "text": "dead beef", "speaker": "x", "seen_label": False},
+    ]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def rates(pairs: list[tuple[str, str]]) -> dict:
+    references, hypotheses = zip(*pairs, strict=True)
+    words = jiwer.process_words(list(references), list(hypotheses))
+    chars = jiwer.process_characters(list(references), list(hypotheses))
+    return {
+        "cer": chars.cer,
+        "wer": words.wer,
+        "chars": {
+            "total": sum(map(len, references)),
+            "substitutions": chars.substitutions,
+            "insertions": chars.insertions,
+            "deletions": chars.deletions,
+        },
+        "words": {
+            "total": sum(len(reference.split()) for reference in references),
+            "substitutions": words.substitutions,
+            "insertions": words.insertions,
+            "deletions": words.deletions,
+        },
+    }
+
+
+def agree(report: dict, expected: dict) -> None:
+    assert report["chars"] == expected["chars"] and report["words"] == expected["words"]
+    assert report["cer"] == pytest.approx(expected["cer"]) and report["wer"] == pytest.approx(expected["wer"])
+
+
+def test_evaluate_prints_the_rates_of_the_texts_that_transcribe_reads(
+    model, manifest, recordings, tmp_path, capsys
+):
+    texts = {
+        name: run(capsys, "transcribe", recordings / name, "--model", model)[1].strip()
+        for name in ("a.wav", "b.flac", "sub/a.wav")
+    }
+    output = tmp_path / "hypotheses.jsonl"
+    words = [
+        "evaluate",
+        manifest,
+        "--model",
+        model,
+        "--json",
+        "--by",
+        "speaker",
+        "--by",
+        "seen_label",
+        "--output",
+        output,
+    ]
+    status, out, err = run(capsys, *words)
+    assert (status, err) == (0, "")
+    report = json.loads(out)
+    pairs = [("abc", texts["a.wav"]), ("bad cab", texts["b.flac"]), ("dead beef", texts["sub/a.wav"])]
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(row["reference"], " ".join(row["hypothesis"].split())) for row in rows] == pairs
+    written = [(row["reference"], row["hypothesis"]) for row in rows]
+    agree(report, rates(written))
+    agree(report["by"]["speaker"]["x"], rates([written[0], written[2]]))
+    agree(report["by"]["seen_label"]["false"], rates(written[1:]))
+    assert report["items"] == 3 and report["failed"] == 0 and report["seconds"] > 0
+    for rate in ("cer", "wer"):
+        low, high = report[f"{rate}_interval"]
+        assert low <= report[rate] <= high
+
+
+def test_evaluate_without_json_is_a_table_and_tsv_has_its_columns(model, manifest, tmp_path, capsys):
+    output = tmp_path / "hypotheses.tsv"
+    status, out, _ = run(
+        capsys, "evaluate", manifest, "--model", model, "--by", "speaker", "--output", output
+    )
+    assert status == 0
+    assert "3 items" in out and "speaker=y words" in out and "all chars" in out
+    header, *rows = (line.split("\t") for line in output.read_text().splitlines())
+    assert header[2:4] == ["reference", "hypothesis"] and len(rows) == 3
+    assert all(len(row) == len(header) for row in rows)
+
+
+def test_samples_that_cannot_be_read_are_named_and_counted_and_the_others_done(
+    model, manifest, recordings, capsys
+):
+    whole = json.loads(run(capsys, "evaluate", manifest, "--model", model, "--json")[1])
+    with manifest.open("a") as file:
+        file.write('{"audio": "in/missing.wav", "text": "abc"}\n{"image": "in/x.png", "text": "abc"}\n')
+    status, out, err = run(capsys, "evaluate", manifest, "--model", model, "--json")
+    report = json.loads(out)
+    assert status == 1 and report["failed"] == 2 and report["items"] == 3 and report["cer"] == whole["cer"]
+    assert (
+        len(err.splitlines()) == 2
+        and "missing.wav" in err.splitlines()[0]
+        and "test.jsonl:5" in err.splitlines()[1]
+    )
+
+
+def test_a_damaged_manifest_gives_no_rates(model, manifest, capsys):
+    with manifest.open("a") as file:
+        file.write('{"audio": "in/a.wav", "text"\n')
+    status, out, err = run(capsys, "evaluate", manifest, "--model", model, "--json")
+    assert (status, out, err.count("\n")) == (1, "", 1) and "test.jsonl:4" in err
+
+
+def test_characters_that_the_model_cannot_write_are_errors_and_named(model, manifest, capsys):
+    manifest.write_text('{"audio": "in/a.wav", "text": "ñandú"}\n')
+    _, out, err = run(capsys, "evaluate", manifest, "--model", model, "--json")
+    assert "U+00F1" in err and "U+00FA" in err
+    assert json.loads(out)["chars"]["total"] == 5
+
+
+def test_an_unknown_key_of_groups_is_wrong_usage(model, manifest, capsys):
+    status, out, err = run(capsys, "evaluate", manifest, "--model", model, "--by", "dialect")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "dialect" in err
+
+
+# --- models ---
+
+
+def test_models_lists_the_files_of_a_folder_and_names_those_it_cannot_read(tmp_path, capsys):
+    tiny_model(tmp_path / "one.safetensors", "speech", name="first", licence="CC0-1.0", default=True)
+    tiny_model(tmp_path / "two.safetensors", "ink")
+    (tmp_path / "broken.safetensors").write_text("no")
+    status, out, err = run(capsys, "models", tmp_path, "--json")
+    found = {model["file"]: model for model in json.loads(out)}
+    first, second = found[str(tmp_path / "one.safetensors")], found[str(tmp_path / "two.safetensors")]
+    assert (first["name"], first["domain"], first["licence"], first["default"]) == (
+        "first",
+        "speech",
+        "CC0-1.0",
+        True,
+    )
+    assert (second["name"], second["domain"], second["symbols"]) == ("two", "ink", 9)
+    assert status == 1 and "broken.safetensors" in err
+    assert "first *" in run(capsys, "models", tmp_path / "one.safetensors")[1]
+
+
+# --- decoders, demo, train ---
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam", "pyctcdecode"])
+def test_every_decoder_reads_the_recording(decoder, model, recordings, capsys):
+    words = ["transcribe", recordings / "a.wav", "--model", model, "--decoder", decoder, "--format", "json"]
+    status, out, err = run(capsys, *words)
+    read = json.loads(out)
+    assert (status, err) == (0, "") and read["text"]
+    assert all(0 <= symbol["start"] <= symbol["end"] <= 1 for symbol in read["symbols"])
+
+
+def test_a_wider_beam_never_finds_a_worse_text(model, recordings, capsys):
+    def score(beam):
+        words = ["transcribe", recordings / "a.wav", "--model", model, "--beam", beam, "--format", "json"]
+        return json.loads(run(capsys, *words)[1])["score"]
+
+    assert score(1) < score(64)  # an untrained model is unsure, so that the width matters
+
+
+def test_demo_says_what_it_read_and_draws_a_picture_of_each_sample(model, tmp_path, capsys):
+    status, out, err = run(capsys, "demo", "--model", model, "--output", tmp_path / "pictures")
+    assert (status, err) == (0, "")
+    assert "says:    THREE ONE FOUR NINE ZERO" in out and out.count("read as: ") == 2
+    for name in ("demo-digits.png", "demo-phrase.png"):
+        assert (tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_hands_its_arguments_to_the_recipes(capsys):
+    status, _, err = run(capsys, "train", "recipe=no_such_recipe")
+    assert status in (1, 2) and "no_such_recipe" in err and err.count("\n") == 1

@@ -1,0 +1,233 @@
+"""Log-mel, MFCC and deltas against torchaudio's, frames against the clock, silence against itself."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.fft
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr import features
+from asr.torchaudio_guard import import_torchaudio
+from common.errors import InputError
+from tests.conftest import REPOSITORY, corpus
+
+RATE = 16000
+
+
+def conf(name: str, **changes: Any) -> dict:
+    return {**yaml.safe_load((REPOSITORY / "conf" / "features" / f"{name}.yaml").read_text()), **changes}
+
+
+def speechlike(seconds: float = 2.0, seed: int = 0) -> np.ndarray:
+    """Noise whose level and colour change every tenth of a second."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for _ in range(math.ceil(seconds * 10)):
+        noise = rng.standard_normal(RATE // 10)
+        spectrum = scipy.fft.rfft(noise) * np.exp(-np.arange(RATE // 20 + 1) / rng.uniform(50, 800))
+        parts.append(scipy.fft.irfft(spectrum) * rng.uniform(0.001, 0.3))
+    return np.concatenate(parts)[: int(seconds * RATE)].astype(np.float32)
+
+
+def raw(wave: np.ndarray, **changes: Any) -> np.ndarray:
+    """Log-mel before normalising."""
+    given = conf("logmel", **changes)
+    return features._log_mel(wave, given, round(given["window"] * RATE), round(given["hop"] * RATE), 1.0)
+
+
+def kaldi(function: str, wave: np.ndarray, **options: Any) -> np.ndarray:
+    import_torchaudio()
+    import torchaudio.compliance.kaldi as compliance
+
+    return getattr(compliance, function)(
+        torch.from_numpy(wave * 32768)[None],
+        sample_frequency=RATE,
+        window_type="hanning",
+        snip_edges=False,
+        dither=0.0,
+        low_freq=20.0,
+        high_freq=7600.0,
+        **options,
+    ).numpy()
+
+
+@pytest.mark.parametrize("seconds", [0.025, 0.0301, 0.5, 1.2345])
+@pytest.mark.parametrize("filters", [23, 80])
+def test_log_mel_is_that_of_kaldi(seconds: float, filters: int) -> None:
+    wave = speechlike(seconds)
+    mine = raw(wave, filters=filters)
+    theirs = kaldi("fbank", wave, num_mel_bins=filters)
+    assert mine.shape == theirs.shape
+    # Kaldi's floor is lower: compare what is above ours.
+    np.testing.assert_allclose(mine, np.maximum(theirs, 0.0), atol=2e-3)
+    assert (theirs > 0).mean() > 0.9
+
+
+def test_cepstra_are_those_of_kaldi_but_for_the_lifter() -> None:
+    wave = speechlike() + np.float32(0.01) * np.random.default_rng(1).standard_normal(2 * RATE).astype(
+        np.float32
+    )
+    theirs = kaldi("mfcc", wave, num_mel_bins=26, num_ceps=13, cepstral_lifter=0.0)
+    given = conf("mfcc", deltas=0)
+    expected = features.normalise(theirs, 0.03)
+    np.testing.assert_allclose(features.extract(wave, given), expected, atol=5e-3)
+
+
+def test_cosines_are_the_orthonormal_dct() -> None:
+    array = np.random.default_rng(0).standard_normal((5, 26))
+    expected = scipy.fft.dct(array, type=2, norm="ortho", axis=1)[:, :13]
+    np.testing.assert_allclose(array @ features._cosines(26, 13), expected, atol=1e-5)
+
+
+def test_deltas_are_those_of_torchaudio() -> None:
+    array = np.random.default_rng(0).standard_normal((40, 13)).astype(np.float32)
+    functional = import_torchaudio().functional
+    expected = (
+        functional.compute_deltas(torch.from_numpy(array.T.copy()), win_length=5, mode="replicate").numpy().T
+    )
+    np.testing.assert_allclose(features.deltas(array), expected, atol=1e-5)
+
+
+def test_deltas_of_a_slope_are_the_slope() -> None:
+    ramp = np.outer(np.arange(20.0), [1.0, -3.0]).astype(np.float32)
+    np.testing.assert_allclose(features.deltas(ramp)[2:-2], np.tile([1.0, -3.0], (16, 1)), atol=1e-6)
+
+
+def test_mel_filters_are_between_the_edges_of_torchaudio() -> None:
+    mine = features.mel_filters(RATE, 4096, 40, 20.0, 7600.0)
+    functional = import_torchaudio().functional
+    theirs = functional.melscale_fbanks(2049, 20.0, 7600.0, 40, RATE, norm=None, mel_scale="htk").numpy()
+    # Its triangles (as librosa's) are linear in Hz, Kaldi's and ours in mel: same edges, other slopes.
+    np.testing.assert_array_equal(mine > 0, theirs > 0)
+    np.testing.assert_allclose(mine, theirs, atol=0.08)
+
+
+@pytest.mark.parametrize("name", ["logmel", "mfcc"])
+def test_every_coefficient_is_normalised(name: str) -> None:
+    array = features.extract(speechlike(), conf(name))
+    assert array.dtype == np.float32
+    assert array.shape == (200, features.size(conf(name)))
+    np.testing.assert_allclose(array.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(array.std(0), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["logmel", "mfcc"])
+def test_silence_stays_quiet(name: str) -> None:
+    np.testing.assert_array_equal(features.extract(np.zeros(RATE, np.float32), conf(name)), 0)
+    # One step of 16 bits now and then, and a constant offset: hardly anything may come of them.
+    dither = np.random.default_rng(0).integers(-1, 2, RATE) / 32768
+    assert np.abs(features.extract(dither.astype(np.float32), conf("logmel"))).std() < 1
+    assert np.abs(features.extract(np.full(RATE, 0.5, np.float32), conf(name))).max() < 1e-3
+
+
+def test_loudness_does_not_matter() -> None:
+    # The floor of 16 bits is the one exception, so the wave has noise well above it.
+    wave = 0.2 * speechlike() + np.random.default_rng(2).standard_normal(2 * RATE).astype(np.float32) / 300
+    expected = features.extract(wave, conf("logmel"))
+    np.testing.assert_allclose(features.extract(3 * wave, conf("logmel")), expected, atol=2e-3)
+
+
+@given(st.integers(400, 5000), st.sampled_from([0.010, 0.0125, 0.005, 0.030]))
+@settings(max_examples=50, deadline=None)
+def test_frames_count_the_hops(samples: int, hop: float) -> None:
+    given = conf("logmel", hop=hop)
+    array = features.extract(np.ones(samples, np.float32), given)
+    step = round(hop * RATE)
+    assert len(array) == max(1, int(samples / step + 0.5))
+    assert features.frame_stride(given) == pytest.approx(step / RATE)
+
+
+@pytest.mark.parametrize("second", [0.105, 0.505, 0.991])
+def test_a_click_is_in_the_frame_of_its_time(second: float) -> None:
+    wave = np.zeros(RATE, np.float32)
+    wave[int(second * RATE)] = 1.0
+    # The window is widest where it is centred, so the loudest frame is the one whose time holds the click.
+    loudest = raw(wave).sum(axis=1).argmax()
+    assert loudest == int(second / features.frame_stride(conf("logmel")))
+
+
+def test_blocks_of_frames_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = features.extract(speechlike(), conf("logmel"))
+    monkeypatch.setattr(features, "BLOCK", 7)
+    np.testing.assert_allclose(features.extract(speechlike(), conf("logmel")), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("warp", [0.9, 1.1])
+def test_warp_moves_a_tone_as_a_filter_bank_would(warp: float) -> None:
+    """Filters moved up by 10 % hear a tone 10 % higher where they heard the first."""
+    time = np.arange(RATE) / RATE
+    given = conf("logmel")
+    places = []
+    for factor, hertz in ((1.0, 1500.0), (warp, 1500.0 * warp)):
+        wave = (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+        places.append(features._log_mel(wave, given, 400, 160, factor)[50].argmax())
+    assert abs(int(places[0]) - int(places[1])) <= 1
+    still = features._log_mel(
+        (0.5 * np.sin(2 * np.pi * 1500 * time)).astype(np.float32), given, 400, 160, warp
+    )
+    assert np.sign(still[50].argmax() - places[0]) == np.sign(1 - warp)
+
+
+@given(st.floats(0.8, 1.2), st.sampled_from([8000, 16000, 44100]))
+def test_vtlp_is_continuous_rising_and_keeps_the_ends(warp: float, rate: int) -> None:
+    grid = np.linspace(0, rate / 2, 2000)
+    warped = features.vtlp(grid, warp, rate)
+    assert warped[0] == 0
+    assert warped[-1] == pytest.approx(rate / 2)
+    steps = np.diff(warped)
+    assert steps.min() > 0
+    assert steps.max() < 2.5 * (rate / 2 / 1999)  # no jump at the knee
+    np.testing.assert_allclose(warped[grid < 1500], warp * grid[grid < 1500])
+
+
+@pytest.mark.parametrize("samples", [0, 1, 399])
+def test_less_than_a_window_is_an_error_that_says_so(samples: int) -> None:
+    with pytest.raises(InputError, match="too short"):
+        features.extract(np.zeros(samples, np.float32), conf("logmel"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "bark"}, "bark"),
+        ({"high": 9000}, "9000"),
+        ({"filters": 400}, "400"),
+        ({"colour": 1}, "does not know colour"),
+        ({"coefficients": 13}, "does not know coefficients"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(changes: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        features.extract(speechlike(0.1), conf("logmel", **changes))
+
+
+def test_settings_that_lack_a_key_are_named() -> None:
+    given = conf("mfcc")
+    del given["deltas"]
+    with pytest.raises(InputError, match="needs deltas"):
+        features.size(given)
+
+
+def test_two_channels_are_refused() -> None:
+    with pytest.raises(InputError, match="one channel"):
+        features.extract(np.zeros((RATE, 2), np.float32), conf("logmel"))
+
+
+def test_deltas_widen_log_mel_as_well() -> None:
+    given = conf("logmel", deltas=2)
+    assert features.extract(speechlike(0.5), given).shape == (50, 240)
+    assert features.size(given) == 240
+
+
+def test_real_speech_is_far_from_the_floors() -> None:
+    from asr.audio import read_audio
+
+    path = sorted(corpus("an4").glob("wav/an4_clstk/*/*"))[0]
+    array = raw(read_audio(path))
+    assert (array > 0).mean() > 0.99
+    assert (array.std(axis=0) > features.SMALLEST_DEVIATION["logmel"]).all()

@@ -1,0 +1,396 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from common.alphabet import Alphabet
+from common.ctc import ctc_loss, forced_align, log_likelihood
+from common.decoding import DECODERS, Hypothesis, Symbol, Word, decode, options_of, with_pyctcdecode
+from common.decoding import beam as beam_search
+from common.errors import InputError
+from tests.oracles import ctc as oracle
+
+ABC = Alphabet("abc")
+UNLIMITED = {"beam": 10**6, "nbest": 10**6, "symbol_threshold": -np.inf, "score_threshold": np.inf}
+
+
+def normalised(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def lattice(seed: int, frames: int, symbols: int = 4, sharpness: float = 3.0) -> np.ndarray:
+    return normalised(np.random.default_rng(seed).normal(scale=sharpness, size=(frames, symbols)))
+
+
+def holed(seed: int, frames: int, symbols: int) -> np.ndarray:
+    """A lattice with impossible symbols in it, but none in the highest of a frame."""
+    rng, log_probs = np.random.default_rng(seed), lattice(seed, frames, symbols)
+    holes = rng.random(log_probs.shape) < 0.3
+    holes[np.arange(frames), log_probs.argmax(axis=1)] = False
+    return np.where(holes, -np.inf, log_probs)
+
+
+def spoken(path: str, probability: float = 0.9, symbols: str = "abc") -> np.ndarray:
+    """Log-probabilities of a path given as text with `-` for the blank; the rest is shared evenly."""
+    probabilities = np.full((len(path), len(symbols) + 1), (1 - probability) / len(symbols))
+    probabilities[np.arange(len(path)), [("-" + symbols).index(character) for character in path]] = (
+        probability
+    )
+    return np.log(probabilities).astype(np.float32)
+
+
+def check_alignment(found: Hypothesis, log_probs: np.ndarray, alphabet: Alphabet, best: float) -> None:
+    """The places of the symbols are a path of the text with log-probability `best`, confidences its peaks."""
+    text = alphabet.encode(found.text)
+    path = oracle.path_of(text, [(symbol.start, symbol.end) for symbol in found.symbols], len(log_probs))
+    assert list(oracle.collapse(path)) == text
+    assert sum(log_probs[frame, index] for frame, index in enumerate(path)) == pytest.approx(best)
+    for symbol, index in zip(found.symbols, text, strict=True):
+        assert symbol.confidence == pytest.approx(np.exp(log_probs[symbol.start : symbol.end, index].max()))
+
+
+SMALL = st.builds(
+    lattice,
+    st.integers(0, 10**6),
+    st.integers(0, 5),
+    st.integers(2, 4),
+    st.sampled_from([0.1, 1.0, 3.0, 9.0]),
+)
+HOLED = st.builds(holed, st.integers(0, 10**6), st.integers(1, 5), st.integers(2, 4))
+
+
+# Greedy
+
+
+def test_greedy_by_hand():
+    [found] = decode(spoken("aa-ab--bcc"), ABC, "greedy")
+    assert found.text == "aabbc"
+    assert [(s.start, s.end) for s in found.symbols] == [(0, 2), (3, 4), (4, 5), (7, 8), (8, 10)]
+    assert [s.confidence for s in found.symbols] == pytest.approx([0.9] * 5)
+    assert found.score == pytest.approx(10 * np.log(0.9), rel=1e-5)
+
+
+def test_greedy_confidence_is_the_peak_of_the_run():
+    log_probs = np.log(np.array([[0.4, 0.6], [0.05, 0.95], [0.3, 0.7], [0.8, 0.2]]))
+    [found] = decode(log_probs, Alphabet("a"))
+    assert found.symbols == (Symbol("a", 0, 3, pytest.approx(0.95)),)
+
+
+@given(SMALL)
+def test_greedy_is_the_best_of_all_paths(log_probs):
+    assume(len(log_probs))
+    alphabet = Alphabet("abc"[: log_probs.shape[1] - 1])
+    [found] = decode(log_probs, alphabet, "greedy")
+    path, score = max(oracle.paths(log_probs), key=lambda pair: pair[1])
+    assert found.score == pytest.approx(score)
+    assert alphabet.encode(found.text) == list(oracle.collapse(path))
+    check_alignment(found, log_probs, alphabet, score)
+
+
+# Prefix beam search
+
+
+@given(SMALL | HOLED)
+def test_unlimited_beam_is_enumeration(log_probs):
+    alphabet = Alphabet("abc"[: log_probs.shape[1] - 1])
+    expected = oracle.texts(log_probs)
+    found = decode(log_probs, alphabet, "beam", **UNLIMITED)
+    assert {tuple(alphabet.encode(hypothesis.text)) for hypothesis in found} == expected.keys()
+    assert len(found) == len(expected)
+    for hypothesis in found:
+        total, best = expected[tuple(alphabet.encode(hypothesis.text))]
+        assert hypothesis.score == pytest.approx(total, abs=1e-9)
+        check_alignment(hypothesis, log_probs, alphabet, best)
+    scores = [hypothesis.score for hypothesis in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+@given(SMALL | HOLED, st.integers(1, 4), st.sampled_from([-np.inf, -3.0]), st.sampled_from([np.inf, 2.0]))
+def test_pruned_beam_never_scores_above_the_forward_score(log_probs, beam, symbol_threshold, score_threshold):
+    alphabet = Alphabet("abc"[: log_probs.shape[1] - 1])
+    expected = oracle.texts(log_probs)
+    options = {"symbol_threshold": symbol_threshold, "score_threshold": score_threshold}
+    found = decode(log_probs, alphabet, "beam", beam=beam, nbest=beam, **options)
+    assert 1 <= len(found) <= beam
+    assert len({hypothesis.text for hypothesis in found}) == len(found)
+    for hypothesis in found:
+        total, best = expected[tuple(alphabet.encode(hypothesis.text))]
+        assert hypothesis.score <= total + 1e-9
+        path = oracle.path_of(
+            alphabet.encode(hypothesis.text), [(s.start, s.end) for s in hypothesis.symbols], len(log_probs)
+        )
+        assert sum(log_probs[frame, index] for frame, index in enumerate(path)) <= best + 1e-9
+
+
+def test_best_text_is_not_that_of_the_best_path():
+    """Graves 2006, figure 4: the best path is all blank, and the best text is not."""
+    log_probs = np.log(np.array([[0.6, 0.4], [0.6, 0.4]]))
+    alphabet = Alphabet("a")
+    assert decode(log_probs, alphabet, "greedy")[0].text == ""
+    [first, second] = decode(log_probs, alphabet, "beam", nbest=2)
+    assert (first.text, second.text) == ("a", "")
+    assert np.exp([first.score, second.score]) == pytest.approx([0.64, 0.36])
+
+
+def test_beam_width_prunes():
+    """b leads after the first frame, and a after the second, but only for a beam that has kept it."""
+    log_probs, alphabet = np.log(np.array([[0.02, 0.48, 0.50], [0.38, 0.60, 0.02]])), Alphabet("ab")
+    [narrow] = decode(log_probs, alphabet, "beam", beam=1)
+    [wide] = decode(log_probs, alphabet, "beam", beam=8)
+    assert (narrow.text, np.exp(narrow.score)) == ("ba", pytest.approx(0.50 * 0.60))
+    assert (wide.text, np.exp(wide.score)) == ("a", pytest.approx(0.48 * 0.98 + 0.02 * 0.60))
+
+
+def test_symbol_threshold_keeps_rare_symbols_out():
+    log_probs = np.log(np.array([[0.97, 0.02, 0.01], [0.97, 0.01, 0.02]]))
+    alphabet = Alphabet("ab")
+
+    def texts(threshold: float) -> set[str]:
+        return {
+            h.text for h in decode(log_probs, alphabet, "beam", nbest=9, beam=9, symbol_threshold=threshold)
+        }
+
+    assert texts(np.log(0.015)) == {"", "a", "b", "ab"}
+    assert texts(np.log(0.5)) == {""}
+    assert texts(-np.inf) == {"", "a", "b", "ab", "ba"}  # aa and bb need a blank between
+
+
+def test_symbol_threshold_lets_the_highest_symbol_through():
+    logits = np.zeros((3, 27))
+    logits[[0, 1, 2], [7, 0, 7]] = 0.1
+    alphabet = Alphabet("abcdefghijklmnopqrstuvwxyz")
+    found = decode(normalised(logits), alphabet, "beam", nbest=9, symbol_threshold=0.0)
+    assert {hypothesis.text for hypothesis in found} == {"", "g", "gg"}
+
+
+def test_score_threshold_drops_what_is_far_behind():
+    log_probs = spoken("a-b")
+    assert len(decode(log_probs, ABC, "beam", nbest=16)) == 16
+    assert [h.text for h in decode(log_probs, ABC, "beam", nbest=16, score_threshold=1.0)] == ["ab"]
+
+
+def test_doubled_letters_survive_frames_of_blanks():
+    for decoder in DECODERS:
+        [found] = decode(spoken("-aa" + "-" * 200 + "aa-", probability=0.9999), ABC, decoder)
+        assert found.text == "aa"
+        assert [(s.start, s.end) for s in found.symbols] == [(1, 3), (203, 205)]
+
+
+def test_prefix_that_comes_back_is_merged_with_its_children():
+    """In doubtful lattices prefixes fall off the beam and return; no text may ever be on it twice."""
+    for seed in range(8):
+        search = beam_search.Search(beam=20, symbol_threshold=-np.inf, score_threshold=np.inf)
+        for frame in lattice(seed, 60, sharpness=1.5):
+            beam_search.advance(search, frame[None])
+            texts = [hypothesis.text for hypothesis in beam_search.hypotheses(search, ABC, 20)]
+            assert len(set(texts)) == len(texts)
+
+
+def peaky(seed: int, frames: int, symbols: int, written: int, height: float = 5.0) -> np.ndarray:
+    """Like the outputs of a trained network: mostly blank, spikes, some doubt."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(frames, symbols))
+    path = np.zeros(frames, dtype=int)
+    path[rng.choice(frames, written, replace=False)] = rng.integers(1, symbols, written)
+    logits[np.arange(frames), path] += height
+    return normalised(logits)
+
+
+def test_ten_thousand_frames_do_not_underflow():
+    log_probs = peaky(0, 10_000, 4, 1500, height=4.0)
+    [found] = decode(log_probs, ABC, "beam", beam=8)
+    target = ABC.encode(found.text)
+    exact = -ctc_loss(
+        torch.from_numpy(log_probs)[None], torch.tensor([10_000]), [torch.tensor(target)]
+    ).item()
+    assert len(target) > 1000
+    assert exact < -700  # below the logarithm of the least float64
+    assert 1.2 * exact < found.score <= exact + 0.1  # torch sums in single precision
+    flat = np.full((10_000, 4), -np.log(4))
+    assert np.isfinite(decode(flat, ABC, "beam", beam=2, score_threshold=np.inf)[0].score)
+
+
+def test_wide_beam_finds_the_forward_score_and_the_best_alignment():
+    log_probs = peaky(1, 40, 4, 10, height=6.0)
+    for found in decode(
+        log_probs, ABC, "beam", beam=200, nbest=3, symbol_threshold=-np.inf, score_threshold=np.inf
+    ):
+        target = ABC.encode(found.text)
+        assert found.score == pytest.approx(log_likelihood(log_probs, target), abs=1e-3)
+        aligned = forced_align(log_probs, target)
+        assert [(s.start, s.end, s.confidence) for s in found.symbols] == [
+            (start, end, pytest.approx(confidence)) for start, end, confidence in aligned
+        ]
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 12), max_size=4))
+def test_block_by_block_is_the_same_as_all_at_once(seed, cuts):
+    log_probs = lattice(seed, 12)
+    search = beam_search.Search(beam=5, symbol_threshold=-4.0, score_threshold=9.0)
+    for block in np.split(log_probs, sorted(cuts)):
+        beam_search.advance(search, block)
+    whole = decode(log_probs, ABC, "beam", beam=5, nbest=5, symbol_threshold=-4.0, score_threshold=9.0)
+    assert beam_search.hypotheses(search, ABC, 5) == whole
+
+
+# pyctcdecode
+
+
+@given(SMALL)
+def test_pyctcdecode_without_limits_is_enumeration_too(log_probs):
+    assume(len(log_probs) and log_probs.min() > np.log(with_pyctcdecode.LEAST))
+    alphabet = Alphabet("abc"[: log_probs.shape[1] - 1])
+    expected = oracle.texts(log_probs)
+    found = decode(log_probs, alphabet, "pyctcdecode", **UNLIMITED)
+    assert {tuple(alphabet.encode(hypothesis.text)) for hypothesis in found} == expected.keys()
+    for hypothesis in found:
+        total, best = expected[tuple(alphabet.encode(hypothesis.text))]
+        assert hypothesis.score == pytest.approx(total, abs=1e-6)
+        check_alignment(hypothesis, log_probs, alphabet, best)
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_symbols_that_pyctcdecode_gives_a_meaning_are_symbols(decoder):
+    symbols = " |_#▁⁇\u00a0\u202f[]<>'é"
+    alphabet = Alphabet(symbols)
+    text = "  |_  ##▁é⁇\u00a0\u202f[<']>  "
+    path = "-".join(text)
+    log_probs = spoken(path, probability=0.95, symbols=symbols)
+    [found] = decode(log_probs, alphabet, decoder)
+    assert found.text == text
+    assert [(s.start, s.end) for s in found.symbols] == [(2 * i, 2 * i + 1) for i in range(len(text))]
+    assert [word.text for word in found.words()] == text.split()
+
+
+def test_pyctcdecode_and_our_beam_agree():
+    alphabet = Alphabet(" abcdefghijklmnopqrstuvwxyz")
+    same = 0
+    for seed in range(6):
+        log_probs = peaky(seed, 60, len(alphabet), 15)
+        settings = {"beam": 25, "symbol_threshold": -8.0, "score_threshold": 15.0}
+        [ours] = decode(log_probs, alphabet, "beam", **settings)
+        [theirs] = decode(log_probs, alphabet, "pyctcdecode", **settings)
+        same += ours.text == theirs.text
+        assert ours.text == theirs.text or ours.score > theirs.score
+    assert same > 3
+
+
+def test_pyctcdecode_with_impossible_symbols_still_has_times():
+    """It raises every probability to 1e-15, so it may write what cannot be; the alignment has to follow."""
+    log_probs = np.array([[-np.inf, 0.0], [-np.inf, 0.0], [-np.inf, 0.0]])
+    found = decode(
+        log_probs, Alphabet("a"), "pyctcdecode", beam=9, nbest=9, score_threshold=1e9, symbol_threshold=-1e9
+    )
+    assert [hypothesis.text for hypothesis in found] == ["a", "aa", ""]
+    assert [(symbol.start, symbol.end) for symbol in found[1].symbols] == [(0, 1), (2, 3)]
+
+
+def test_pyctcdecode_missing_is_one_clear_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyctcdecode", None)
+    with_pyctcdecode._decoder.cache_clear()
+    with pytest.raises(InputError, match="pip install pyctcdecode"):
+        decode(spoken("a"), ABC, "pyctcdecode")
+
+
+def test_pyctcdecode_is_quiet(capfd):
+    with_pyctcdecode._decoder.cache_clear()
+    decode(spoken("a"), ABC, "pyctcdecode")
+    assert capfd.readouterr() == ("", "")
+
+
+# One interface
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_no_frames_give_an_empty_text(decoder):
+    assert decode(np.zeros((0, 4), dtype=np.float32), ABC, decoder) == [Hypothesis((), 0.0)]
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_broken_inputs_are_input_errors(decoder):
+    log_probs = spoken("abc")
+    with pytest.raises(InputError, match="alphabet of 3"):
+        decode(log_probs, Alphabet("ab"), decoder)
+    with pytest.raises(InputError, match="shape"):
+        decode(log_probs[0], ABC, decoder)
+    log_probs[1, 2] = np.nan
+    with pytest.raises(InputError, match="NaN in frame 1"):
+        decode(log_probs, ABC, decoder)
+    log_probs[1] = -np.inf
+    with pytest.raises(InputError, match="-inf as the highest value in frame 1"):
+        decode(log_probs, ABC, decoder)
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_only_blanks_are_an_empty_text(decoder):
+    [found] = decode(spoken("----"), ABC, decoder)
+    assert (found.text, found.symbols, found.words()) == ("", (), [])
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_input_is_left_as_it_was(decoder):
+    log_probs = spoken("a-bc").copy()
+    before = log_probs.copy()
+    decode(log_probs, ABC, decoder)
+    assert np.array_equal(log_probs, before)
+
+
+@pytest.mark.parametrize("decoder", ["beam", "pyctcdecode"])
+def test_nbest_is_sorted_and_at_most_as_long(decoder):
+    log_probs = lattice(3, 8)
+    five = decode(log_probs, ABC, decoder, beam=20, nbest=5)
+    assert len(five) == 5
+    assert [h.score for h in five] == sorted((h.score for h in five), reverse=True)
+    assert five[:1] == decode(log_probs, ABC, decoder, beam=20)
+
+
+@pytest.mark.parametrize("decoder", ["beam", "pyctcdecode"])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"beam": 0}, "beam must be a whole number"),
+        ({"beam": 2.5}, "beam must be a whole number"),
+        ({"nbest": 0}, "nbest must be a whole number"),
+        ({"nbest": 17}, "needs a beam of at least 17"),
+        ({"symbol_threshold": 1.0}, "symbol_threshold"),
+        ({"score_threshold": float("nan")}, "score_threshold"),
+    ],
+)
+def test_senseless_settings_are_input_errors(decoder, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        decode(spoken("abc"), ABC, decoder, **options)
+
+
+def test_unknown_decoders_and_options_are_named():
+    log_probs = spoken("abc")
+    with pytest.raises(InputError, match="no decoder 'viterbi'; there are: beam, greedy, pyctcdecode"):
+        decode(log_probs, ABC, "viterbi")
+    with pytest.raises(InputError, match="decoder greedy has no option beam; its options: none"):
+        decode(log_probs, ABC, "greedy", beam=16)
+    with pytest.raises(InputError, match="decoder greedy has no option nbest"):
+        decode(log_probs, ABC, "greedy", nbest=2)
+    with pytest.raises(
+        InputError, match="no option lexicon; its options: beam, nbest, score_threshold, symbol_threshold"
+    ):
+        decode(log_probs, ABC, "beam", lexicon="words.txt")
+
+
+def test_options_left_open_take_the_defaults_of_the_decoder():
+    log_probs = lattice(0, 10)
+    assert decode(log_probs, ABC, "greedy", beam=None, score_threshold=None) == decode(log_probs, ABC)
+    assert decode(log_probs, ABC, "beam", beam=None) == decode(
+        log_probs, ABC, "beam", beam=options_of("beam")["beam"]
+    )
+    assert options_of("greedy") == {}
+
+
+def test_words_are_parted_at_spaces_and_as_sure_as_their_least_sure_letter():
+    letters = [(" ", 1.0), ("a", 0.9), ("b", 0.5), (" ", 0.2), (" ", 1.0), ("c", 0.8)]
+    symbols = tuple(
+        Symbol(text, 2 * i, 2 * i + 1, confidence) for i, (text, confidence) in enumerate(letters)
+    )
+    assert Hypothesis(symbols, -1.0).words() == [Word("ab", 2, 5, 0.5), Word("c", 10, 11, 0.8)]
+    assert Hypothesis((), 0.0).words() == []

@@ -1,0 +1,118 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from common import model_file
+from common.alphabet import Alphabet
+from common.errors import InputError
+from common.network import Network
+
+SETTINGS = {"front": "stack", "stride": 2, "hidden": 6, "layers": 2, "cell": "peephole", "dropout": 0.5}
+ALPHABET = Alphabet("abé ")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = Network(5, len(ALPHABET), SETTINGS)
+    model_file.save(
+        tmp_path / "m.safetensors",
+        tensors=network.state_dict(),
+        alphabet=ALPHABET,
+        domain="ink",
+        features={"kind": "ink"},
+        network_settings=SETTINGS,
+        size=5,
+        decoder={"decoder": "beam"},
+        card={"name": "m", "licence": "CC0"},
+        half=False,
+    )
+    return tmp_path / "m.safetensors"
+
+
+def altered(path: Path, **changes) -> Path:
+    """The same tensors under a header with `changes`."""
+    header = {**model_file.read_header(path), **changes}
+    other = path.with_name("altered.safetensors")
+    save_file(load_file(path), other, {"carousel": json.dumps(header)})
+    return other
+
+
+def test_all_comes_back(path: Path):
+    torch.manual_seed(0)
+    network = Network(5, len(ALPHABET), SETTINGS).eval()
+    model = model_file.load(path)
+    assert (model.alphabet, model.domain, model.stride, model.size) == (ALPHABET, "ink", 2, 5)
+    assert model.features == {"kind": "ink"} and model.decoder == {"decoder": "beam"}
+    assert model.card == {"name": "m", "licence": "CC0"}
+    x = np.random.default_rng(0).normal(size=(2, 9, 5)).astype(np.float32)
+    with torch.inference_mode():
+        expected, _ = network(torch.from_numpy(x), torch.tensor([9, 9]))
+    for ours, theirs in zip(model.log_probs(list(x)), expected.numpy(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert model.log_probs([]) == []
+
+
+def test_half_precision_is_half_the_size_and_nearly_the_same(path: Path, tmp_path: Path):
+    model = model_file.load(path)
+    header = model_file.read_header(path)
+    keys = {"features", "size", "decoder", "card", "domain"}
+    model_file.save(
+        tmp_path / "half.safetensors",
+        tensors=model.network.state_dict(),
+        alphabet=ALPHABET,
+        network_settings=SETTINGS,
+        **{key: header[key] for key in keys},
+    )
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.75 * path.stat().st_size
+    x = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
+    exact, rough = (model_file.load(p).log_probs([x])[0] for p in (path, tmp_path / "half.safetensors"))
+    np.testing.assert_allclose(exact, rough, atol=2e-3)
+
+
+def test_damaged_foreign_and_missing_files_are_named(path: Path, tmp_path: Path):
+    whole = path.read_bytes()
+    cases = {
+        "cut.safetensors": whole[: len(whole) // 2],
+        "empty.safetensors": b"",
+        "text.safetensors": b"hello, this is no model at all" * 10,
+        "huge.safetensors": b"\xff" * 100,
+    }
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            model_file.load(tmp_path / name)
+    with pytest.raises(InputError, match="no such model"):
+        model_file.load(tmp_path / "gone")
+    with pytest.raises(InputError, match="folder"):
+        model_file.load(tmp_path)
+    save_file({"x": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(InputError, match="not of Carousel"):
+        model_file.load(tmp_path / "foreign.safetensors")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 99},
+        {"domain": "smell"},
+        {"alphabet": ["a", "a", "b", "c"]},
+        {"alphabet": ["a"]},
+        {"size": 6},
+        {"network": {}},
+        {"network": SETTINGS | {"hidden": 10**9}},
+        {"network": SETTINGS | {"layers": 10**9}},
+        {"network": SETTINGS | {"layers": 1}},
+        {"network": SETTINGS | {"cell": "lstm"}},
+        {"network": SETTINGS | {"hidden": "6"}},
+        {"network": SETTINGS | {"front": "__import__"}},
+        {"alphabet": [1, 2, 3, 4]},
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(path: Path, changes: dict):
+    with pytest.raises(InputError, match="altered"):
+        model_file.load(altered(path, **changes))

@@ -1,0 +1,22 @@
+"""What every test shares: where the corpora are, and one thread per process so that runs repeat."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch or numpy start their thread pools: two pools on few cores fight each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def corpus(name: str) -> Path:
+    """The folder of one corpus, as published; skips the test where the corpus is not at hand."""
+    corpora = Path(os.environ.get("CAROUSEL_CORPORA", REPOSITORY.parent / "shared" / "corpora"))
+    folder = corpora / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the corpus {name}; set CAROUSEL_CORPORA to the folder that holds it")
+    return folder

@@ -1,0 +1,208 @@
+"""The command `hwr` as a user calls it, with tiny untrained models in real model files."""
+
+import io
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from common.decoding import Symbol
+from hwr.cli import main, parser
+from hwr.recognise import Prepared, symbol_boxes
+from tests.tiny import tiny_model
+
+STROKES = [[10, 50, 12, 20, 30, 18, 32, 52], [50, 20, 48, 50, 70, 50], [90, 20, 90, 50], [85, 30, 100, 30]]
+INKML = """<ink xmlns="http://www.w3.org/2003/InkML"><trace>10 50, 12 20, 30 18, 32 52</trace>
+<trace>50 20, 48 50, 70 50</trace><trace>90 20, 90 50</trace><trace>85 30, 100 30</trace></ink>"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        domain: str(tiny_model(folder / f"{domain}.safetensors", domain))
+        for domain in ("image", "ink", "speech")
+    }
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """line.png, sub/line.jpg and word.json below a folder."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    for name, shift in (("line.png", 0), ("sub/line.jpg", 7)):
+        picture = Image.new("L", (320, 60), 255)
+        pen = ImageDraw.Draw(picture)
+        for x in range(20, 300, 25):
+            pen.line([(x, 45), (x + 8, 15 + shift), (x + 14, 40 - shift), (x + 20, 20)], fill=0, width=3)
+        picture.save(folder / name)
+    (folder / "word.json").write_text(json.dumps({"strokes": STROKES}))
+    return folder
+
+
+def run(capsys, *words) -> tuple[int, str, str]:
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_help_loads_nothing_heavy():
+    heavy = {"torch", "numpy", "PIL", "scipy", "matplotlib", "hydra"}
+    code = f"import sys, hwr.cli; hwr.cli.parser(); sys.exit(bool({heavy} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["train", "recognise", "evaluate", "models", "demo"])
+def test_help_of_every_command_tells_defaults_and_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parser().parse_args([command, "--help"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0 and f"hwr {command}" in out.split("examples:")[1]
+    assert command == "train" or "default" in out or "--json" in out
+
+
+def test_a_picture_prints_its_text_and_json_has_boxes_in_order(models, lines, capsys):
+    status, out, err = run(capsys, "recognise", lines / "line.png", "--model", models["image"])
+    assert (status, err) == (0, "") and out.strip()
+    read = json.loads(
+        run(capsys, "recognise", lines / "line.png", "--model", models["image"], "--format", "json")[1]
+    )
+    assert read["text"] == out.removesuffix("\n") and read["domain"] == "image" and read["model"] == "image"
+    assert "".join(symbol["text"] for symbol in read["symbols"]) == read["text"]
+    lefts = [symbol["box"][0] for symbol in read["symbols"]]
+    assert lefts == sorted(lefts) and len(set(lefts)) == len(lefts)
+    for item in read["symbols"] + read["words"]:
+        left, top, right, bottom = item["box"]
+        assert -10 <= left <= right <= 330 and (top, bottom) == (0, 60)
+
+
+def test_ink_is_read_by_a_model_of_ink_with_boxes_in_its_coordinates(models, lines, capsys):
+    status, out, _ = run(
+        capsys, "recognise", lines / "word.json", "--model", models["ink"], "--format", "json"
+    )
+    read = json.loads(out)
+    assert status == 0 and read["domain"] == "ink" and read["symbols"]
+    for symbol in read["symbols"]:
+        left, top, right, bottom = symbol["box"]
+        assert 9 <= left <= right <= 101 and 17 <= top <= bottom <= 53
+
+
+def test_ink_is_drawn_for_a_model_of_images(models, lines, capsys):
+    status, out, _ = run(
+        capsys, "recognise", lines / "word.json", "--model", models["image"], "--format", "json"
+    )
+    read = json.loads(out)
+    assert status == 0 and read["text"] and all(symbol["box"] is None for symbol in read["symbols"])
+
+
+def test_a_picture_for_a_model_of_ink_fails_and_the_ink_beside_it_is_read(models, lines, capsys):
+    status, out, err = run(capsys, "recognise", lines, "--model", models["ink"])
+    assert status == 1
+    assert [line.split("\t")[0] for line in out.splitlines()] == [str(lines / "word.json")]
+    assert len(err.splitlines()) == 2 and str(lines / "line.png") in err
+
+
+def test_without_a_model_each_input_gets_the_default_of_its_kind(
+    models, lines, capsys, monkeypatch, tmp_path
+):
+    shipped = tmp_path / "shipped"
+    for name, domain, default in (("a", "image", False), ("b", "image", True), ("c", "ink", True)):
+        tiny_model(shipped / f"{name}.safetensors", domain, seed=ord(name), default=default)
+    monkeypatch.setattr("hwr.cli.MODELS", shipped)
+    status, out, err = run(capsys, "recognise", lines, "--format", "json")
+    found = {read["file"]: read["model"] for read in map(json.loads, out.splitlines())}
+    assert (status, err) == (0, "")
+    assert found == {
+        str(lines / "line.png"): "b",
+        str(lines / "sub/line.jpg"): "b",
+        str(lines / "word.json"): "c",
+    }
+    assert list(found) == [str(lines / name) for name in ("line.png", "word.json", "sub/line.jpg")]
+    named = run(capsys, "recognise", lines / "line.png", "--model", "a", "--format", "json")[1]
+    assert json.loads(named)["model"] == "a"
+
+
+@pytest.mark.parametrize("kind", ["png", "json", "inkml"])
+def test_standard_input_is_told_by_its_first_bytes(kind, models, lines, capsys, monkeypatch):
+    data = {
+        "png": (lines / "line.png").read_bytes(),
+        "json": (lines / "word.json").read_bytes(),
+        "inkml": INKML.encode(),
+    }[kind]
+    path, model = (lines / "line.png", "image") if kind == "png" else (lines / "word.json", "ink")
+    expected = run(capsys, "recognise", path, "--model", models[model])[1]
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    assert run(capsys, "recognise", "-", "--model", models[model]) == (0, expected, "")
+
+
+def test_a_suffix_that_says_nothing_leaves_it_to_the_first_bytes(models, lines, capsys):
+    for name, model in (("line.png", "image"), ("word.json", "ink")):
+        expected = run(capsys, "recognise", lines / name, "--model", models[model])[1]
+        (lines / "upload").write_bytes((lines / name).read_bytes())
+        assert run(capsys, "recognise", lines / "upload", "--model", models[model])[:2] == (0, expected)
+
+
+def test_every_bad_input_has_its_sentence_and_the_others_are_done(models, lines, tmp_path, capsys):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "empty.png").write_bytes(b"")
+    (bad / "cut.png").write_bytes((lines / "line.png").read_bytes()[:200])
+    (bad / "text.jpg").write_text("no picture")
+    Image.new("L", (200, 50), 255).save(bad / "blank.png")
+    (bad / "broken.json").write_text('{"strokes": [[1, 2')
+    (bad / "none.json").write_text('{"strokes": []}')
+    names = ["empty.png", "cut.png", "text.jpg", "blank.png", "broken.json", "none.json", "missing.png"]
+    status, out, err = run(
+        capsys, "recognise", *(bad / name for name in names), lines / "line.png", "--model", models["image"]
+    )
+    assert status == 1 and len(out.splitlines()) == 1 and out.startswith(str(lines / "line.png"))
+    said = err.splitlines()
+    assert len(said) == len(names)
+    for name, line in zip(names, said, strict=True):
+        assert line.startswith(f"{bad / name}: ") and len(line) > len(str(bad / name)) + 8
+
+
+def test_a_model_of_speech_is_refused_in_one_sentence(models, lines, capsys):
+    status, out, err = run(capsys, "recognise", lines, "--model", models["speech"])
+    assert (status, out, err.count("\n")) == (1, "", 1) and "recordings" in err
+
+
+def test_evaluate_reads_images_and_strokes_of_manifests(models, lines, tmp_path, capsys):
+    manifest = tmp_path / "test.jsonl"
+    rows = [
+        {"image": "in/line.png", "text": "abc", "writer": "w"},
+        {"strokes": STROKES, "text": "de", "writer": "v"},
+    ]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status, out, _ = run(capsys, "evaluate", manifest, "--model", models["image"], "--json", "--by", "writer")
+    report = json.loads(out)
+    assert status == 0 and report["items"] == 2 and report["chars"]["total"] == 5
+    assert {writer: group["items"] for writer, group in report["by"]["writer"].items()} == {"v": 1, "w": 1}
+    status, out, err = run(capsys, "evaluate", manifest, "--model", models["ink"], "--json")
+    assert status == 1 and json.loads(out)["items"] == 1 and "line.png" in err
+
+
+def test_boxes_meet_half_way_between_the_symbols():
+    places = np.stack([np.arange(12.0), np.full(12, 5.0)], axis=1)  # frame i is at x = i
+    line = Prepared(np.zeros((12, 1)), places, height=9)
+    symbols = [Symbol("a", 0, 1, 1.0), Symbol("b", 3, 4, 1.0)]  # of 6 output frames, 2 frames each
+    assert symbol_boxes(symbols, line, 2) == [(0, 0, 3, 9), (4, 0, 11, 9)]
+    ink = Prepared(np.zeros((12, 1)), places, height=None)
+    assert symbol_boxes(symbols, ink, 2) == [(0, 5, 3, 5), (4, 5, 11, 5)]
+    assert symbol_boxes([], line, 2) == []
+
+
+def test_demo_reads_the_picture_and_the_ink_with_the_model_of_each(models, tmp_path, capsys, monkeypatch):
+    shipped = tmp_path / "shipped"
+    for domain in ("image", "ink"):
+        tiny_model(shipped / f"{domain}.safetensors", domain, default=True)
+    monkeypatch.setattr("hwr.cli.MODELS", shipped)
+    status, out, err = run(capsys, "demo", "--output", tmp_path)
+    assert (status, err) == (0, "")
+    assert "says:    carousel" in out and "says:    Seven letters" in out and out.count("read as: ") == 2
+    for name in ("demo-line.png", "demo-word.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

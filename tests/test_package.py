@@ -1,0 +1,176 @@
+"""Rules of the whole house: what may import what, what must not be written, what must be packed."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROOMS = ("asr", "common", "hwr", "recipes")
+FORBIDDEN = {"common": {"asr", "hwr", "recipes"}, "asr": {"hwr", "recipes"}, "hwr": {"asr", "recipes"}}
+SLOW = (
+    "torch",
+    "torchaudio",
+    "librosa",
+    "scipy",
+    "numba",
+    "matplotlib",
+    "PIL",
+    "hydra",
+    "lightning_fabric",
+    "numpy",
+)
+UNSAFE = {
+    "pickle",
+    "cPickle",
+    "_pickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+}  # may run what a file says
+LARGEST = 11_000_000  # bytes of one tracked file
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Files of the repository: those that git has, and those that it would take."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("needs a git clone")
+    paths = sorted({REPOSITORY / name for name in done.stdout.split("\0") if name})
+    return tuple(path for path in paths if path.is_file())
+
+
+@cache
+def modules(room: str) -> tuple[tuple[str, ast.Module], ...]:
+    """(name of the file, its syntax tree) of each module of a room."""
+    files = sorted((REPOSITORY / room).rglob("*.py"))
+    assert files
+    return tuple((str(f.relative_to(REPOSITORY)), ast.parse(f.read_text(encoding="utf-8"))) for f in files)
+
+
+def name_of(requirement: str) -> str:
+    """The normalised name in a requirement such as `Lightning_Fabric>=2.4`."""
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Full names of the modules that a file imports, at any depth in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_imports_point_one_way(room):
+    found = {(file, name) for file, tree in modules(room) for name in imported(tree)}
+    assert not {(file, name) for file, name in found if name.split(".")[0] in FORBIDDEN[room] | {"tests"}}
+
+
+def test_what_the_packages_import_is_what_they_ask_for():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    core = {name_of(line) for line in project["dependencies"]}
+    extras = {
+        name_of(line) for extra in ("onnx", "tensorboard") for line in project["optional-dependencies"][extra]
+    }
+    roots = {name.split(".")[0] for room in ROOMS for _, tree in modules(room) for name in imported(tree)}
+    installed = packages_distributions()
+    used = {name_of(installed[root][0]) for root in roots - {*ROOMS, "__future__"} if root in installed}
+    assert not roots - sys.stdlib_module_names - installed.keys() - {*ROOMS}
+    assert not used - core - extras, "imported, but not asked for in pyproject.toml"
+    assert not core - used, "asked for in pyproject.toml, but never imported"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_user_errors_are_never_asserts(room):
+    assert not [
+        f"{file}:{node.lineno}"
+        for file, tree in modules(room)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+    ]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_file_that_is_read_can_run_code(room):
+    for file, tree in modules(room):
+        assert not {name for name in imported(tree) if name.split(".")[0] in UNSAFE}, file
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            assert ast.unparse(call.func) not in {"torch.load", "yaml.load", "eval", "exec"}, (
+                f"{file}:{call.lineno}"
+            )
+            unsafe = [k for k in call.keywords if k.arg == "allow_pickle" and ast.unparse(k.value) != "False"]
+            assert not unsafe, f"{file}:{call.lineno}"
+
+
+@pytest.mark.parametrize("program", ["asr", "hwr"])
+def test_help_loads_nothing_slow(program):
+    code = (
+        f"import sys, {program}.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"print('loaded:', *[name for name in {SLOW!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert "transcribe" in done.stdout or "recognise" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_every_recipe_is_complete():
+    folders = [
+        path for path in (REPOSITORY / "recipes").iterdir() if path.is_dir() and not path.name.startswith("_")
+    ]
+    assert folders
+    for folder in folders:
+        missing = {"README.md", "__init__.py", "prepare.py", "recipe.yaml"} - {
+            path.name for path in folder.iterdir()
+        }
+        assert not missing, f"recipes/{folder.name} lacks {', '.join(sorted(missing))}"
+
+
+def test_no_tracked_file_is_large():
+    assert not [
+        f"{path.relative_to(REPOSITORY)}: {size:,}"
+        for path in tracked()
+        if (size := path.stat().st_size) > LARGEST
+    ]
+
+
+def test_the_wheel_holds_every_file_of_the_packages(tmp_path):
+    sources = [path.relative_to(REPOSITORY) for path in tracked()]
+    for path in sources:
+        if path.parts[0] in (*ROOMS, "conf", "pyproject.toml", "README.md", "LICENSE"):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes((REPOSITORY / path).read_bytes())
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path / "dist"),
+        str(tmp_path),
+    ]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    (wheel,) = (tmp_path / "dist").glob("carousel_ctc-*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    expected = {path.as_posix() for path in sources if path.parts[0] in (*ROOMS, "conf")}
+    assert expected <= packed, sorted(expected - packed)
+    assert not {name for name in packed if name.split("/")[0] == "tests"}

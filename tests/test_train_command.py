@@ -1,0 +1,104 @@
+"""`asr train` from the command line, on recordings made here: letters as tones."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from common import model_file
+from common.corpus import read_manifest, write_manifest
+
+TONES = {"a": 400, "b": 900, "c": 1800}
+
+RECIPE = """
+defaults:
+  - base
+  - _self_
+domain: speech
+data: {train: tones/train.jsonl, valid: tones/valid.jsonl}
+network: {hidden: 24, layers: 1, dropout: 0.0}
+optimizer: {rate: 0.01}
+trainer: {epochs: 30, max_items: 8, threads: 1, ema: 0.8, validate_every: 10}
+"""
+
+
+def say(text: str, rng: np.random.Generator) -> np.ndarray:
+    """(samples,) at 8 kHz: a tone a letter, with pauses."""
+    pieces = [np.zeros(400)]
+    for letter in text:
+        time = np.arange(int(rng.integers(800, 1200))) / 8000
+        pieces += [0.3 * np.sin(2 * np.pi * TONES[letter] * time), np.zeros(500)]
+    return np.concatenate(pieces) + rng.normal(0, 0.002, sum(map(len, pieces)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("command")
+    rng = np.random.default_rng(0)
+    (folder / "tones").mkdir()
+    for split, count in (("train", 80), ("valid", 10)):
+        rows = []
+        for k in range(count):
+            text = "".join(rng.choice(list(TONES), rng.integers(1, 5)))
+            path = folder / "tones" / f"{split}{k}.wav"
+            soundfile.write(path, say(text, rng), 8000)
+            rows.append({"audio": path, "text": text})
+        write_manifest(folder / "tones" / f"{split}.jsonl", rows)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "recipe.yaml").write_text(RECIPE)
+    return folder
+
+
+def asr(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "asr.cli", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_users_recipe_trains_and_its_model_transcribes(folder: Path):
+    done = asr(folder, "train", "recipe=mine", "seed=5")
+    assert done.returncode == 0, done.stderr
+    run = folder / "runs" / "mine"
+    wanted = {"best.safetensors", "last.safetensors", "config.yaml", "metrics.csv", "curves.png", "train.log"}
+    assert wanted <= set(os.listdir(run))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["seed"] == 5 and config["name"] == "mine" and config["features"]["kind"] == "logmel"
+    assert "epoch 30: loss" in (run / "train.log").read_text() and "epoch 30: loss" in done.stderr
+    assert "\r" not in done.stderr, "a progress bar where there is no terminal"
+    assert model_file.load(run / "best.safetensors").card["valid"]["cer"] < 0.1
+    heard = asr(folder, "transcribe", "tones", "--model", str(run))
+    assert heard.returncode == 0, heard.stderr
+    read = dict(line.split("\t") for line in heard.stdout.splitlines())
+    samples = list(read_manifest(folder / "tones" / "valid.jsonl"))
+    right = sum(read[f"tones/{s.audio.name}"] == s.text for s in samples if s.audio)
+    assert right >= 7 and len(read) == 90
+
+
+def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):
+    done = asr(folder, "train", "recipe=mine", "-m", "seed=1,2", "trainer.epochs=1")
+    assert done.returncode == 0, done.stderr
+    runs = sorted((folder / "runs" / "mine-sweep").glob("*/best.safetensors"))
+    assert len(runs) == 2 and "seed=1" in str(runs[0]) and "seed=2" in str(runs[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ((), 2, "recipe="),
+        (("recipe=nothing",), 1, "no such recipe; there are an4"),
+        (("recipe=mine", "data.train=gone.jsonl"), 1, "gone.jsonl: there is no such manifest"),
+        (("recipe=mine", "network.hiden=5"), 1, "hiden"),
+        (("recipe=mine", "domain=ink"), 1, "use hwr train"),
+        (("recipe=mine", "network.front=transformer"), 1, "network.front"),
+        (("recipe=mine", "optimizer.kind=lbfgs"), 1, "adamw and sgd"),
+    ],
+)
+def test_mistakes_get_one_sentence(folder: Path, words: tuple[str, ...], status: int, said: str):
+    done = asr(folder, "train", *words)
+    assert done.returncode == status
+    assert said in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,49 @@
+"""Tiny untrained models in real model files: what they read is nonsense, but it comes the whole way."""
+
+from pathlib import Path
+from typing import Any
+
+FEATURES: dict[str, dict[str, Any]] = {
+    "speech": {
+        "kind": "logmel",
+        "sample_rate": 16000,
+        "window": 0.025,
+        "hop": 0.010,
+        "filters": 20,
+        "deltas": 0,
+        "low": 20,
+        "high": 7600,
+        "preemphasis": 0.97,
+    },
+    "image": {"kind": "image", "height": 24},
+    "ink": {"kind": "ink"},
+}
+
+
+def tiny_model(path: Path, domain: str, symbols: str = " abcdefgh", seed: int = 1, **card: Any) -> Path:
+    """Writes a model file. Its weights are drawn large, so that frames differ and the text is not empty."""
+    import torch
+
+    from asr import features as speech
+    from common import model_file
+    from common.alphabet import Alphabet
+    from common.network import Network
+    from hwr import features as handwriting
+
+    settings = FEATURES[domain]
+    size = (speech if domain == "speech" else handwriting).size(settings)
+    network_settings = {"front": "stack", "stride": 3, "hidden": 8, "layers": 1, "cell": "lstm"}
+    torch.manual_seed(seed)
+    network = Network(size, len(symbols) + 1, network_settings)
+    tensors = {name: 5 * tensor for name, tensor in network.state_dict().items()}
+    model_file.save(
+        path,
+        tensors=tensors,
+        alphabet=Alphabet(symbols),
+        domain=domain,
+        features=settings,
+        network_settings=network_settings,
+        size=size,
+        card=card,
+    )
+    return path
