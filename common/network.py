@@ -34,7 +34,7 @@ class Stack(nn.Module):
 
 
 class FrameNorm(nn.Module):
-    """Layer normalisation of each frame over channels and height, with a gain and bias per channel.
+    """Layer normalisation of each frame over height and channels, with a gain and bias per channel.
 
     Per frame, so that neither padding nor the other rows reach it (unlike batch normalisation).
     """
@@ -45,12 +45,10 @@ class FrameNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, channels, frames[, height])"""
-        over = (1, 3) if x.dim() == 4 else (1,)
-        variance, mean = torch.var_mean(x.float(), over, keepdim=True, correction=0)
-        shape = (-1,) + (1,) * (x.dim() - 2)
-        scale = torch.rsqrt(variance + 1e-3) * self.gain.view(shape)
-        return torch.addcmul(self.bias.view(shape) - mean * scale, x, scale)
+        """x: (batch, frames[, height], channels)"""
+        over = x.shape[2:]
+        gain, bias = (p.expand(over).contiguous() for p in (self.gain, self.bias))
+        return nn.functional.layer_norm(x, over, gain, bias, eps=1e-3)
 
 
 class Convolutions(nn.Module):
@@ -85,15 +83,16 @@ class Convolutions(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         x = mask(x, lengths)
-        x = x.transpose(1, 2) if self.dimensions == 1 else x[:, None]  # (batch, channels, frames[, height])
+        if self.dimensions == 2:
+            x = x[..., None]  # (batch, frames, height, channels): what one frame holds lies together in memory
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
-            x = nn.functional.leaky_relu(norm(convolution(x)), 0.01)
+            x = norm(convolution(x.movedim(-1, 1)).movedim(1, -1))
             lengths = -(-lengths // stride)
-            x = mask(x.transpose(1, 2), lengths).transpose(1, 2)
+            x = nn.functional.leaky_relu(mask(x, lengths), 0.01)
             if self.dropout and self.training:  # whole channels, as neighbouring places say the same
-                keep = x.new_full(x.shape[:2], 1 - self.dropout).bernoulli() / (1 - self.dropout)
-                x = x * keep.view(*keep.shape, *[1] * (x.dim() - 2))
-        return x.transpose(1, 2).flatten(2), lengths
+                keep = x.new_full((len(x), x.shape[-1]), 1 - self.dropout).bernoulli() / (1 - self.dropout)
+                x = x * keep.view(len(x), *[1] * (x.dim() - 2), -1)
+        return x.movedim(-1, 2).flatten(2), lengths
 
 
 def _pair(value: int | Sequence[int], dimensions: int) -> tuple[int, ...]:
