@@ -131,10 +131,18 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, k: int) -> Batch:
         indices = self.batches[k]
         corpus = self.corpus
-        features = [corpus.read(corpus.samples[i], self._rng(i)) for i in indices]
+        features = [self._read(i) for i in indices]
         targets = [corpus.targets[i] for i in indices]
         x, lengths = pad(features)
         return Batch(x, lengths, torch.cat(targets), torch.tensor([len(t) for t in targets]), indices)
+
+    def _read(self, index: int) -> np.ndarray:
+        sample = self.corpus.samples[index]
+        try:
+            return self.corpus.read(sample, self._rng(index))
+        except InputError:
+            # varied beyond reading (faint ink under much noise, say): build_corpus could read it as it is
+            return self.corpus.read(sample, None)
 
     def _rng(self, index: int) -> np.random.Generator | None:
         # by sample, not by place in the epoch: the same whatever the batches, the workers and the processes

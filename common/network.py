@@ -84,7 +84,7 @@ class Convolutions(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         x = mask(x, lengths)
         if self.dimensions == 2:
-            x = x[..., None]  # (batch, frames, height, channels): what one frame holds lies together in memory
+            x = x[..., None]  # (batch, frames, height, channels): a frame lies together in memory
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
             x = norm(convolution(x.movedim(-1, 1)).movedim(1, -1))
             lengths = -(-lengths // stride)

@@ -23,7 +23,7 @@ domain: speech
 data: {train: tones/train.jsonl, valid: tones/valid.jsonl}
 network: {hidden: 24, layers: 1, dropout: 0.0}
 optimizer: {rate: 0.01}
-trainer: {epochs: 30, max_items: 8, threads: 1, ema: 0.8, validate_every: 10}
+trainer: {epochs: 40, patience: null, max_items: 8, threads: 1, ema: 0.8, validate_every: 10}
 """
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("command")
     rng = np.random.default_rng(0)
     (folder / "tones").mkdir()
-    for split, count in (("train", 80), ("valid", 10)):
+    for split, count in (("train", 80), ("valid", 30)):
         rows = []
         for k in range(count):
             text = "".join(rng.choice(list(TONES), rng.integers(1, 5)))
@@ -68,15 +68,15 @@ def test_a_users_recipe_trains_and_its_model_transcribes(folder: Path):
     assert wanted <= set(os.listdir(run))
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["seed"] == 5 and config["name"] == "mine" and config["features"]["kind"] == "logmel"
-    assert "epoch 30: loss" in (run / "train.log").read_text() and "epoch 30: loss" in done.stderr
+    assert "epoch 40: loss" in (run / "train.log").read_text() and "epoch 40: loss" in done.stderr
     assert "\r" not in done.stderr, "a progress bar where there is no terminal"
-    assert model_file.load(run / "best.safetensors").card["valid"]["cer"] < 0.1
+    assert model_file.load(run / "best.safetensors").card["valid"]["cer"] < 0.15
     heard = asr(folder, "transcribe", "tones", "--model", str(run))
     assert heard.returncode == 0, heard.stderr
     read = dict(line.split("\t") for line in heard.stdout.splitlines())
     samples = list(read_manifest(folder / "tones" / "valid.jsonl"))
     right = sum(read[f"tones/{s.audio.name}"] == s.text for s in samples if s.audio)
-    assert right >= 7 and len(read) == 90
+    assert right >= 18 and len(read) == 110
 
 
 def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):

@@ -163,6 +163,20 @@ def test_a_validation_sample_is_never_left_out(tmp_path: Path, caplog: pytest.Lo
     assert "valid: 31 samples" in caplog.text and "U+007A" in caplog.text
 
 
+def test_a_sample_varied_beyond_reading_is_taken_as_it_is(tmp_path: Path):
+    unvaried = []
+
+    def read(sample, features, augment=None, rng=None, cache=None):
+        if rng is not None:
+            raise InputError("no ink found")
+        unvaried.append(sample.where)
+        return toy.read(sample, features)
+
+    best = train(toy.settings(tmp_path, epochs=1), read, toy.size, tmp_path)
+    assert best.exists()
+    assert len(unvaried) == 2 * 120 + 2 * 30  # once for their lengths, once for the epoch
+
+
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_named_and_survived(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, poison: float
