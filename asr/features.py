@@ -4,7 +4,7 @@ Settings (conf/features/logmel.yaml, mfcc.yaml; a model file keeps them) are a p
 each kind needs. Frame i stands for the time [i·hop, (i+1)·hop), and its window is centred there (Kaldi's
 `snip_edges=false`), so that index × `frame_stride` is the time in the recording, with no offset to remember.
 The mel scale is HTK's, 1127·ln(1 + f/700), with Kaldi's triangles, which are linear on it. Every coefficient
-has mean 0 and variance 1 over the utterance.
+has mean 0 and variance 1 over the utterance, or nearly so where it is short (`normalise`).
 """
 
 import functools
@@ -15,7 +15,8 @@ import numpy as np
 from common.errors import InputError
 
 _BOTH = ("kind", "sample_rate", "window", "hop", "filters", "deltas", "low", "high", "preemphasis")
-KEYS = {"logmel": _BOTH, "mfcc": (*_BOTH, "coefficients")}
+KEYS = {"logmel": (*_BOTH, "prior"), "mfcc": (*_BOTH, "coefficients")}
+OPTIONAL = {"prior"}  # models from before it do without
 
 BLOCK = 512  # frames at a time: their spectra stay in the processor's cache, and hours fit in memory
 FULL_SCALE = 32768.0  # waves in [-1, 1] are taken in units of one step of 16-bit PCM,
@@ -49,7 +50,8 @@ def extract(wave: np.ndarray, settings: Mapping, warp: float = 1.0) -> np.ndarra
     parts = [mel @ _cosines(settings["filters"], settings["coefficients"]) if cepstral else mel]
     for _ in range(settings["deltas"]):
         parts.append(deltas(parts[-1]))
-    return normalise(np.concatenate(parts, axis=1), SMALLEST_DEVIATION[settings["kind"]])
+    smallest, prior = SMALLEST_DEVIATION[settings["kind"]], settings.get("prior", 0)
+    return np.concatenate([normalise(part, smallest, prior) for part in parts], axis=1)
 
 
 def size(settings: Mapping) -> int:
@@ -64,11 +66,19 @@ def frame_stride(settings: Mapping) -> float:
     return _samples(settings, "hop") / settings["sample_rate"]
 
 
-def normalise(features: np.ndarray, smallest: float) -> np.ndarray:
-    """(frames, size) with mean 0 and deviation 1 in every column; one below `smallest` counts as that."""
-    features = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = np.sqrt(np.square(features).mean(axis=0, dtype=np.float64)).astype(np.float32)
-    return features / np.maximum(deviation, smallest)
+def normalise(features: np.ndarray, smallest: float, prior: float = 0) -> np.ndarray:
+    """(frames, size) with mean 0 and deviation 1 in every column; one below `smallest` counts as that.
+
+    A word alone is too short to tell its channel from its vowels, so with `prior` the moments of each column
+    are estimated as if so many more frames had been seen, with the moments of all columns together (a maximum
+    a posteriori estimate, Gauvain & Lee 1994; speech with pre-emphasis is about as strong in every filter).
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    square = np.square(features - mean.astype(np.float32)).mean(axis=0, dtype=np.float64)
+    own = len(features) / (len(features) + prior)
+    mean = own * mean + (1 - own) * mean.mean()
+    deviation = np.sqrt(own * square + (1 - own) * square.mean())
+    return (features - mean.astype(np.float32)) / np.maximum(deviation, smallest).astype(np.float32)
 
 
 def deltas(features: np.ndarray) -> np.ndarray:
@@ -178,7 +188,7 @@ def _check(settings: Mapping) -> None:
     kind = settings.get("kind")
     if kind not in KEYS:
         raise InputError(f"feature settings: kind is {kind!r}; speech features are {' or '.join(KEYS)}")
-    if set(settings) != set(KEYS[kind]):
+    if set(settings) - OPTIONAL != set(KEYS[kind]) - OPTIONAL or set(settings) - set(KEYS[kind]):
         _report_keys(set(settings), set(KEYS[kind]), kind)
     if not 0 <= settings["low"] < settings["high"] <= settings["sample_rate"] / 2:
         raise InputError(
@@ -195,4 +205,4 @@ def _check(settings: Mapping) -> None:
 def _report_keys(given: set, known: set, kind: str) -> None:
     if given - known:
         raise InputError(f"feature settings: {kind} does not know {', '.join(sorted(given - known))}")
-    raise InputError(f"feature settings: {kind} needs {', '.join(sorted(known - given))} as well")
+    raise InputError(f"feature settings: {kind} needs {', '.join(sorted(known - given - OPTIONAL))} as well")

@@ -231,3 +231,14 @@ def test_real_speech_is_far_from_the_floors() -> None:
     array = raw(read_audio(path))
     assert (array > 0).mean() > 0.99
     assert (array.std(axis=0) > features.SMALLEST_DEVIATION["logmel"]).all()
+
+
+@given(st.integers(1, 60), st.floats(0, 200))
+def test_a_prior_leans_the_moments_of_short_utterances_on_all_columns(frames, prior):
+    """As if `prior` frames more, with the moments of all columns together, had been seen: by the definition."""
+    x = np.random.default_rng(frames).normal(3, 2, (frames, 5)).astype(np.float32) * np.arange(1, 6)
+    mean, variance = x.mean(0), x.var(0)
+    expected_mean = (frames * mean + prior * mean.mean()) / (frames + prior)
+    expected_variance = (frames * variance + prior * variance.mean()) / (frames + prior)
+    expected = (x - expected_mean) / np.maximum(np.sqrt(expected_variance), 0.5)
+    np.testing.assert_allclose(features.normalise(x, 0.5, prior), expected, rtol=2e-4, atol=2e-4)

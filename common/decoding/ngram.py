@@ -1,0 +1,375 @@
+"""n-gram models over words or characters as automata: a state is a context, an arc a token after it.
+
+The n-grams of all orders stand in one array, by order and within it by context and token. n-gram number a is
+the arc that reads its last token in the state of its context; as a context it is itself the state a + 1, and
+state 0 is the empty context. So reading a token is a search among the arcs of a state, and if it is not
+there, the weight of the state and the same in the state of the next shorter context (Katz 1987).
+
+Files are ARPA (also gzipped), as SRILM and KenLM write it, or our own: the arrays in safetensors, which load
+at once. Logarithms are natural inside, and of base 10 in ARPA files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numba
+import numpy as np
+
+from common.errors import InputError
+
+UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
+UNKNOWN_ID, BEGIN_ID, END_ID = 0, 1, 2
+SPACE = "<space>"  # the token of a space in models over characters: ARPA parts its tokens by spaces
+UNITS = ("words", "characters")
+NEVER = -99.0  # log10 of what never happens, in ARPA files
+FORMAT = "carousel-ngrams-1"
+
+
+@dataclass(frozen=True)
+class NGrams:
+    """An n-gram model. Arrays are of int32 and float32; logarithms are natural."""
+
+    words: list[str]  # the tokens by their numbers, <unk>, <s> and </s> first
+    counts: list[int]  # n-grams of each order
+    first: np.ndarray  # (states + 1,) arcs of state s: first[s] … first[s + 1]
+    token: np.ndarray  # (arcs,) rising within a state; the arcs of state 0 are all tokens
+    log_prob: np.ndarray  # (arcs,)
+    follow: np.ndarray  # (arcs,) state after the arc
+    backoff: np.ndarray  # (states,) weight of a token that the state has no arc for
+    shorter: np.ndarray  # (states,) state of the context without its first token
+    unit: str = "words"
+    running: bool = False  # made of running text: an utterance may begin and end anywhere, so <s> has no part
+
+    @property
+    def order(self) -> int:
+        return len(self.counts)
+
+    @classmethod
+    def build(
+        cls,
+        words: list[str],
+        structure: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+        log_probs: Sequence[np.ndarray],
+        backoffs: Sequence[np.ndarray],
+        keep: Sequence[np.ndarray] | None = None,
+    ) -> NGrams:
+        """Of the n-grams of each order, sorted by prefix and last token.
+
+        structure: of each order (prefix, last, suffix), all (n-grams,): number of the n-gram without its last
+        token in the order below, its last token, number of the n-gram without its first token. keep: which
+        ones stay, with their prefixes and suffixes.
+        """
+        keep = keep or [np.ones(len(last), bool) for _, last, _ in structure]
+        counts = [int(kept.sum()) for kept in keep]
+        states = 1 + sum(counts[:-1])
+        arcs_of = np.zeros(states, np.int64)
+        token, log_prob, backoff, shorter = [], [], [np.zeros(1)], [np.zeros(1, np.int64)]
+        state_of = np.zeros(1, np.int64)  # (n-grams of the order below,) the state of each that is kept
+        below = 0
+        for (prefix, last, suffix), p, b, kept in zip(structure, log_probs, backoffs, keep, strict=True):
+            arcs_of += np.bincount(state_of[prefix[kept]], minlength=states)
+            token.append(last[kept])
+            log_prob.append(p[kept])
+            backoff.append(b[kept])
+            shorter.append(state_of[suffix[kept]])
+            state_of = below + np.cumsum(kept)
+            below += int(kept.sum())
+        # an arc leads to the state of its own n-gram, at the highest order to that without the first token
+        follow = np.concatenate([np.arange(1, states), shorter[-1]])
+        all_shorter = np.concatenate(shorter)[:states]
+        return cls(
+            words=words,
+            counts=counts,
+            first=np.concatenate([[0], np.cumsum(arcs_of)]).astype(np.int32),
+            token=np.concatenate(token).astype(np.int32),
+            log_prob=np.concatenate(log_prob).astype(np.float32),
+            follow=_alive(arcs_of, all_shorter)[follow].astype(np.int32),
+            backoff=np.concatenate(backoff)[:states].astype(np.float32),
+            shorter=all_shorter.astype(np.int32),
+        )
+
+    def automaton(self) -> tuple[np.ndarray, ...]:
+        """The arrays that `step` reads."""
+        return self.first, self.token, self.log_prob, self.follow, self.backoff, self.shorter
+
+    def number(self, tokens: Iterable[str]) -> np.ndarray:
+        """(tokens,) numbers, 0 for what the model does not know."""
+        index = self.index()
+        return np.array([index.get(token, UNKNOWN_ID) for token in tokens], dtype=np.int32)
+
+    def index(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.words)}
+
+    def tokens(self, text: str) -> list[str]:
+        """A text as the model's tokens."""
+        return tokens(text, self.unit)
+
+    @property
+    def start(self) -> int:
+        """The state at the begin of an utterance or line."""
+        if not self.running:
+            return int(self.follow[BEGIN_ID])
+        space = self.words.index(SPACE) if SPACE in self.words else None
+        return int(self.follow[space]) if space is not None else 0
+
+    def scores(self, sentence: Sequence[str]) -> np.ndarray:
+        """ln of the probability of each token of a sentence, and of its end unless the text is running."""
+        numbers = self.number(sentence)
+        if not self.running:
+            numbers = np.append(numbers, np.int32(END_ID))
+        return read(*self.automaton(), self.start, numbers)
+
+    def perplexity(self, sentences: Iterable[Sequence[str]]) -> tuple[float, int, int]:
+        """Perplexity a token (ends of sentences are tokens), tokens, and unknown ones among them."""
+        total, count, unknown = 0.0, 0, 0
+        index = self.index()
+        for sentence in sentences:
+            scores = self.scores(sentence)
+            total += float(scores.sum(dtype=np.float64))
+            count += len(scores)
+            unknown += sum(token not in index for token in sentence)
+        return math.exp(-total / max(count, 1)), count, unknown
+
+    def save(self, path: Path) -> None:
+        """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors) by the file's name."""
+        if path.suffix == ".safetensors":
+            _save_arrays(self, path)
+        elif path.name.endswith((".arpa", ".arpa.gz")):
+            opener: Any = gzip.open if path.suffix == ".gz" else open
+            with opener(path, "wt", encoding="utf-8") as file:
+                file.writelines(_arpa(self))
+        else:
+            raise InputError(f"{path}: a language model is written as .safetensors, .arpa or .arpa.gz")
+
+
+def _alive(arcs_of: np.ndarray, shorter: np.ndarray) -> np.ndarray:
+    """For each state the longest context at its end that has arcs: a state without any has the weight 1."""
+    alive = np.arange(len(arcs_of))
+    while (dead := (arcs_of[alive] == 0) & (alive > 0)).any():
+        alive = np.where(dead, shorter[alive], alive)
+    return alive
+
+
+def tokens(text: str, unit: str) -> list[str]:
+    """Words between spaces, or characters with SPACE for a space."""
+    return text.split() if unit == "words" else [SPACE if c == " " else c for c in text]
+
+
+@numba.njit(cache=True)
+def step(first, token, log_prob, follow, backoff, shorter, state, word):  # type: ignore[no-untyped-def]
+    """ln of the probability of a token in a state, and the state after it."""
+    weight = 0.0
+    while state > 0:
+        low, high = first[state], first[state + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if token[middle] < word:
+                low = middle + 1
+            else:
+                high = middle
+        if low < first[state + 1] and token[low] == word:
+            return weight + log_prob[low], follow[low]
+        weight += backoff[state]
+        state = shorter[state]
+    return weight + log_prob[word], follow[word]
+
+
+@numba.njit(cache=True)
+def read(first, token, log_prob, follow, backoff, shorter, state, words):  # type: ignore[no-untyped-def]
+    """ln of the probability of each of some tokens, read one after the other from a state on."""
+    scores = np.empty(len(words))
+    for k in range(len(words)):
+        scores[k], state = step(first, token, log_prob, follow, backoff, shorter, state, words[k])
+    return scores
+
+
+# --- files ---
+
+
+def load(path: Path) -> NGrams:
+    """A model from a file, ARPA or our own. Raises InputError naming the file when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+        if path.suffix == ".safetensors":
+            return _load_arrays(path)
+        opener: Any = gzip.open if start == b"\x1f\x8b" else open
+        with opener(path, "rt", encoding="utf-8") as file:
+            return _read_arpa(file, path)
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a language model ({error}); give an ARPA file") from None
+
+
+def _save_arrays(model: NGrams, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    names = ("first", "token", "log_prob", "follow", "backoff", "shorter")
+    header = {"words": model.words, "counts": model.counts, "unit": model.unit, "running": model.running}
+    save_file(
+        {name: np.ascontiguousarray(getattr(model, name)) for name in names},
+        path,
+        {"format": FORMAT, "model": json.dumps(header, ensure_ascii=False)},
+    )
+
+
+def _load_arrays(path: Path) -> NGrams:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise InputError(f"{path}: is no language model; `asr lm` and `hwr lm` make one")
+            settings = json.loads(header["model"])
+            model = NGrams(**settings, **{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: is damaged ({error}); make the language model anew") from None
+    _check_arrays(model, path)
+    return model
+
+
+def _check_arrays(model: NGrams, path: Path) -> None:
+    """Raises InputError unless every index points into its array: compiled code would not notice."""
+    states, arcs = len(model.backoff), len(model.token)
+    sound = (
+        len(model.first) == states + 1
+        and len(model.shorter) == states
+        and len(model.log_prob) == len(model.follow) == arcs == sum(model.counts)
+        and len(model.words) == model.counts[0] == model.first[1]
+        and model.words[:3] == [UNKNOWN, BEGIN, END]
+        and model.first[0] == 0
+        and model.first[-1] == arcs
+        and bool((np.diff(model.first) >= 0).all())
+        and bool((model.token[: len(model.words)] == np.arange(len(model.words))).all())
+        and bool(((model.follow >= 0) & (model.follow < states)).all())
+        and bool((model.shorter[1:] < np.arange(1, states)).all() and (model.shorter >= 0).all())
+        and not np.isnan(model.log_prob).any()
+        and model.unit in UNITS
+        and all(array.dtype == np.int32 for array in (model.first, model.token, model.follow, model.shorter))
+        and all(array.dtype == np.float32 for array in (model.log_prob, model.backoff))
+    )
+    if not sound:
+        raise InputError(f"{path}: is damaged, its arrays do not fit together; make the language model anew")
+
+
+def _arpa(model: NGrams) -> Iterator[str]:
+    """Lines of an ARPA file."""
+    yield "\\data\\\n"
+    for n, count in enumerate(model.counts, start=1):
+        yield f"ngram {n}={count}\n"
+    context_of = np.repeat(np.arange(len(model.first) - 1), np.diff(model.first))  # (arcs,) state of each arc
+    names: list[str] = [""]  # of the states of the order below
+    begin, lowest = 0, 0  # first arc of the order, first state of its contexts
+    for n, count in enumerate(model.counts, start=1):
+        yield f"\n\\{n}-grams:\n"
+        written = []
+        for arc in range(begin, begin + count):
+            context = names[context_of[arc] - lowest]
+            name = f"{context} {model.words[model.token[arc]]}" if context else model.words[model.token[arc]]
+            score = max(float(model.log_prob[arc]) / math.log(10), NEVER)
+            weight = f"\t{model.backoff[arc + 1] / math.log(10):.7g}" if n < model.order else ""
+            yield f"{score:.7g}\t{name}{weight}\n"
+            written.append(name)
+        names, lowest = written, begin + 1
+        begin += count
+    yield "\n\\end\\\n"
+
+
+def _sections(file: IO[str], path: Path) -> list[tuple[list[list[str]], np.ndarray, np.ndarray]]:
+    """Of each order (tokens of each n-gram, ln probabilities, ln backoff weights), as they stand in the file."""
+    sections: list[tuple[list[list[str]], list[float], list[float]]] = []
+    ended = False
+    for number, line in enumerate(file, start=1):
+        line = line.strip()
+        if line == "\\end\\":
+            ended = True
+            break
+        if line.endswith("-grams:"):
+            sections.append(([], [], []))
+        elif line and sections:
+            parts = line.split()
+            n = len(sections)
+            try:
+                score = float(parts[0])
+                weight = float(parts[n + 1]) if len(parts) == n + 2 else 0.0
+                if not n + 1 <= len(parts) <= n + 2:
+                    raise ValueError
+            except ValueError:
+                raise InputError(f"{path}: line {number} is no {n}-gram of an ARPA file") from None
+            sections[-1][0].append(parts[1 : n + 1])
+            sections[-1][1].append(score)
+            sections[-1][2].append(weight)
+    if not ended or not sections or not sections[0][0]:
+        raise InputError(f"{path}: is no whole ARPA file (it lacks n-grams or \\end\\); make or copy it again")
+    return [(t, np.array(p) * math.log(10), np.array(b) * math.log(10)) for t, p, b in sections if t]
+
+
+def _read_arpa(file: IO[str], path: Path) -> NGrams:
+    sections = _sections(file, path)
+    words, rows, scores, weights = _numbered(sections)
+    _close(rows, scores, weights)
+    structure: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    keys: list[np.ndarray] = []
+    for n in range(len(rows)):
+        order = np.lexsort(rows[n].T[::-1])
+        rows[n], scores[n], weights[n] = rows[n][order], scores[n][order], weights[n][order]
+        prefix = _ranks(rows[n][:, :-1], keys, len(words))
+        suffix = _ranks(rows[n][:, 1:], keys, len(words))
+        keys.append(prefix * len(words) + rows[n][:, -1])
+        if (np.diff(keys[-1]) == 0).any():
+            raise InputError(f"{path}: has an n-gram of order {n + 1} twice; make the language model anew")
+        if n:  # n-grams that only hold others together are worth what the shorter ones give them
+            implied = weights[n - 1][prefix] + scores[n - 1][suffix]
+            scores[n] = np.where(np.isnan(scores[n]), implied, scores[n])
+        structure.append((prefix, rows[n][:, -1], suffix))
+    letters = [word for word in words if word not in (UNKNOWN, BEGIN, END)]
+    unit = "characters" if all(len(word) == 1 or word == SPACE for word in letters) else "words"
+    running = bool(scores[0][END_ID] <= NEVER)
+    built = NGrams.build(words, structure, scores, weights)
+    return NGrams(**{**built.__dict__, "unit": unit, "running": running})
+
+
+def _numbered(
+    sections: Sequence[tuple[list[list[str]], np.ndarray, np.ndarray]],
+) -> tuple[list[str], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """The vocabulary, and of each order token numbers (n-grams, order), scores and weights."""
+    unigrams, unigram_scores, unigram_weights = sections[0]
+    named = {"<UNK>": UNKNOWN, "<S>": BEGIN, "</S>": END}
+    index = {UNKNOWN: UNKNOWN_ID, BEGIN: BEGIN_ID, END: END_ID}
+    numbered = [
+        np.array([[index.setdefault(named.get(t, t), len(index)) for t in gram] for gram in grams], np.int64)
+        for grams, _, _ in sections
+    ]
+    scores = np.full(len(index), NEVER * math.log(10))
+    scores[UNKNOWN_ID] = unigram_scores[unigram_scores > NEVER].min(initial=0.0)  # unless the model has its own
+    weights = np.zeros(len(index))
+    scores[numbered[0][:, 0]], weights[numbered[0][:, 0]] = unigram_scores, unigram_weights
+    rows = [np.arange(len(index))[:, None], *numbered[1:]]
+    return list(index), rows, [scores, *(s for _, s, _ in sections[1:])], [weights, *(w for _, _, w in sections[1:])]
+
+
+def _close(rows: list[np.ndarray], scores: list[np.ndarray], weights: list[np.ndarray]) -> None:
+    """Adds prefixes and suffixes that a pruned model has left out, with a score of NaN."""
+    for n in range(len(rows) - 1, 1, -1):
+        kind = np.dtype((np.void, 8 * n))
+        wanted = np.unique(np.concatenate([rows[n][:, :-1], rows[n][:, 1:]]), axis=0)
+        have = np.ascontiguousarray(rows[n - 1]).view(kind).ravel()
+        missing = wanted[~np.isin(np.ascontiguousarray(wanted).view(kind).ravel(), have)]
+        rows[n - 1] = np.concatenate([rows[n - 1], missing])
+        scores[n - 1] = np.concatenate([scores[n - 1], np.full(len(missing), np.nan)])
+        weights[n - 1] = np.concatenate([weights[n - 1], np.zeros(len(missing))])
+
+
+def _ranks(rows: np.ndarray, keys: Sequence[np.ndarray], words: int) -> np.ndarray:
+    """(n-grams,) the number of each n-gram within its order; keys: of the orders up to it, sorted."""
+    ranks = np.zeros(len(rows), np.int64)
+    for column, sorted_keys in zip(rows.T, keys, strict=False):
+        ranks = np.searchsorted(sorted_keys, ranks * words + column)
+    return ranks
