@@ -1,29 +1,33 @@
-"""Prefix beam search (Graves 2006, section 3.2; Hannun 2014, algorithm 1), with the place of every symbol.
+"""Prefix beam search (Graves 2006, section 3.2; Hannun 2014, algorithm 1), with the place of every symbol, and
+with a language model or a lexicon if there is one.
 
 A beam holds prefixes of texts. All paths that write the same prefix are one entry, which knows their total
-probability in two parts, that of paths ending in a blank (pb) and that of paths ending in the last symbol
-(pn): only the first may write the same symbol once more. Beside the sums each entry keeps the best single
-path of either kind (vb, vn), which says where each symbol is and how sure it is. Everything is in natural
-logs and float64, which 10,000 frames do not underflow.
+probability in two parts, that of paths ending in a blank and that of paths ending in the last symbol: only
+the first may write the same symbol once more. Beside the sums each entry keeps the best single path of either
+kind, which says where each symbol is and how sure it is.
 
 Frames where nothing but the blank passes the symbol threshold only update the sums, without search: a path
 through them has still ended in a blank, so a doubled letter is not lost.
 """
 
+from __future__ import annotations
+
+import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 
-from common.alphabet import BLANK, Alphabet
-from common.decoding import Hypothesis, check, check_search, place
+from common.alphabet import Alphabet, normalise
+from common.decoding import Hypothesis, check, check_search, ngram, place, search
+from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
+from common.decoding.search import NONE, ROOT
+from common.errors import InputError
 
-# A symbol on a path: (the link before it or None, index, first frame, frame after the last, highest
-# log-probability in between). Prefixes share links, and the last prefix that needs one frees it.
-Link = tuple["Link | None", int, int, int, float]
-
-ROOT = 0  # node of the empty prefix
+BLOCK = 1000  # frames, after which …
+COMPACT = 1 << 20  # … more texts or links than this are freed of those that fell off the beam: about 100 MB
 
 
 def decode(
@@ -34,6 +38,11 @@ def decode(
     nbest: int = 1,
     symbol_threshold: float = -8.0,
     score_threshold: float = 15.0,
+    lm: NGrams | Path | str | None = None,
+    lm_weight: float = 0.5,
+    bonus: float = 0.0,
+    unknown: float = -10.0,
+    lexicon: Path | str | None = None,
 ) -> list[Hypothesis]:
     """The likeliest texts, best first: at most nbest, and at least one.
 
@@ -42,39 +51,33 @@ def decode(
     symbol_threshold: a prefix is not extended by a symbol whose log-probability in that frame is below this,
         unless it is the frame's highest; blank and repetition always go on. -inf switches this off.
     score_threshold: prefixes by more than this below the best one (natural log) are dropped. inf: off.
+    lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
+        each token adds `bonus`.
+    unknown: what a word adds that the vocabulary of a model over words does not have.
+    lexicon: a file of words, one a line; no others are written, with or without a language model.
 
-    The score is the log-probability of the text, summed over all its paths but those that were pruned:
-    without pruning CTC's forward score. Places and confidences are those of the best of these paths.
-    Raises InputError for NaN, a shape that does not fit the alphabet, or an option that makes no sense.
+    The score is the log-probability of the text, summed over all its paths but those that were pruned
+    (without pruning CTC's forward score), and what the language model adds. Places and confidences are those
+    of the best of these paths.
+    Raises InputError for NaN, a shape that does not fit the alphabet, an option that makes no sense, and for
+    a file that cannot be read.
     """
     check(log_probs, alphabet)
     check_search(beam, nbest, symbol_threshold, score_threshold)
-    search = Search(beam=beam, symbol_threshold=symbol_threshold, score_threshold=score_threshold)
-    advance(search, log_probs)
-    return hypotheses(search, alphabet, nbest)
+    knowledge = know(alphabet, lm, lm_weight, bonus, unknown, lexicon)
+    found = Search(beam, symbol_threshold, score_threshold, knowledge)
+    advance(found, log_probs)
+    return hypotheses(found, alphabet, nbest)
 
 
-@dataclass
-class Entries:
-    """The prefixes of a beam: arrays with one element an entry."""
+@dataclass(frozen=True)
+class Knowledge:
+    """What a search knows beside the network's output: the compiled part's tables, and how texts begin and
+    end."""
 
-    node: np.ndarray  # number of the prefix
-    parent: np.ndarray  # number of the prefix without its last symbol, -1 for the empty one
-    last: np.ndarray  # index of the last symbol, blank for the empty one
-    pb: np.ndarray  # ln of all paths that end in a blank
-    pn: np.ndarray  # ln of all paths that end in the last symbol
-    vb: np.ndarray  # ln of the best path that ends in a blank
-    vn: np.ndarray  # ln of the best path that ends in the last symbol
-    closed: np.ndarray  # path of vb: link of the last symbol
-    before: np.ndarray  # path of vn: link before the last symbol,
-    start: np.ndarray  # … first frame of the last symbol
-    peak: np.ndarray  # … and its highest log-probability so far
-
-
-def _empty_prefix() -> Entries:
-    zero, never, nothing = np.array([0.0]), np.array([-np.inf]), np.array([None])
-    node, parent, last = np.array([ROOT]), np.array([-1]), np.array([BLANK])
-    return Entries(node, parent, last, zero, never, zero, never, nothing, nothing, np.array([0]), never)
+    tables: search.Knowledge
+    start: int = 0  # state of the language model
+    end: int = NONE  # token that it reads at the end
 
 
 @dataclass
@@ -84,157 +87,201 @@ class Search:
     beam: int
     symbol_threshold: float
     score_threshold: float
+    knowledge: Knowledge = field(default_factory=lambda: know_nothing())
     frame: int = 0  # frames seen
-    entries: Entries = field(default_factory=_empty_prefix)
-    # (number of the prefix before, last symbol) -> number. A prefix that fell off the beam and comes back
-    # must be known again, or its children that stayed there would not be merged with what it writes now.
-    nodes: dict[tuple[int, int], int] = field(default_factory=dict)
+    scale: float = 0.0  # ln of what the beam's probabilities are divided by
+    entries: search.Entries = field(default_factory=lambda: search.empty_entries(1))
+    tree: search.Tree = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.entries.pb[0], self.entries.vb[0] = 1.0, 0.0
+        one = [np.zeros(1, kind) for kind in (np.int32, np.int32, np.float64, *[np.int32] * 4)]
+        links = [np.zeros(1, kind) for kind in (*[np.int32] * 4, np.float64)]
+        key, value = np.full(64, NONE, np.int64), np.zeros(64, np.int32)
+        self.tree = search.Tree(*one, key, value, *links, np.array([1, 0]))
+        self.tree.state[ROOT] = self.knowledge.start
 
 
-def advance(search: Search, log_probs: np.ndarray) -> None:
+def advance(found: Search, log_probs: np.ndarray) -> None:
     """Feeds further frames (frames, symbols); block by block or all at once, the result is the same."""
-    rows = log_probs.astype(np.float64)
-    floor = np.minimum(search.symbol_threshold, rows.max(axis=1, initial=-np.inf))
-    passed = (rows >= floor[:, None]) & (rows > -np.inf)
-    passed[:, BLANK] = False
-    for row, extending in zip(rows, passed, strict=True):
-        _step(search, row, np.flatnonzero(extending))
-
-
-def hypotheses(search: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
-    """The best texts after the frames so far, best first."""
-    scores = np.logaddexp(search.entries.pb, search.entries.pn)
-    links = _close(search.entries, search.frame)
-    found = []
-    for entry in np.argsort(-scores, kind="stable")[:nbest].tolist():
-        indices, spans = _unroll(links[entry])
-        found.append(Hypothesis(place(alphabet, indices, spans), float(scores[entry])))
-    return found
-
-
-def _unroll(link: Link | None) -> tuple[list[int], list[tuple[int, int, float]]]:
-    """Indices and (start, end, confidence) of the symbols up to a link."""
-    indices, spans = [], []
-    while link is not None:
-        link, index, start, end, peak = link
-        indices.append(index)
-        spans.append((start, end, math.exp(peak)))
-    return indices[::-1], spans[::-1]
-
-
-def _close(entries: Entries, frame: int) -> np.ndarray:
-    """Of each entry the link of the last symbol, ending before this frame, on its better path: objects."""
-    links = entries.closed.copy()
-    for i in np.flatnonzero(entries.vn > entries.vb).tolist():
-        index, start, peak = int(entries.last[i]), int(entries.start[i]), float(entries.peak[i])
-        links[i] = (entries.before[i], index, start, frame, peak)
-    return links
-
-
-class Growth(NamedTuple):
-    """What entries become in a frame by one more symbol; only a path that ends in a blank doubles one."""
-
-    symbols: np.ndarray  # (symbols,) indices, ascending
-    peaks: np.ndarray  # (symbols,) their log-probabilities
-    sums: np.ndarray  # (entries, symbols) ln of all paths
-    paths: np.ndarray  # (entries, symbols) ln of the best path
-    blank_links: np.ndarray  # (entries,) links of the last symbols on the best paths that end in a blank
-    best_links: np.ndarray  # (entries,) links of the last symbols on the better paths
-
-    def links(self, entries: Entries, parents: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Links before the new symbols, for extensions of parents (positions) by columns of symbols."""
-        doubled = entries.last[parents] == self.symbols[columns]
-        return np.where(doubled, self.blank_links[parents], self.best_links[parents])
-
-
-def _step(search: Search, row: np.ndarray, symbols: np.ndarray) -> None:
-    """One frame. row: log-probabilities (symbols,); symbols: indices, ascending, that may extend a prefix."""
-    now, links = search.entries, _close(search.entries, search.frame)
-    either, best = np.logaddexp(now.pb, now.pn), np.maximum(now.vb, now.vn)
-    again = row[now.last]  # whatever stands here for the empty prefix, its pn stays -inf
-    after = Entries(
-        now.node, now.parent, now.last,
-        either + row[BLANK], now.pn + again, best + row[BLANK], now.vn + again,
-        links, now.before, now.start, np.maximum(now.peak, again),
-    )  # fmt: skip
-    if len(symbols):
-        doubled = now.last[:, None] == symbols  # (entries, symbols)
-        growth = Growth(
-            symbols=symbols,
-            peaks=row[symbols],
-            sums=np.where(doubled, now.pb[:, None], either[:, None]) + row[symbols],
-            paths=np.where(doubled, now.vb[:, None], best[:, None]) + row[symbols],
-            blank_links=now.closed,
-            best_links=links,
+    rows = np.ascontiguousarray(log_probs, np.float64)
+    for first in range(0, len(rows), BLOCK):
+        found.entries, found.tree, found.frame, found.scale = search.run(
+            found.entries,
+            found.tree,
+            found.knowledge.tables,
+            rows[first : first + BLOCK],
+            found.frame,
+            found.scale,
+            found.beam,
+            float(found.symbol_threshold),
+            float(found.score_threshold),
         )
-        _merge(after, growth, search.frame)
-        after = _select(search, after, growth)
-    search.entries = after
-    search.frame += 1
+        if found.tree.size.max() > COMPACT:
+            found.tree = search.compact(found.entries, found.tree, rows.shape[1])
 
 
-def _merge(after: Entries, growth: Growth, frame: int) -> None:
-    """Adds extensions whose text is on the beam already to its entry, and strikes them out of the growth."""
-    order = np.argsort(after.node)
-    # A parent's number is below its child's, so what is found is on the beam, but it may be another node.
-    parents = order[np.searchsorted(after.node, after.parent, sorter=order)]
-    columns = np.searchsorted(growth.symbols, after.last).clip(max=len(growth.symbols) - 1)
-    there = (after.node[parents] == after.parent) & (growth.symbols[columns] == after.last)
-    children = np.flatnonzero(there)
-    if not len(children):
-        return
-    parents, columns = parents[children], columns[children]
-    after.pn[children] = np.logaddexp(after.pn[children], growth.sums[parents, columns])
-    growth.sums[parents, columns] = -np.inf
-    entered = growth.paths[parents, columns]
-    better = entered > after.vn[children]
-    children, parents, columns = children[better], parents[better], columns[better]
-    after.before, after.start = after.before.copy(), after.start.copy()
-    after.vn[children] = entered[better]
-    after.before[children] = growth.links(after, parents, columns)
-    after.start[children] = frame
-    after.peak[children] = growth.peaks[columns]
+def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
+    """The best texts after the frames so far, best first."""
+    entries, tree, knowledge = found.entries, found.tree, found.knowledge
+    with np.errstate(divide="ignore"):
+        scores = np.log(entries.pb + entries.pn) + found.scale
+    if knowledge.tables.units:
+        nodes = entries.node
+        closing = [
+            search.closing_gain(knowledge.tables, knowledge.end, tree.state[node], tree.spot[node])
+            for node in nodes.tolist()
+        ]
+        complete = scores + closing
+        if np.isfinite(complete.max()):  # else no text of the beam ends with a word of the lexicon
+            scores = complete
+    results = []
+    for entry in np.argsort(-scores, kind="stable")[:nbest].tolist():
+        if results and scores[entry] == -np.inf:
+            break
+        indices, spans = _unroll(entries, tree, entry, found.frame)
+        results.append(Hypothesis(place(alphabet, indices, spans), float(scores[entry])))
+    return results
 
 
-def _select(search: Search, after: Entries, growth: Growth) -> Entries:
-    """The best of the entries that stayed and of their extensions."""
-    stayed = len(after.node)
-    kept = _best(np.concatenate([np.logaddexp(after.pb, after.pn), growth.sums.ravel()]), search)
-    stay, new = kept[kept < stayed], kept[kept >= stayed] - stayed
-    parents, columns = np.divmod(new, len(growth.symbols))
-    index = growth.symbols[columns]
-    parent = after.node[parents]
-    pairs = zip(parent.tolist(), index.tolist(), strict=True)
-    node = np.array([_number(search, pair) for pair in pairs], dtype=np.int64)
-    never = np.full(len(new), -np.inf)
+def _unroll(
+    entries: search.Entries, tree: search.Tree, entry: int, frame: int
+) -> tuple[list[int], list[tuple[int, int, float]]]:
+    """Indices and (start, end, confidence) of the symbols on the best path of an entry."""
+    indices: list[int] = []
+    spans: list[tuple[int, int, float]] = []
+    if entries.node[entry] == ROOT:
+        return indices, spans
+    if entries.vn[entry] > entries.vb[entry]:
+        link, start = entries.before[entry], entries.start[entry]
+        end, peak = frame, entries.peak[entry]
+    else:
+        link, start = entries.closed_before[entry], entries.closed_start[entry]
+        end, peak = entries.closed_end[entry], entries.closed_peak[entry]
+    symbol = tree.symbol[entries.node[entry]]
+    while True:
+        indices.append(int(symbol))
+        spans.append((int(start), int(end), math.exp(peak)))
+        if link == NONE:
+            return indices[::-1], spans[::-1]
+        symbol, start, end = tree.link_symbol[link], tree.link_start[link], tree.link_end[link]
+        peak, link = tree.link_peak[link], tree.link_before[link]
 
-    def joined(old: np.ndarray, added: np.ndarray) -> np.ndarray:
-        return np.concatenate([old[stay], added])
 
-    return Entries(
-        node=joined(after.node, node),
-        parent=joined(after.parent, parent),
-        last=joined(after.last, index),
-        pb=joined(after.pb, never),
-        pn=joined(after.pn, growth.sums[parents, columns]),
-        vb=joined(after.vb, never),
-        vn=joined(after.vn, growth.paths[parents, columns]),
-        closed=joined(after.closed, np.full(len(new), None)),
-        before=joined(after.before, growth.links(after, parents, columns)),
-        start=joined(after.start, np.full(len(new), search.frame)),
-        peak=joined(after.peak, growth.peaks[columns]),
+# --- language model and lexicon ---
+
+
+def know_nothing() -> Knowledge:
+    ints, floats = np.zeros(1, np.int32), np.zeros(1, np.float32)
+    tables = search.Knowledge(
+        0, False, 0.0, 0.0, 0.0, NONE, ints, ints, ints, ints, ints, ints, ints, floats, ints, floats, ints
     )
+    return Knowledge(tables)
 
 
-def _number(search: Search, prefix: tuple[int, int]) -> int:
-    """Number of a prefix given as (number of the prefix before, last symbol); the empty one has 0."""
-    return search.nodes.setdefault(prefix, len(search.nodes) + 1)
+def know(
+    alphabet: Alphabet,
+    lm: NGrams | Path | str | None,
+    lm_weight: float,
+    bonus: float,
+    unknown: float,
+    lexicon: Path | str | None,
+) -> Knowledge:
+    """The tables of a language model and a lexicon for an alphabet; those of files are kept for the next call."""
+    if lm is None and lexicon is None:
+        return know_nothing()
+    for name, value in (("lm_weight", lm_weight), ("bonus", bonus), ("unknown", unknown)):
+        if not math.isfinite(value):
+            raise InputError(f"{name} must be a number, not {value!r}")
+    if lm_weight < 0 or unknown > 0:
+        raise InputError(f"lm_weight must be at least 0 and unknown at most 0, not {lm_weight} and {unknown}")
+    model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
+    if model is not None and model.unit == "characters":
+        if lexicon is not None:
+            raise InputError("a lexicon goes with a language model over words, and this one is over characters")
+        parts = _of_characters(alphabet, _Same(model))
+    else:
+        parts = _of_words(alphabet, None if model is None else _Same(model), lexicon)
+    units, closed, space, *arrays = parts
+    automaton = _NO_MODEL if model is None else model.automaton()
+    weight = float(lm_weight) if model is not None else 0.0
+    tables = search.Knowledge(
+        units, closed, weight, float(bonus), float(unknown), space, *arrays, *automaton
+    )
+    if model is None:
+        return Knowledge(tables)
+    end = END_ID if not model.running else (model.index().get(SPACE, NONE) if units == 1 else NONE)
+    return Knowledge(tables, model.start, end)
 
 
-def _best(scores: np.ndarray, search: Search) -> np.ndarray:
-    """Positions, ascending, of the scores that the search keeps."""
-    kept = np.flatnonzero((scores >= scores.max() - search.score_threshold) & (scores > -np.inf))
-    if len(kept) <= search.beam:
-        return kept
-    worst = len(kept) - search.beam
-    return np.sort(kept[np.argpartition(scores[kept], worst)[worst:]])
+# one token of probability 1, so that a lexicon without a language model has something to read
+_NO_MODEL = (
+    np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.int32),
+    np.zeros(1, np.float32), np.zeros(1, np.int32),
+)  # fmt: skip
+
+
+class _Same:
+    """A model as a key of a cache: by its identity, as arrays have no hash."""
+
+    def __init__(self, model: NGrams):
+        self.model = model
+
+    def __hash__(self) -> int:
+        return id(self.model)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.model is other.model
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: Path) -> NGrams:
+    return ngram.load(path)
+
+
+@functools.lru_cache(maxsize=4)
+def _of_characters(alphabet: Alphabet, lm: _Same) -> tuple:
+    index = lm.model.index()
+    tokens = [UNKNOWN_ID, *(index.get(SPACE if s == " " else s, UNKNOWN_ID) for s in alphabet.symbols)]
+    nothing = np.zeros(1, np.int32)
+    return 1, False, NONE, np.array(tokens, np.int32), nothing, nothing, nothing, nothing
+
+
+@functools.lru_cache(maxsize=4)
+def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: Path | str | None) -> tuple:
+    """A tree of the words that can be written. Places are numbered by the words in their order."""
+    index = {} if lm is None else lm.model.index()
+    listed: Iterable[str] = index if lexicon is None else _words(Path(lexicon))
+    sound = sorted({word for word in map(normalise, listed) if not alphabet.unknown(word)})
+    if not sound:
+        raise InputError(f"{lexicon or 'the language model'}: has no word that the model's alphabet can write")
+    encoded = sorted((alphabet.encode(word), index.get(word, UNKNOWN_ID)) for word in sound)
+    space = alphabet.encode(" ")[0] if not alphabet.unknown(" ") else NONE
+    nothing = np.zeros(1, np.int32)
+    return 2, lexicon is not None, space, nothing, *_lexicon_tree(encoded)
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a lexicon ({error}); give one word a line") from None
+
+
+def _lexicon_tree(words: list[tuple[list[int], int]]) -> tuple[np.ndarray, ...]:
+    """Arcs of each place, their symbols (rising) and the places they lead to, and the word that ends there."""
+    children: list[dict[int, int]] = [{}]
+    ends = [NONE]
+    for symbols, word in words:
+        at = 0
+        for symbol in symbols:
+            if symbol not in children[at]:
+                children[at][symbol] = len(children)
+                children.append({})
+                ends.append(NONE)
+            at = children[at][symbol]
+        ends[at] = word
+    first = np.cumsum([0, *map(len, children)])
+    arcs = [arc for child in children for arc in sorted(child.items())]
+    symbols_, next_ = np.array(arcs, np.int32).reshape(-1, 2).T
+    return first.astype(np.int32), symbols_.copy(), next_.copy(), np.array(ends, np.int32)

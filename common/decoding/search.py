@@ -1,0 +1,485 @@
+"""The compiled part of prefix beam search: one frame after the other, exact merging, no allocation a symbol.
+
+Probabilities of a beam are kept divided by that of its best prefix, whose logarithm is `scale`, so sums are
+plain additions and 10,000 frames do not underflow; best single paths, which become unlikely against the sums,
+are in logarithms. What a language model gives is part of both. Texts are nodes of a tree. A symbol that is
+over on some best path is a link to the one before it, with its place; links are shared like nodes.
+
+numba compiles at the first use and keeps the result on the disk for later processes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from common.decoding.ngram import UNKNOWN_ID, step
+
+NONE = -1
+ROOT = 0  # node of the empty text
+OUTSIDE = -1  # place in the lexicon of a word that is not in it
+BLANK = 0
+
+
+class Entries(NamedTuple):
+    """The prefixes of a beam: arrays with one element each."""
+
+    node: np.ndarray
+    pb: np.ndarray  # probability of all paths that end in a blank, over that of the best prefix
+    pn: np.ndarray  # … of all that end in the last symbol
+    vb: np.ndarray  # ln of the best path that ends in a blank
+    vn: np.ndarray  # ln of the best path that ends in the last symbol
+    before: np.ndarray  # path of vn: link of the symbol before the last one,
+    start: np.ndarray  # … first frame of the last symbol,
+    peak: np.ndarray  # … and its highest log-probability so far
+    closed_before: np.ndarray  # path of vb: the same of its last symbol,
+    closed_start: np.ndarray
+    closed_end: np.ndarray  # … and the frame after it
+    closed_peak: np.ndarray
+
+
+class Tree(NamedTuple):
+    """The texts that have been on the beam, and the links of their symbols."""
+
+    parent: np.ndarray  # (nodes,) text without its last symbol
+    symbol: np.ndarray  # (nodes,) last symbol
+    gain: np.ndarray  # (nodes,) ln of what the language model gives for the last symbol
+    state: np.ndarray  # (nodes,) state of the language model
+    spot: np.ndarray  # (nodes,) place in the lexicon
+    row: np.ndarray  # (nodes,) entry of the beam, if
+    seen: np.ndarray  # (nodes,) … this is the frame
+    key: np.ndarray  # (2^k,) hash table: parent * symbols + symbol, or NONE
+    value: np.ndarray  # (2^k,) its node
+    link_before: np.ndarray  # (links,)
+    link_symbol: np.ndarray
+    link_start: np.ndarray
+    link_end: np.ndarray
+    link_peak: np.ndarray
+    size: np.ndarray  # (2,) nodes and links that are in use
+
+
+class Knowledge(NamedTuple):
+    """Language model and lexicon, by the alphabet's indices."""
+
+    units: int  # 0: no model, 1: characters, 2: words
+    closed: bool  # whether only words of the lexicon may be written
+    weight: float  # of the language model's logarithms
+    bonus: float  # ln a token
+    unknown: float  # ln for a word that is not in the lexicon
+    space: int  # index of the symbol between words, NONE if there is none
+    token: np.ndarray  # (symbols,) the language model's token of each symbol
+    spot_first: np.ndarray  # lexicon as a tree: arcs of each place
+    spot_symbol: np.ndarray  # (arcs,) rising
+    spot_next: np.ndarray  # (arcs,)
+    spot_word: np.ndarray  # (places,) the token of the word that ends here, or NONE
+    first: np.ndarray  # the automaton of `ngram.step`
+    arc_token: np.ndarray
+    log_prob: np.ndarray
+    follow: np.ndarray
+    backoff: np.ndarray
+    shorter: np.ndarray
+
+
+@numba.njit(cache=True)
+def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
+    """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
+    word = know.spot_word[spot] if spot != OUTSIDE else NONE
+    if word == NONE:
+        if know.closed:
+            return -np.inf, state
+        word = UNKNOWN_ID
+    score, state = step(
+        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, word
+    )
+    return know.weight * score + know.bonus, state
+
+
+@numba.njit(cache=True)
+def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
+    """ln of what a further symbol gives, and state and place after it."""
+    if know.units == 0:
+        return 0.0, state, spot
+    if know.units == 1:
+        score, state = step(
+            know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter,
+            state, know.token[symbol],
+        )  # fmt: skip
+        return know.weight * score + know.bonus, state, spot
+    if symbol == know.space:
+        if spot == 0:  # no word since the last space
+            return 0.0, state, spot
+        gain, state = word_gain(know, state, spot)
+        return gain, state, 0
+    if spot != OUTSIDE:
+        for arc in range(know.spot_first[spot], know.spot_first[spot + 1]):
+            if know.spot_symbol[arc] == symbol:
+                return 0.0, state, know.spot_next[arc]
+    if know.closed:
+        return -np.inf, state, OUTSIDE
+    return (know.unknown if spot != OUTSIDE else 0.0), state, OUTSIDE
+
+
+@numba.njit(cache=True)
+def grown(array, size):  # type: ignore[no-untyped-def]
+    longer = np.empty(size, array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+@numba.njit(cache=True)
+def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
+    """The tree with room for so many more nodes and links."""
+    parent, symbol, gain, state, spot, row, seen = tree.parent, tree.symbol, tree.gain, tree.state, tree.spot, tree.row, tree.seen
+    key, value = tree.key, tree.value
+    before, of, start, end, peak = tree.link_before, tree.link_symbol, tree.link_start, tree.link_end, tree.link_peak
+    need = tree.size[0] + nodes
+    if need > len(parent):
+        room = 2 * need
+        parent, symbol, gain = grown(parent, room), grown(symbol, room), grown(gain, room)
+        state, spot, row, seen = grown(state, room), grown(spot, room), grown(row, room), grown(seen, room)
+    if 2 * need > len(key):
+        capacity = len(key)
+        while capacity < 4 * need:
+            capacity *= 2
+        key, value = np.full(capacity, NONE, np.int64), np.empty(capacity, np.int32)
+        for node in range(1, tree.size[0]):
+            put(key, value, np.int64(parent[node]) * symbols + symbol[node], node)
+    need = tree.size[1] + links
+    if need > len(before):
+        room = 2 * need
+        before, of, start, end, peak = (
+            grown(before, room), grown(of, room), grown(start, room), grown(end, room), grown(peak, room),
+        )  # fmt: skip
+    return Tree(parent, symbol, gain, state, spot, row, seen, key, value, before, of, start, end, peak, tree.size)
+
+
+@numba.njit(cache=True)
+def slot_of(key, wanted):  # type: ignore[no-untyped-def]
+    """Where a key is in the hash table, or the free place where it would be (linear probing)."""
+    mask = len(key) - 1
+    slot = (wanted * 0x9E3779B97F4A7C1) >> 20 & mask
+    while key[slot] != NONE and key[slot] != wanted:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@numba.njit(cache=True)
+def put(key, value, wanted, node):  # type: ignore[no-untyped-def]
+    slot = slot_of(key, wanted)
+    key[slot], value[slot] = wanted, node
+
+
+@numba.njit(cache=True)
+def add_link(tree, before, symbol, start, end, peak):  # type: ignore[no-untyped-def]
+    link = tree.size[1]
+    tree.link_before[link], tree.link_symbol[link] = before, symbol
+    tree.link_start[link], tree.link_end[link], tree.link_peak[link] = start, end, peak
+    tree.size[1] = link + 1
+    return link
+
+
+@numba.njit(cache=True)
+def link_of(tree, e, i, frame, blank):  # type: ignore[no-untyped-def]
+    """A link for the last symbol of entry i, on its best path that ends in a blank or in the symbol."""
+    if e.node[i] == ROOT:
+        return NONE
+    symbol = tree.symbol[e.node[i]]
+    if blank:
+        return add_link(tree, e.closed_before[i], symbol, e.closed_start[i], e.closed_end[i], e.closed_peak[i])
+    return add_link(tree, e.before[i], symbol, e.start[i], frame, e.peak[i])
+
+
+@numba.njit(cache=True)
+def empty_entries(count):  # type: ignore[no-untyped-def]
+    return Entries(
+        np.zeros(count, np.int32), np.zeros(count), np.zeros(count),
+        np.full(count, -np.inf), np.full(count, -np.inf),
+        np.full(count, NONE, np.int32), np.zeros(count, np.int32), np.full(count, -np.inf),
+        np.full(count, NONE, np.int32), np.zeros(count, np.int32), np.zeros(count, np.int32), np.full(count, -np.inf),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True)
+def kth_largest(values, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of values, which are reordered (Hoare's selection)."""
+    low, high, want = 0, len(values) - 1, k - 1
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if want <= j:
+            high = j
+        elif want >= i:
+            low = i
+        else:
+            return values[want]
+    return values[want]
+
+
+@numba.njit(cache=True)
+def stay(e, tree, row, p, frame):  # type: ignore[no-untyped-def]
+    """The entries after a frame without a new symbol: a blank, or the last symbol once more."""
+    n = len(e.node)
+    after = empty_entries(n)
+    for i in range(n):
+        last = tree.symbol[e.node[i]]
+        after.node[i] = e.node[i]
+        after.pb[i] = (e.pb[i] + e.pn[i]) * p[BLANK]
+        after.vb[i] = max(e.vb[i], e.vn[i]) + row[BLANK]
+        if e.vn[i] > e.vb[i]:  # the best path leaves its symbol here
+            after.closed_before[i], after.closed_start[i] = e.before[i], e.start[i]
+            after.closed_end[i], after.closed_peak[i] = frame, e.peak[i]
+        else:
+            after.closed_before[i], after.closed_start[i] = e.closed_before[i], e.closed_start[i]
+            after.closed_end[i], after.closed_peak[i] = e.closed_end[i], e.closed_peak[i]
+        if e.node[i] != ROOT:
+            after.pn[i] = e.pn[i] * p[last]
+            after.vn[i] = e.vn[i] + row[last]
+            after.before[i], after.start[i] = e.before[i], e.start[i]
+            after.peak[i] = max(e.peak[i], row[last])
+    return after
+
+
+@numba.njit(cache=True)
+def merge(e, after, tree, row, p, passed, frame):  # type: ignore[no-untyped-def]
+    """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
+
+    Returns (entries, symbols): whether an entry's text and a symbol are on the beam already.
+    """
+    merged = np.zeros((len(e.node), len(p)), np.bool_)
+    for j in range(len(e.node)):
+        node = e.node[j]
+        if node == ROOT:
+            continue
+        parent, symbol = tree.parent[node], tree.symbol[node]
+        if tree.seen[parent] != frame or not passed[symbol]:
+            continue
+        i = tree.row[parent]
+        merged[i, symbol] = True
+        doubled = parent != ROOT and tree.symbol[parent] == symbol
+        before = e.pb[i] if doubled else e.pb[i] + e.pn[i]
+        after.pn[j] += before * p[symbol] * (np.exp(tree.gain[node]) if tree.gain[node] != 0.0 else 1.0)
+        blank = doubled or e.vb[i] >= e.vn[i]
+        path = (e.vb[i] if blank else e.vn[i]) + row[symbol] + tree.gain[node]
+        if path > after.vn[j]:
+            after.vn[j], after.start[j], after.peak[j] = path, frame, row[symbol]
+            after.before[j] = link_of(tree, e, i, frame, blank)
+    return merged
+
+
+@numba.njit(cache=True)
+def extend(e, after, tree, know, p, order, merged, beam, ratio):  # type: ignore[no-untyped-def]
+    """Texts that are new on the beam: (scores, entries that they extend, symbols, gains), those worth a look.
+
+    order: symbols that may extend, the likeliest first. What cannot come among the best `beam`, or is below
+    `ratio` of the best, is not computed.
+    """
+    n = len(e.node)
+    stayed = after.pb + after.pn
+    best = stayed.max()
+    least = stayed.min() if n >= beam else 0.0  # the best `beam` are all above this
+    most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
+    room = max(64, 2 * n)
+    scores, rows, symbols, gains = np.empty(room), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room)
+    count = 0
+    for i in range(n):
+        last = tree.symbol[e.node[i]]  # blank for the empty text, and so no symbol
+        either = e.pb[i] + e.pn[i]
+        for symbol in order:
+            score = (e.pb[i] if last == symbol else either) * p[symbol]
+            cut = max(least, best * ratio)
+            if either * p[symbol] * most <= cut:
+                break
+            if score * most <= cut or merged[i, symbol]:
+                continue
+            gain = 0.0
+            if know.units:
+                gain = gain_of(know, tree.state[e.node[i]], tree.spot[e.node[i]], symbol)[0]
+                score *= np.exp(gain)
+                if score <= cut:
+                    continue
+            if count == len(scores):
+                if n + count > 2 * beam:
+                    least = max(least, kth_largest(np.concatenate((stayed, scores)), beam))
+                    count = squeeze(scores, rows, symbols, gains, least)
+                if 2 * count > len(scores):
+                    room = 2 * len(scores)
+                    scores, rows = grown(scores, room), grown(rows, room)
+                    symbols, gains = grown(symbols, room), grown(gains, room)
+            scores[count], rows[count], symbols[count], gains[count] = score, i, symbol, gain
+            best = max(best, score)
+            count += 1
+    return scores[:count], rows[:count], symbols[:count], gains[:count]
+
+
+@numba.njit(cache=True)
+def squeeze(scores, rows, symbols, gains, least):  # type: ignore[no-untyped-def]
+    """Moves what scores at least `least` to the front; returns how many that are."""
+    count = 0
+    for k in range(len(scores)):
+        if scores[k] >= least:
+            scores[count], rows[count], symbols[count], gains[count] = scores[k], rows[k], symbols[k], gains[k]
+            count += 1
+    return count
+
+
+@numba.njit(cache=True)
+def child_of(tree, know, node, symbol, gain, width):  # type: ignore[no-untyped-def]
+    """The node of a text and a further symbol, made if there is none yet."""
+    wanted = np.int64(node) * width + symbol
+    slot = slot_of(tree.key, wanted)
+    if tree.key[slot] != NONE:
+        return tree.value[slot]
+    child = tree.size[0]
+    tree.size[0] = child + 1
+    tree.key[slot], tree.value[slot] = wanted, child
+    tree.parent[child], tree.symbol[child], tree.gain[child], tree.seen[child] = node, symbol, gain, NONE
+    _, tree.state[child], tree.spot[child] = gain_of(know, tree.state[node], tree.spot[node], symbol)
+    return child
+
+
+@numba.njit(cache=True)
+def select(e, after, tree, know, row, found, frame, beam, ratio):  # type: ignore[no-untyped-def]
+    """The best of the entries that stayed and the texts that are new."""
+    scores, rows, symbols, gains = found
+    n, m = len(after.node), len(scores)
+    totals = np.concatenate((after.pb + after.pn, scores))
+    cut, spare = totals.max() * ratio, n + m
+    if n + m > beam:
+        least = kth_largest(totals.copy(), beam)
+        if least > cut:
+            cut = least
+            spare = beam - np.sum(totals > cut)  # of those that are equal to the least
+    kept = np.empty(n + m, np.int32)
+    count = 0
+    for k in range(n + m):
+        if totals[k] > cut or (totals[k] == cut and spare > 0 and totals[k] > 0):
+            spare -= totals[k] == cut
+            kept[count] = k
+            count += 1
+    chosen = empty_entries(count)
+    for k in range(count):
+        i = kept[k]
+        if i < n:
+            copy_entry(after, i, chosen, k)
+            continue
+        i -= n
+        parent, symbol = rows[i], symbols[i]
+        doubled = e.node[parent] != ROOT and tree.symbol[e.node[parent]] == symbol
+        blank = doubled or e.vb[parent] >= e.vn[parent]
+        chosen.node[k] = child_of(tree, know, e.node[parent], symbol, gains[i], len(row))
+        chosen.pn[k] = scores[i]
+        chosen.vn[k] = (e.vb[parent] if blank else e.vn[parent]) + row[symbol] + gains[i]
+        chosen.before[k] = link_of(tree, e, parent, frame, blank)
+        chosen.start[k], chosen.peak[k] = frame, row[symbol]
+    return chosen
+
+
+@numba.njit(cache=True)
+def copy_entry(source, i, target, k):  # type: ignore[no-untyped-def]
+    target.node[k], target.pb[k], target.pn[k] = source.node[i], source.pb[i], source.pn[i]
+    target.vb[k], target.vn[k] = source.vb[i], source.vn[i]
+    target.before[k], target.start[k], target.peak[k] = source.before[i], source.start[i], source.peak[i]
+    target.closed_before[k], target.closed_start[k] = source.closed_before[i], source.closed_start[i]
+    target.closed_end[k], target.closed_peak[k] = source.closed_end[i], source.closed_peak[i]
+
+
+@numba.njit(cache=True)
+def run(e, tree, know, rows, frame, scale, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
+    """The beam after some frames. rows: (frames, symbols) natural logs, float64. Returns what it was given."""
+    ratio = np.exp(-score_threshold)
+    symbols = rows.shape[1]
+    passed, order = np.empty(symbols, np.bool_), np.empty(symbols, np.int32)
+    for row in rows:
+        new = min(beam, len(e.node) * symbols)
+        tree = reserve(tree, new, len(e.node) + new, symbols)
+        p = np.exp(row)
+        floor = min(symbol_threshold, row.max())
+        count = 0
+        for symbol in range(symbols):
+            passed[symbol] = symbol != BLANK and row[symbol] >= floor and row[symbol] > -np.inf
+            if passed[symbol]:
+                k = count
+                while k > 0 and row[order[k - 1]] < row[symbol]:  # few, so insertion is fast
+                    order[k] = order[k - 1]
+                    k -= 1
+                order[k] = symbol
+                count += 1
+        after = stay(e, tree, row, p, frame)
+        if count:
+            merged = merge(e, after, tree, row, p, passed, frame)
+            found = extend(e, after, tree, know, p, order[:count], merged, beam, ratio)
+            after = select(e, after, tree, know, row, found, frame, beam, ratio)
+        e = after
+        frame += 1
+        best = 0.0
+        for i in range(len(e.node)):
+            tree.seen[e.node[i]], tree.row[e.node[i]] = frame, i
+            best = max(best, e.pb[i] + e.pn[i])
+        scale += np.log(best)
+        for i in range(len(e.node)):
+            e.pb[i] /= best
+            e.pn[i] /= best
+    return e, tree, frame, scale
+
+
+@numba.njit(cache=True)
+def closing_gain(know, end, state, spot):  # type: ignore[no-untyped-def]
+    """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
+    gain = 0.0
+    if know.units == 2 and spot != 0:
+        gain, state = word_gain(know, state, spot)
+    if know.units and end != NONE:
+        gain += know.weight * step(
+            know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, end
+        )[0]
+    return gain
+
+
+@numba.njit(cache=True)
+def compact(e, tree, symbols):  # type: ignore[no-untyped-def]
+    """The tree with only the texts and links that the entries still need, in their order."""
+    nodes, links = tree.size[0], tree.size[1]
+    node_used, link_used = np.zeros(nodes, np.bool_), np.zeros(links, np.bool_)
+    node_used[ROOT] = True
+    for i in range(len(e.node)):
+        node_used[e.node[i]] = True
+        for link in (e.before[i], e.closed_before[i]):
+            if link != NONE:
+                link_used[link] = True
+    for node in range(nodes - 1, 0, -1):  # a parent is older than its children
+        if node_used[node]:
+            node_used[tree.parent[node]] = True
+    for link in range(links - 1, -1, -1):
+        if link_used[link] and tree.link_before[link] != NONE:
+            link_used[tree.link_before[link]] = True
+    node_now, link_now = np.cumsum(node_used) - 1, np.cumsum(link_used) - 1
+    kept, held = np.flatnonzero(node_used), np.flatnonzero(link_used)
+    parent = node_now[tree.parent[kept]].astype(np.int32)
+    before = np.empty(len(held), np.int32)
+    for k in range(len(held)):
+        old = tree.link_before[held[k]]
+        before[k] = NONE if old == NONE else link_now[old]
+    for i in range(len(e.node)):
+        e.node[i] = node_now[e.node[i]]
+        if e.before[i] != NONE:
+            e.before[i] = link_now[e.before[i]]
+        if e.closed_before[i] != NONE:
+            e.closed_before[i] = link_now[e.closed_before[i]]
+    key, value = np.full(64, NONE, np.int64), np.empty(64, np.int32)
+    smaller = Tree(
+        parent, tree.symbol[kept], tree.gain[kept], tree.state[kept], tree.spot[kept],
+        tree.row[kept], tree.seen[kept], key, value,
+        before, tree.link_symbol[held], tree.link_start[held], tree.link_end[held], tree.link_peak[held],
+        np.array([len(kept), len(held)]),
+    )  # fmt: skip
+    return reserve(smaller, 64, 64, symbols)
