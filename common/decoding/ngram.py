@@ -84,14 +84,15 @@ class NGrams:
         # an arc leads to the state of its own n-gram, at the highest order to that without the first token
         follow = np.concatenate([np.arange(1, states), shorter[-1]])
         all_shorter = np.concatenate(shorter)[:states]
+        all_backoff = np.concatenate(backoff)[:states].astype(np.float32)
         return cls(
             words=words,
             counts=counts,
             first=np.concatenate([[0], np.cumsum(arcs_of)]).astype(np.int32),
             token=np.concatenate(token).astype(np.int32),
             log_prob=np.concatenate(log_prob).astype(np.float32),
-            follow=_alive(arcs_of, all_shorter)[follow].astype(np.int32),
-            backoff=np.concatenate(backoff)[:states].astype(np.float32),
+            follow=_alive((arcs_of == 0) & (all_backoff == 0), all_shorter)[follow].astype(np.int32),
+            backoff=all_backoff,
             shorter=all_shorter.astype(np.int32),
         )
 
@@ -149,10 +150,10 @@ class NGrams:
             raise InputError(f"{path}: a language model is written as .safetensors, .arpa or .arpa.gz")
 
 
-def _alive(arcs_of: np.ndarray, shorter: np.ndarray) -> np.ndarray:
-    """For each state the longest context at its end that has arcs: a state without any has the weight 1."""
-    alive = np.arange(len(arcs_of))
-    while (dead := (arcs_of[alive] == 0) & (alive > 0)).any():
+def _alive(idle: np.ndarray, shorter: np.ndarray) -> np.ndarray:
+    """For each state the longest context at its end that is not idle (without arcs, at a weight of 1)."""
+    alive = np.arange(len(idle))
+    while (dead := idle[alive] & (alive > 0)).any():
         alive = np.where(dead, shorter[alive], alive)
     return alive
 

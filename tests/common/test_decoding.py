@@ -1,15 +1,21 @@
+import math
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from common.alphabet import Alphabet
 from common.ctc import ctc_loss, forced_align, log_likelihood
 from common.decoding import DECODERS, Hypothesis, Symbol, Word, decode, options_of, with_pyctcdecode
 from common.decoding import beam as beam_search
+from common.decoding import ngram
+from common.decoding.kneser_ney import estimate
+from common.decoding.ngram import NGrams
 from common.errors import InputError
 from tests.oracles import ctc as oracle
 
@@ -271,9 +277,9 @@ def test_pyctcdecode_and_our_beam_agree():
     same = 0
     for seed in range(6):
         log_probs = peaky(seed, 60, len(alphabet), 15)
-        settings = {"beam": 25, "symbol_threshold": -8.0, "score_threshold": 15.0}
-        [ours] = decode(log_probs, alphabet, "beam", **settings)
-        [theirs] = decode(log_probs, alphabet, "pyctcdecode", **settings)
+        same_search = {"beam": 25, "symbol_threshold": -8.0, "score_threshold": 15.0}
+        [ours] = decode(log_probs, alphabet, "beam", **same_search)
+        [theirs] = decode(log_probs, alphabet, "pyctcdecode", **same_search)
         same += ours.text == theirs.text
         assert ours.text == theirs.text or ours.score > theirs.score
     assert same > 3
@@ -395,3 +401,94 @@ def test_words_are_parted_at_spaces_and_as_sure_as_their_least_sure_letter():
     )
     assert Hypothesis(symbols, -1.0).words() == [Word("ab", 2, 5, 0.5), Word("c", 10, 11, 0.8)]
     assert Hypothesis((), 0.0).words() == []
+
+
+# Language models and lexicons, against enumeration
+
+
+def toy_lm(unit: str, running: bool = False) -> NGrams:
+    texts = ["ab a", "ba ab", "a ab b", "bb a"]
+    model = estimate([ngram.tokens(text, unit) for text in texts], 3)
+    return NGrams(**{**model.__dict__, "unit": unit, "running": running})
+
+
+def lm_score(model: NGrams, text: str, weight: float, bonus: float, unknown: float) -> float:
+    """What the language model adds to a text, by its definition."""
+    said = ngram.tokens(text, model.unit)
+    index = model.index()
+    score = weight * float(model.scores(said).sum()) + bonus * len(said)
+    if model.running and model.unit == "characters":
+        score += weight * float(model.scores([*said, ngram.SPACE])[-1])
+    if model.unit == "words":
+        score += unknown * sum(not any(known.startswith(word) for known in index) for word in said)
+    return score
+
+
+LM_LATTICES = st.builds(lattice, st.integers(0, 10**6), st.integers(1, 5), st.just(4), st.sampled_from([0.3, 2.0]))
+
+
+@settings(deadline=None)
+@given(LM_LATTICES, st.sampled_from(["words", "characters"]), st.booleans(), st.sampled_from([0.0, 0.7, 1.5]))
+def test_with_a_language_model_an_unlimited_beam_is_enumeration(log_probs, unit, running, weight):
+    alphabet, model = Alphabet(" ab"), toy_lm(unit, running)
+    options = {"lm": model, "lm_weight": weight, "bonus": 0.3, "unknown": -2.0}
+    found = decode(log_probs, alphabet, "beam", **UNLIMITED, **options)
+    texts = oracle.texts(log_probs)
+    assert len(found) == len(texts)
+    for hypothesis in found:
+        total, _ = texts[tuple(alphabet.encode(hypothesis.text))]
+        expected = total + lm_score(model, hypothesis.text, weight, 0.3, -2.0)
+        assert hypothesis.score == pytest.approx(expected, abs=1e-5)
+
+
+@settings(deadline=None)
+@given(LM_LATTICES)
+def test_with_a_lexicon_only_its_words_are_written(log_probs):
+    alphabet = Alphabet(" ab")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "words.txt"
+        path.write_text("ab\nb\nnot-writable\n")
+        found = decode(log_probs, alphabet, "beam", **UNLIMITED, lexicon=path)
+    expected = {
+        text: total
+        for indices, (total, _) in oracle.texts(log_probs).items()
+        if set((text := alphabet.decode(indices)).split()) <= {"ab", "b"}
+    }
+    complete = [h for h in found if set(h.text.split()) <= {"ab", "b"}]
+    assert {h.text for h in complete} == expected.keys()
+    assert found[0].text in expected
+    for hypothesis in complete:
+        assert hypothesis.score == pytest.approx(expected[hypothesis.text], abs=1e-9)
+
+
+def test_a_language_model_decides_where_the_network_doubts():
+    log_probs = np.log(np.array([[0.02, 0.9, 0.04, 0.04], [0.02, 0.02, 0.47, 0.49], [0.9, 0.02, 0.04, 0.04]]))
+    alphabet = Alphabet(" ab")
+    model = estimate([[ngram.SPACE, "a"]] * 9, 2)
+    model = NGrams(**{**model.__dict__, "unit": "characters"})
+    assert decode(log_probs, alphabet, "beam")[0].text == " b"
+    assert decode(log_probs, alphabet, "beam", lm=model)[0].text == " a"
+    assert decode(log_probs, alphabet, "beam", lm=model, lm_weight=0.0)[0].text == " b"
+
+
+def test_texts_that_fell_off_the_beam_are_forgotten(monkeypatch):
+    log_probs = lattice(5, 300, sharpness=1.5)
+    expected = decode(log_probs, ABC, "beam", beam=6, nbest=6)
+    monkeypatch.setattr(beam_search, "BLOCK", 7)
+    monkeypatch.setattr(beam_search, "COMPACT", 50)
+    assert decode(log_probs, ABC, "beam", beam=6, nbest=6) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lm": "none.arpa"}, "none.arpa"),
+        ({"lexicon": "none.txt"}, "none.txt"),
+        ({"lm": toy_lm("words"), "lm_weight": -1.0}, "lm_weight"),
+        ({"lm": toy_lm("words"), "bonus": math.nan}, "bonus"),
+        ({"lm": toy_lm("characters"), "lexicon": "x"}, "over words"),
+    ],
+)
+def test_senseless_knowledge_is_an_input_error(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        decode(spoken("abc"), ABC, "beam", **options)
