@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from common import __version__, arguments, command
+from common import __version__, arguments, command, lm_command
+from common.alphabet import Alphabet
 
 PROGRAM = "asr"
 DOMAINS = ("speech",)
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_train(commands, PROGRAM, "an4", "fsdd")
     _add_transcribe(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")
+    lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_demo(commands, PROGRAM, "transcribe the recordings", _demo)
     return whole
@@ -65,6 +67,12 @@ def _add_transcribe(commands: arguments.Subparsers) -> None:
     arguments.add_decoder_arguments(sub)
     arguments.add_output_arguments(sub, FORMATS)
     sub.set_defaults(run=_transcribe)
+
+
+def _alphabet(choice: str) -> Alphabet:
+    from common.shelf import open_model
+
+    return open_model(choice, MODELS, DOMAINS).alphabet
 
 
 def _train(words: list[str]) -> int:

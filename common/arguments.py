@@ -84,6 +84,21 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -
         metavar="N",
         help="hypotheses that beam search keeps (default: the model's or decoder's)",
     )
+    parser.add_argument(
+        "--lm",
+        type=Path,
+        metavar="FILE",
+        help="language model for beam search: as `lm` makes it, or ARPA (also gzipped)",
+    )
+    parser.add_argument(
+        "--lexicon", type=Path, metavar="FILE", help="write only the words of this file (one a line)"
+    )
+    for name, what in (
+        ("--lm-weight", "of the language model's natural logs (default: what was tuned, or 0.5)"),
+        ("--bonus", "added for each token of the language model (default: what was tuned, or 0)"),
+        ("--unknown", "added for a word that the language model does not have, at most 0 (default: -10)"),
+    ):
+        parser.add_argument(name, type=float, metavar="X", help=what)
     if nbest:
         parser.add_argument(
             "--nbest",
@@ -137,6 +152,12 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
     add_model_arguments(parser, f"default: the one that is marked * by `{program} models`")
     add_decoder_arguments(parser, nbest=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="with --lm: find the weight and bonus of the fewest errors and keep them in the language "
+        "model's file (take a valid set, never the test)",
+    )
     parser.add_argument(
         "--by",
         action="append",

@@ -27,6 +27,7 @@ DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = (
     130,
     141,
 )  # exit status; the last two as a shell counts signals
+DEFAULT_BEAM = 16  # of the decoders
 GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
 STDIN = "-"
 
@@ -103,20 +104,36 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
     Without a model only the arguments are checked, which takes no time.
     """
     nbest = getattr(args, "nbest", 1)
-    if args.decoder == "greedy" and (args.beam or nbest > 1):
-        raise UsageError(
-            "--decoder greedy has one hypothesis, so leave out --beam and --nbest, or take --decoder beam"
-        )
+    searching = {
+        name: value
+        for name in ("beam", "lm", "lexicon", "lm_weight", "bonus", "unknown")
+        if (value := getattr(args, name, None)) is not None
+    }
+    if args.decoder == "greedy" and (searching or nbest > 1):
+        named = ", ".join("--" + name.replace("_", "-") for name in [*searching, *["nbest"] * (nbest > 1)])
+        raise UsageError(f"--decoder greedy searches nothing, so leave out {named}, or take --decoder beam")
     if nbest > 1 and args.format != "json":
         raise UsageError("--nbest writes several texts for each input, which only --format json can hold")
-    options = {
-        name: value for name, value in (("decoder", args.decoder), ("beam", args.beam)) if value is not None
-    }
+    if args.beam and nbest > args.beam:
+        raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")
+    for name in ("lm_weight", "bonus", "unknown"):
+        if name in searching and "lm" not in searching and not ("lexicon" in searching and name == "bonus"):
+            raise UsageError(
+                f"--{name.replace('_', '-')} says how much a language model counts; give one with --lm"
+            )
+    for name in ("lm", "lexicon"):
+        if name in searching and not searching[name].is_file():
+            raise UsageError(f"--{name} {searching[name]}: there is no such file")
+    options: dict[str, Any] = dict(searching)
+    if args.decoder is not None:
+        options["decoder"] = args.decoder
     if nbest > 1:
         options["nbest"] = nbest
-    searching = args.decoder is None and options.keys() & {"beam", "nbest"}
-    if model is not None and searching and model.decoder.get("decoder", "greedy") == "greedy":
+    implied = args.decoder is None and options
+    if model is not None and implied and model.decoder.get("decoder", "greedy") == "greedy":
         options["decoder"] = "beam"
+    if nbest > DEFAULT_BEAM and not args.beam:
+        options["beam"] = nbest
     return options
 
 

@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from common.decoding import Hypothesis
 from common.errors import InputError
 from common.metrics import Report, edits, error_rates
 from common.model_file import Model
-from common.recognise import recognise
+from common.recognise import log_probs, recognise
 
 NOT_GIVEN = "(not given)"  # the group of samples without the key that --by asks for
 
@@ -44,17 +43,19 @@ def evaluate(
     read: Callable[[Sample, Mapping[str, Any]], np.ndarray],
 ) -> int:
     """The command. choose_model: by the first sample; read(sample, feature settings): its features."""
-    check_output(args.output)
+    check_output(args)
     failures = Failures()
     started = time.perf_counter()
-    samples = _progress(_samples(args.manifests))
-    first = next(samples, None)
-    if first is None:
+    samples = [sample for path in args.manifests for sample in read_manifest(path)]
+    if not samples:
         raise InputError(f"{args.manifests[0]}: there is no sample in it, so there is nothing to evaluate")
-    model = choose_model(first)
-    items = read_samples(
-        _chain(first, samples), model, read, failures, args.batch_frames, **decoding(args, model)
-    )
+    for key in args.by or ():
+        check_key(samples, key)
+    model = choose_model(samples[0])
+    asked = decoding(args, model)
+    if args.tune:
+        asked |= _tuned(samples, model, read, failures, args.batch_frames, asked)
+    items = read_samples(_progress(samples), model, read, failures, args.batch_frames, **asked)
     if not items:
         raise InputError("no sample could be read, so there are no rates")
     _warn_of_unknown(items, model)
@@ -67,10 +68,36 @@ def evaluate(
     }
     if args.by:
         report["by"] = {key: rates_by(items, key) for key in args.by}
+    print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
     if args.output:
         write_whole(args.output, hypotheses(items, args.output.suffix))
-    print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
     return failures.status
+
+
+def _tuned(
+    samples: Sequence[Sample],
+    model: Model,
+    read: Callable[[Sample, Mapping[str, Any]], np.ndarray],
+    failures: Failures,
+    batch_frames: int,
+    options: dict[str, Any],
+) -> dict[str, float]:
+    from common.tuning import tune
+
+    pairs: list[tuple[np.ndarray, str]] = []
+    run(
+        _progress(samples),
+        read=lambda sample: read(sample, model.features),
+        work=lambda arrays: log_probs(model, arrays, batch_frames),
+        emit=lambda sample, scores: pairs.append((scores, sample.text)),
+        failures=Failures(),  # the evaluation that follows names them
+        name=lambda sample: sample.where,
+        weigh=len,
+        budget=4 * batch_frames,
+    )
+    if not pairs:
+        raise InputError("no sample could be read, so there is nothing to tune on")
+    return tune([scores for scores, _ in pairs], [text for _, text in pairs], model.alphabet, options)
 
 
 def read_samples(
@@ -105,9 +132,13 @@ def rates_by(items: Iterable[Item], key: str) -> dict[str, Report]:
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         groups[value_of(item.sample, key)].append(item)
-    if set(groups) == {NOT_GIVEN}:
-        raise UsageError(f"--by {key}: no sample has this key; its values stand in the lines of the manifest")
     return {value: rates(groups[value]) for value in sorted(groups)}
+
+
+def check_key(samples: Iterable[Sample], key: str) -> None:
+    """A key that no sample has is told before the work, not after."""
+    if all(value_of(sample, key) == NOT_GIVEN for sample in samples):
+        raise UsageError(f"--by {key}: no sample has this key; its values stand in the lines of the manifest")
 
 
 def value_of(sample: Sample, key: str) -> str:
@@ -117,17 +148,7 @@ def value_of(sample: Sample, key: str) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _samples(manifests: Iterable[Path]) -> Iterator[Sample]:
-    for path in manifests:
-        yield from read_manifest(path)
-
-
-def _chain(first: Sample, rest: Iterator[Sample]) -> Iterator[Sample]:
-    yield first
-    yield from rest
-
-
-def _progress(samples: Iterator[Sample]) -> Iterator[Sample]:
+def _progress(samples: Sequence[Sample]) -> Iterator[Sample]:
     """A count of samples on stderr while it is a terminal."""
     if not sys.stderr.isatty():
         yield from samples
@@ -145,14 +166,21 @@ def _warn_of_unknown(items: Iterable[Item], model: Model) -> None:
         say(f"note: the model cannot write {named}: errors in {sum(map(bool, unknown))} of the references")
 
 
-def check_output(path: Path | None) -> None:
-    """A name that cannot be written is told before the work, not after."""
+def check_output(args: argparse.Namespace) -> None:
+    """What cannot be written, or must not be, is told before the work, not after."""
+    path = args.output
+    if args.tune and args.lm is None:
+        raise UsageError("--tune finds how much a language model counts; give one with --lm")
     if path is None:
         return
     if path.suffix not in (".jsonl", ".tsv"):
         raise UsageError(f"--output {path}: hypotheses are written as FILE.jsonl or FILE.tsv")
     if path.is_dir():
         raise UsageError(f"--output {path}: this is a folder; give the name of a file")
+    if any(manifest.exists() and path.exists() and path.samefile(manifest) for manifest in args.manifests):
+        raise UsageError(f"--output {path}: this is the manifest itself; give another name")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
 
 
 def hypotheses(items: Iterable[Item], suffix: str) -> str:

@@ -10,7 +10,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import __version__, arguments, command
+from common import __version__, arguments, command, lm_command
+from common.alphabet import Alphabet
 
 if TYPE_CHECKING:  # loading them brings torch
     from common.corpus import Sample
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_train(commands, PROGRAM, "unipen_words", "htr_lines")
     _add_recognise(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
+    lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_demo(commands, PROGRAM, "recognise the handwriting", _demo)
     return whole
@@ -78,6 +80,12 @@ def _add_recognise(commands: arguments.Subparsers) -> None:
     arguments.add_decoder_arguments(sub)
     arguments.add_output_arguments(sub, FORMATS)
     sub.set_defaults(run=_recognise)
+
+
+def _alphabet(choice: str) -> Alphabet:
+    from common.shelf import open_model
+
+    return open_model(choice, MODELS, DOMAINS).alphabet
 
 
 def _train(words: list[str]) -> int:

@@ -1,5 +1,5 @@
-"""Prefix beam search (Graves 2006, section 3.2; Hannun 2014, algorithm 1), with the place of every symbol, and
-with a language model or a lexicon if there is one.
+"""Prefix beam search (Graves 2006, section 3.2; Hannun 2014, algorithm 1), with the place of every symbol,
+and with a language model or a lexicon if there is one.
 
 A beam holds prefixes of texts. All paths that write the same prefix are one entry, which knows their total
 probability in two parts, that of paths ending in a blank and that of paths ending in the last symbol: only
@@ -39,8 +39,8 @@ def decode(
     symbol_threshold: float = -8.0,
     score_threshold: float = 15.0,
     lm: NGrams | Path | str | None = None,
-    lm_weight: float = 0.5,
-    bonus: float = 0.0,
+    lm_weight: float | None = None,
+    bonus: float | None = None,
     unknown: float = -10.0,
     lexicon: Path | str | None = None,
 ) -> list[Hypothesis]:
@@ -52,7 +52,7 @@ def decode(
         unless it is the frame's highest; blank and repetition always go on. -inf switches this off.
     score_threshold: prefixes by more than this below the best one (natural log) are dropped. inf: off.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
-        each token adds `bonus`.
+        each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
     unknown: what a word adds that the vocabulary of a model over words does not have.
     lexicon: a file of words, one a line; no others are written, with or without a language model.
 
@@ -98,7 +98,7 @@ class Search:
         one = [np.zeros(1, kind) for kind in (np.int32, np.int32, np.float64, *[np.int32] * 4)]
         links = [np.zeros(1, kind) for kind in (*[np.int32] * 4, np.float64)]
         key, value = np.full(64, NONE, np.int64), np.zeros(64, np.int32)
-        self.tree = search.Tree(*one, key, value, *links, np.array([1, 0]))
+        self.tree = search.Tree._make([*one, key, value, *links, np.array([1, 0])])
         self.tree.state[ROOT] = self.knowledge.start
 
 
@@ -135,7 +135,7 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
         complete = scores + closing
         if np.isfinite(complete.max()):  # else no text of the beam ends with a word of the lexicon
             scores = complete
-    results = []
+    results: list[Hypothesis] = []
     for entry in np.argsort(-scores, kind="stable")[:nbest].tolist():
         if results and scores[entry] == -np.inf:
             break
@@ -182,32 +182,35 @@ def know_nothing() -> Knowledge:
 def know(
     alphabet: Alphabet,
     lm: NGrams | Path | str | None,
-    lm_weight: float,
-    bonus: float,
+    lm_weight: float | None,
+    bonus: float | None,
     unknown: float,
     lexicon: Path | str | None,
 ) -> Knowledge:
-    """The tables of a language model and a lexicon for an alphabet; those of files are kept for the next call."""
+    """The tables of a language model and a lexicon for an alphabet; those of files are kept for later."""
     if lm is None and lexicon is None:
         return know_nothing()
+    model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
+    advice = {"lm_weight": 0.5, "bonus": 0.0} | (model.advice if model else {})
+    lm_weight = advice["lm_weight"] if lm_weight is None else lm_weight
+    bonus = advice["bonus"] if bonus is None else bonus
     for name, value in (("lm_weight", lm_weight), ("bonus", bonus), ("unknown", unknown)):
         if not math.isfinite(value):
             raise InputError(f"{name} must be a number, not {value!r}")
     if lm_weight < 0 or unknown > 0:
         raise InputError(f"lm_weight must be at least 0 and unknown at most 0, not {lm_weight} and {unknown}")
-    model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
     if model is not None and model.unit == "characters":
         if lexicon is not None:
-            raise InputError("a lexicon goes with a language model over words, and this one is over characters")
+            raise InputError(
+                "a lexicon goes with a language model over words, and this one is over characters"
+            )
         parts = _of_characters(alphabet, _Same(model))
     else:
         parts = _of_words(alphabet, None if model is None else _Same(model), lexicon)
     units, closed, space, *arrays = parts
     automaton = _NO_MODEL if model is None else model.automaton()
     weight = float(lm_weight) if model is not None else 0.0
-    tables = search.Knowledge(
-        units, closed, weight, float(bonus), float(unknown), space, *arrays, *automaton
-    )
+    tables = search.Knowledge(units, closed, weight, float(bonus), float(unknown), space, *arrays, *automaton)
     if model is None:
         return Knowledge(tables)
     end = END_ID if not model.running else (model.index().get(SPACE, NONE) if units == 1 else NONE)
@@ -254,7 +257,9 @@ def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: Path | str | None) 
     listed: Iterable[str] = index if lexicon is None else _words(Path(lexicon))
     sound = sorted({word for word in map(normalise, listed) if not alphabet.unknown(word)})
     if not sound:
-        raise InputError(f"{lexicon or 'the language model'}: has no word that the model's alphabet can write")
+        raise InputError(
+            f"{lexicon or 'the language model'}: has no word that the model's alphabet can write"
+        )
     encoded = sorted((alphabet.encode(word), index.get(word, UNKNOWN_ID)) for word in sound)
     space = alphabet.encode(" ")[0] if not alphabet.unknown(" ") else NONE
     nothing = np.zeros(1, np.int32)
@@ -269,7 +274,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _lexicon_tree(words: list[tuple[list[int], int]]) -> tuple[np.ndarray, ...]:
-    """Arcs of each place, their symbols (rising) and the places they lead to, and the word that ends there."""
+    """Arcs of each place, their symbols (rising) and where they lead to, and the word that ends there."""
     children: list[dict[int, int]] = [{}]
     ends = [NONE]
     for symbols, word in words:

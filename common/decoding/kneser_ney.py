@@ -11,15 +11,13 @@ its last token, sorted and counted by numpy, so that three million tokens take s
 
 from __future__ import annotations
 
-import logging
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from common.decoding.ngram import BEGIN, BEGIN_ID, END, END_ID, UNKNOWN, UNKNOWN_ID, NGrams
 from common.errors import InputError
-
-log = logging.getLogger(__name__)
 
 FALLBACK = (0.5, 1.0, 1.5)  # discounts where too few counts of 1, 2, 3 and 4 are there to estimate them
 SPECIAL = (UNKNOWN, BEGIN, END)  # the first three tokens of every vocabulary
@@ -46,9 +44,9 @@ def estimate(
 ) -> NGrams:
     """An n-gram model of sentences, each a sequence of tokens.
 
-    order: 1 … 6. prune: the count up to which n-grams are left out, for order 1, 2, … (the last one counts for
-    all that follow; unigrams are never left out). vocabulary: the most frequent tokens that are kept, the rest
-    being unknown; None keeps all.
+    order: 1 … 6. prune: the count up to which n-grams are left out, for order 1, 2, … (the last one counts
+    for all that follow; unigrams are never left out). vocabulary: how many of the most frequent tokens are
+    kept, the rest being unknown; None keeps all.
     Raises InputError when there is no token, or for an order that is not 1 … 6.
     """
     if not 1 <= order <= 6:
@@ -84,7 +82,9 @@ def _number(sentences: Iterable[Sequence[str]], vocabulary: int | None) -> tuple
         raise InputError("the text has no token, so there is no language model to make of it")
     reserved = sorted(numbers.keys() & set(SPECIAL))
     if reserved:
-        raise InputError(f"the text holds the token {reserved[0]}, which has a meaning of its own; take it out")
+        raise InputError(
+            f"the text holds the token {reserved[0]}, which has a meaning of its own; take it out"
+        )
     array = np.array(text, dtype=np.int64)
     inner = array >= 0
     counts = np.bincount(array[inner], minlength=len(numbers))
@@ -100,18 +100,29 @@ def _number(sentences: Iterable[Sequence[str]], vocabulary: int | None) -> tuple
 def _count(tokens: np.ndarray, words: int, order: int) -> list[Order]:
     """The n-grams of every order, none of which reaches over the end of a sentence."""
     left = np.flatnonzero(tokens == END_ID)
-    room = np.repeat(left, np.diff(left, prepend=-1)) - np.arange(len(tokens)) + 1  # tokens to the sentence's end
+    room = (
+        np.repeat(left, np.diff(left, prepend=-1)) - np.arange(len(tokens)) + 1
+    )  # tokens to the sentence's end
     numbers = tokens  # (tokens,) number of the n-gram of the order that begins here, where there is room
     begins = np.arange(words) == BEGIN_ID
-    first = Order(np.zeros(words, np.int64), np.arange(words), np.zeros(words, np.int64), np.bincount(tokens, minlength=words))
+    first = Order(
+        np.zeros(words, np.int64),
+        np.arange(words),
+        np.zeros(words, np.int64),
+        np.bincount(tokens, minlength=words),
+    )
     first.begins = begins
     orders = [first]
     for n in range(2, order + 1):
         at = np.flatnonzero(room >= n)
         if not len(at):
-            raise InputError(f"no sentence has {n} tokens with its begin and end: take a lower order than {order}")
+            raise InputError(
+                f"no sentence has {n} tokens with its begin and end: take a lower order than {order}"
+            )
         keys = numbers[at] * words + tokens[at + n - 1]
-        unique, where, inverse, count = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        unique, where, inverse, count = np.unique(
+            keys, return_index=True, return_inverse=True, return_counts=True
+        )
         found = Order(unique // words, unique % words, numbers[at[where] + 1], count)
         found.begins = orders[-1].begins[found.prefix]
         orders.append(found)
@@ -122,10 +133,12 @@ def _count(tokens: np.ndarray, words: int, order: int) -> list[Order]:
 
 def _adjust(orders: list[Order], words: int) -> None:
     """Counts of Kneser-Ney: below the highest order, of the different tokens before, unless none can be."""
-    for lower, higher in zip(orders, orders[1:], strict=False):
+    for lower, higher in itertools.pairwise(orders):
         contexts = np.bincount(higher.suffix, minlength=len(lower.count))
         lower.adjusted = np.where(lower.begins, lower.count, contexts)
-    orders[0].adjusted = np.where(np.arange(words) == BEGIN_ID, 0, orders[0].adjusted)  # <s> is never predicted
+    orders[0].adjusted = np.where(
+        np.arange(words) == BEGIN_ID, 0, orders[0].adjusted
+    )  # <s> is never predicted
 
 
 def discounts(counts: np.ndarray) -> tuple[float, float, float]:

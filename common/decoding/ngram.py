@@ -15,7 +15,7 @@ import gzip
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +46,7 @@ class NGrams:
     shorter: np.ndarray  # (states,) state of the context without its first token
     unit: str = "words"
     running: bool = False  # made of running text: an utterance may begin and end anywhere, so <s> has no part
+    advice: dict[str, float] = field(default_factory=dict)  # lm_weight and bonus, as tuned on a valid set
 
     @property
     def order(self) -> int:
@@ -125,7 +126,8 @@ class NGrams:
         numbers = self.number(sentence)
         if not self.running:
             numbers = np.append(numbers, np.int32(END_ID))
-        return read(*self.automaton(), self.start, numbers)
+        scores: np.ndarray = read(*(*self.automaton(), self.start, numbers))
+        return scores
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> tuple[float, int, int]:
         """Perplexity a token (ends of sentences are tokens), tokens, and unknown ones among them."""
@@ -213,6 +215,7 @@ def _save_arrays(model: NGrams, path: Path) -> None:
 
     names = ("first", "token", "log_prob", "follow", "backoff", "shorter")
     header = {"words": model.words, "counts": model.counts, "unit": model.unit, "running": model.running}
+    header["advice"] = model.advice
     save_file(
         {name: np.ascontiguousarray(getattr(model, name)) for name in names},
         path,
@@ -253,6 +256,8 @@ def _check_arrays(model: NGrams, path: Path) -> None:
         and bool((model.shorter[1:] < np.arange(1, states)).all() and (model.shorter >= 0).all())
         and not np.isnan(model.log_prob).any()
         and model.unit in UNITS
+        and set(model.advice) <= {"lm_weight", "bonus"}
+        and all(isinstance(value, float) for value in model.advice.values())
         and all(array.dtype == np.int32 for array in (model.first, model.token, model.follow, model.shorter))
         and all(array.dtype == np.float32 for array in (model.log_prob, model.backoff))
     )
@@ -284,7 +289,7 @@ def _arpa(model: NGrams) -> Iterator[str]:
 
 
 def _sections(file: IO[str], path: Path) -> list[tuple[list[list[str]], np.ndarray, np.ndarray]]:
-    """Of each order (tokens of each n-gram, ln probabilities, ln backoff weights), as they stand in the file."""
+    """Of each order (tokens of each n-gram, ln probabilities, ln backoff weights), as in the file."""
     sections: list[tuple[list[list[str]], list[float], list[float]]] = []
     ended = False
     for number, line in enumerate(file, start=1):
@@ -308,7 +313,9 @@ def _sections(file: IO[str], path: Path) -> list[tuple[list[list[str]], np.ndarr
             sections[-1][1].append(score)
             sections[-1][2].append(weight)
     if not ended or not sections or not sections[0][0]:
-        raise InputError(f"{path}: is no whole ARPA file (it lacks n-grams or \\end\\); make or copy it again")
+        raise InputError(
+            f"{path}: is no whole ARPA file (it lacks n-grams or \\end\\); make or copy it again"
+        )
     return [(t, np.array(p) * math.log(10), np.array(b) * math.log(10)) for t, p, b in sections if t]
 
 
@@ -341,7 +348,7 @@ def _numbered(
     sections: Sequence[tuple[list[list[str]], np.ndarray, np.ndarray]],
 ) -> tuple[list[str], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """The vocabulary, and of each order token numbers (n-grams, order), scores and weights."""
-    unigrams, unigram_scores, unigram_weights = sections[0]
+    _, unigram_scores, unigram_weights = sections[0]
     named = {"<UNK>": UNKNOWN, "<S>": BEGIN, "</S>": END}
     index = {UNKNOWN: UNKNOWN_ID, BEGIN: BEGIN_ID, END: END_ID}
     numbered = [
@@ -349,11 +356,18 @@ def _numbered(
         for grams, _, _ in sections
     ]
     scores = np.full(len(index), NEVER * math.log(10))
-    scores[UNKNOWN_ID] = unigram_scores[unigram_scores > NEVER].min(initial=0.0)  # unless the model has its own
+    scores[UNKNOWN_ID] = unigram_scores[unigram_scores > NEVER].min(
+        initial=0.0
+    )  # unless the model has its own
     weights = np.zeros(len(index))
     scores[numbered[0][:, 0]], weights[numbered[0][:, 0]] = unigram_scores, unigram_weights
     rows = [np.arange(len(index))[:, None], *numbered[1:]]
-    return list(index), rows, [scores, *(s for _, s, _ in sections[1:])], [weights, *(w for _, _, w in sections[1:])]
+    return (
+        list(index),
+        rows,
+        [scores, *(s for _, s, _ in sections[1:])],
+        [weights, *(w for _, _, w in sections[1:])],
+    )
 
 
 def _close(rows: list[np.ndarray], scores: list[np.ndarray], weights: list[np.ndarray]) -> None:

@@ -131,9 +131,23 @@ def grown(array, size):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
     """The tree with room for so many more nodes and links."""
-    parent, symbol, gain, state, spot, row, seen = tree.parent, tree.symbol, tree.gain, tree.state, tree.spot, tree.row, tree.seen
+    parent, symbol, gain, state, spot, row, seen = (
+        tree.parent,
+        tree.symbol,
+        tree.gain,
+        tree.state,
+        tree.spot,
+        tree.row,
+        tree.seen,
+    )
     key, value = tree.key, tree.value
-    before, of, start, end, peak = tree.link_before, tree.link_symbol, tree.link_start, tree.link_end, tree.link_peak
+    before, of, start, end, peak = (
+        tree.link_before,
+        tree.link_symbol,
+        tree.link_start,
+        tree.link_end,
+        tree.link_peak,
+    )
     need = tree.size[0] + nodes
     if need > len(parent):
         room = 2 * need
@@ -152,7 +166,9 @@ def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
         before, of, start, end, peak = (
             grown(before, room), grown(of, room), grown(start, room), grown(end, room), grown(peak, room),
         )  # fmt: skip
-    return Tree(parent, symbol, gain, state, spot, row, seen, key, value, before, of, start, end, peak, tree.size)
+    return Tree(
+        parent, symbol, gain, state, spot, row, seen, key, value, before, of, start, end, peak, tree.size
+    )
 
 
 @numba.njit(cache=True)
@@ -187,7 +203,9 @@ def link_of(tree, e, i, frame, blank):  # type: ignore[no-untyped-def]
         return NONE
     symbol = tree.symbol[e.node[i]]
     if blank:
-        return add_link(tree, e.closed_before[i], symbol, e.closed_start[i], e.closed_end[i], e.closed_peak[i])
+        return add_link(
+            tree, e.closed_before[i], symbol, e.closed_start[i], e.closed_end[i], e.closed_peak[i]
+        )
     return add_link(tree, e.before[i], symbol, e.start[i], frame, e.peak[i])
 
 
@@ -197,7 +215,8 @@ def empty_entries(count):  # type: ignore[no-untyped-def]
         np.zeros(count, np.int32), np.zeros(count), np.zeros(count),
         np.full(count, -np.inf), np.full(count, -np.inf),
         np.full(count, NONE, np.int32), np.zeros(count, np.int32), np.full(count, -np.inf),
-        np.full(count, NONE, np.int32), np.zeros(count, np.int32), np.zeros(count, np.int32), np.full(count, -np.inf),
+        np.full(count, NONE, np.int32), np.zeros(count, np.int32), np.zeros(count, np.int32),
+        np.full(count, -np.inf),
     )  # fmt: skip
 
 
@@ -289,7 +308,12 @@ def extend(e, after, tree, know, p, order, merged, beam, ratio):  # type: ignore
     least = stayed.min() if n >= beam else 0.0  # the best `beam` are all above this
     most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
     room = max(64, 2 * n)
-    scores, rows, symbols, gains = np.empty(room), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room)
+    scores, rows, symbols, gains = (
+        np.empty(room),
+        np.empty(room, np.int32),
+        np.empty(room, np.int32),
+        np.empty(room),
+    )
     count = 0
     for i in range(n):
         last = tree.symbol[e.node[i]]  # blank for the empty text, and so no symbol
@@ -327,7 +351,12 @@ def squeeze(scores, rows, symbols, gains, least):  # type: ignore[no-untyped-def
     count = 0
     for k in range(len(scores)):
         if scores[k] >= least:
-            scores[count], rows[count], symbols[count], gains[count] = scores[k], rows[k], symbols[k], gains[k]
+            scores[count], rows[count], symbols[count], gains[count] = (
+                scores[k],
+                rows[k],
+                symbols[k],
+                gains[k],
+            )
             count += 1
     return count
 
@@ -395,7 +424,7 @@ def copy_entry(source, i, target, k):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def run(e, tree, know, rows, frame, scale, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
-    """The beam after some frames. rows: (frames, symbols) natural logs, float64. Returns what it was given."""
+    """The beam after some frames, rows (frames, symbols) of natural logs: entries, tree, frame, scale."""
     ratio = np.exp(-score_threshold)
     symbols = rows.shape[1]
     passed, order = np.empty(symbols, np.bool_), np.empty(symbols, np.int32)
@@ -439,9 +468,12 @@ def closing_gain(know, end, state, spot):  # type: ignore[no-untyped-def]
     if know.units == 2 and spot != 0:
         gain, state = word_gain(know, state, spot)
     if know.units and end != NONE:
-        gain += know.weight * step(
-            know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, end
-        )[0]
+        gain += (
+            know.weight
+            * step(
+                know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, end
+            )[0]
+        )
     return gain
 
 

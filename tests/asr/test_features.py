@@ -235,7 +235,7 @@ def test_real_speech_is_far_from_the_floors() -> None:
 
 @given(st.integers(1, 60), st.floats(0, 200))
 def test_a_prior_leans_the_moments_of_short_utterances_on_all_columns(frames, prior):
-    """As if `prior` frames more, with the moments of all columns together, had been seen: by the definition."""
+    """As if `prior` more frames, with the moments of all columns together, had been seen."""
     x = np.random.default_rng(frames).normal(3, 2, (frames, 5)).astype(np.float32) * np.arange(1, 6)
     mean, variance = x.mean(0), x.var(0)
     expected_mean = (frames * mean + prior * mean.mean()) / (frames + prior)

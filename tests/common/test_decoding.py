@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from common.alphabet import Alphabet
 from common.ctc import ctc_loss, forced_align, log_likelihood
-from common.decoding import DECODERS, Hypothesis, Symbol, Word, decode, options_of, with_pyctcdecode
+from common.decoding import DECODERS, Hypothesis, Symbol, Word, decode, ngram, options_of, with_pyctcdecode
 from common.decoding import beam as beam_search
-from common.decoding import ngram
 from common.decoding.kneser_ney import estimate
 from common.decoding.ngram import NGrams
 from common.errors import InputError
@@ -424,7 +423,9 @@ def lm_score(model: NGrams, text: str, weight: float, bonus: float, unknown: flo
     return score
 
 
-LM_LATTICES = st.builds(lattice, st.integers(0, 10**6), st.integers(1, 5), st.just(4), st.sampled_from([0.3, 2.0]))
+LM_LATTICES = st.builds(
+    lattice, st.integers(0, 10**6), st.integers(1, 5), st.just(4), st.sampled_from([0.3, 2.0])
+)
 
 
 @settings(deadline=None)

@@ -106,7 +106,7 @@ def test_files_keep_the_model(tmp_path, name, order):
 
 
 def test_arpa_by_hand(tmp_path):
-    """Base 10, backing off twice, and an unknown word; the file lacks the prefix `b` of none, but a suffix."""
+    """Base 10, backing off twice, and an unknown word."""
     lines = r"""
 \data\
 ngram 1=5
@@ -139,7 +139,8 @@ ngram 3=1
 
 def test_a_pruned_arpa_file_may_lack_suffixes(tmp_path):
     text = (
-        "\\data\\\nngram 1=4\nngram 2=1\nngram 3=1\n\n\\1-grams:\n-1 <s> -0.5\n-1 </s>\n-0.5 a -0.25\n-0.7 b\n\n"
+        "\\data\\\nngram 1=4\nngram 2=1\nngram 3=1\n\n"
+        "\\1-grams:\n-1 <s> -0.5\n-1 </s>\n-0.5 a -0.25\n-0.7 b\n\n"
         "\\2-grams:\n-0.1 <s> a -0.3\n\n\\3-grams:\n-0.05 <s> a b\n\n\\end\\\n"
     )
     (tmp_path / "x.arpa").write_text(text)
