@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from common.corpus import as_points, parse_json
 from common.errors import InputError
 
 LARGEST_FILE = 64 * 2**20  # bytes, unpacked; a page of ink has a hundredth of that
@@ -80,6 +81,8 @@ def _bytes(source: str | Path | BinaryIO) -> tuple[str, bytes]:
 def _parse(data: bytes) -> list[Ink]:
     """Samples of the file's contents, by its first character. Messages of its errors lack the file's name."""
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if _wide(data):
+        raise InputError("is not UTF-8 but UTF-16, which is read of XML only; save it as UTF-8")
     if start in (b"{", b"["):
         return [_strokes(record) for record in _records(_text(data))]
     if start in (b"<", b"\xff", b"\xfe"):  # the latter begin UTF-16
@@ -87,6 +90,12 @@ def _parse(data: bytes) -> list[Ink]:
     if start == b".":
         return [parse_unipen(_text(data))]
     raise InputError("is no ink: it must be JSON, InkML or UNIPEN")
+
+
+def _wide(data: bytes) -> bool:
+    """True for JSON and UNIPEN in UTF-16, with a byte order mark or without."""
+    head = data[:64].removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+    return b"\0" in head and head.replace(b"\0", b"").lstrip()[:1] in (b"{", b"[", b".")
 
 
 def _text(data: bytes) -> str:
@@ -102,21 +111,19 @@ def _text(data: bytes) -> str:
 def _records(text: str) -> list[Any]:
     """JSON values of the file: one a file, a list of objects, or one a line."""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = parse_json(text)
+    except InputError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-        if len(lines) < 2:
-            raise InputError(f"is not JSON ({error})") from None
+        if len(lines) < 2 or not isinstance(error.__cause__, json.JSONDecodeError):
+            raise InputError(f"is {error}") from None
         return [_line(number, line) for number, line in lines]
-    except RecursionError:
-        raise InputError("is JSON nested too deeply to be ink") from None
     return value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
 
 
 def _line(number: int, line: str) -> Any:
     try:
-        return json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return parse_json(line)
+    except InputError as error:
         raise InputError(f"is neither JSON nor JSON lines: line {number} ({error})") from None
 
 
@@ -127,21 +134,12 @@ def _strokes(record: Any) -> Ink:
     if not isinstance(rows, list):
         raise InputError('has no "strokes": a list of strokes, each x0, y0, x1, y1, …')
     try:
-        strokes = [_points(row) for row in rows]
+        strokes = [as_points(row, np.float64) for row in rows]
     except (TypeError, ValueError, OverflowError):
         raise InputError(
             '"strokes" must be a list of strokes, each a flat list of numbers x0, y0, x1, y1, …'
         ) from None
     return [stroke for stroke in strokes if len(stroke)]
-
-
-def _points(row: Any) -> np.ndarray:
-    if not isinstance(row, list):
-        raise TypeError("a stroke is a list")
-    array = np.array(row, dtype=np.float64)
-    if array.ndim == 2 and array.shape[1] != 2:
-        raise ValueError("a point has two coordinates")
-    return array.reshape(-1, 2)
 
 
 # XML
@@ -186,10 +184,10 @@ def _inkml(root: ElementTree.Element) -> Ink:
     out."""
     by_id = {value: element for element in root.iter() for key, value in element.attrib.items() if _id(key)}
     strokes: dict[str, np.ndarray] = {}
-    for index, trace in enumerate(element for element in root.iter() if _tag(element) == "trace"):
+    for index, (trace, context) in enumerate(_traces(root)):
         if trace.get("type") == "penUp":
             continue
-        channels = _channels(trace, root, by_id)
+        channels = _channels(context, root, by_id)
         points = _trace(trace.text or "", channels)
         name = next((value for key, value in trace.attrib.items() if _id(key)), f" {index}")
         prior = trace.get("priorRef", "").removeprefix("#")
@@ -200,25 +198,37 @@ def _inkml(root: ElementTree.Element) -> Ink:
     return list(strokes.values())
 
 
+def _traces(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str]]:
+    """Traces in the order of the file, each with the id of its context, its own or its nearest group's."""
+    waiting = [(root, "")]
+    while waiting:
+        element, context = waiting.pop()
+        context = element.get("contextRef", "").removeprefix("#") or context
+        if _tag(element) == "trace":
+            yield element, context
+        waiting += [(child, context) for child in reversed(element)]
+
+
 def _id(attribute: str) -> bool:
     return attribute.rpartition("}")[2] == "id"
 
 
 def _channels(
-    trace: ElementTree.Element, root: ElementTree.Element, by_id: dict[str, ElementTree.Element]
+    reference: str, root: ElementTree.Element, by_id: dict[str, ElementTree.Element]
 ) -> list[tuple[str, float]]:
-    """Name and sign (−1 where the orientation is reversed) of each regular channel of a trace; X, Y by
-    default."""
+    """Name and sign (−1 where the orientation is reversed) of each regular channel in the context of that id;
+    X, Y by default."""
     wanted = root
-    reference = trace.get("contextRef", "").removeprefix("#")
-    for _ in range(4):  # trace → context → inkSource → traceFormat
+    for _ in range(4):  # context → inkSource → traceFormat, or by way of another context
         if reference not in by_id:
             break
         wanted = element = by_id[reference]
+        if any(_tag(e) == "traceFormat" for e in element.iter()):
+            break
         reference = next(
             (
                 element.get(key, "").removeprefix("#")
-                for key in ("traceFormatRef", "inkSourceRef")
+                for key in ("traceFormatRef", "inkSourceRef", "contextRef")
                 if element.get(key)
             ),
             "",
