@@ -49,7 +49,7 @@ def _read(source: str | Path | BinaryIO) -> tuple[str, list[Ink]]:
         raise InputError(f"{name}: {error}") from None
     for ink in inks:
         if not ink:
-            raise InputError(f"{name}: holds no pen stroke")
+            raise InputError(f"{name}: holds no pen stroke; export it again")
         if not all(np.isfinite(stroke).all() for stroke in ink):
             raise InputError(f"{name}: holds a coordinate that is not a finite number; repair the file")
     return name, inks
@@ -68,13 +68,15 @@ def _bytes(source: str | Path | BinaryIO) -> tuple[str, bytes]:
             with gzip.open(io.BytesIO(data)) as unpacked:
                 data = unpacked.read(LARGEST_FILE + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        reason = getattr(error, "strerror", None)
+        hint = "correct the path" if reason else "copy it again"
+        raise InputError(f"{name}: cannot be read ({reason or error}); {hint}") from None
     if len(data) > LARGEST_FILE:
         raise InputError(
             f"{name}: is larger than {LARGEST_FILE >> 20} MB, too much for one sample of ink: cut it up"
         )
     if not data.strip():
-        raise InputError(f"{name}: the file is empty")
+        raise InputError(f"{name}: the file is empty; export or copy it again")
     return name, data
 
 

@@ -126,7 +126,7 @@ def test_several_samples_are_read_by_read_inks_only():
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"", "empty"),
+        (b"", "empty; export"),
         (b" \n", "empty"),
         (b"hello", "no ink"),
         (b"\x89PNG\r\n", "no ink"),
@@ -163,7 +163,7 @@ def test_several_samples_are_read_by_read_inks_only():
         (b".PEN_DOWN\n1 x\n", "line 2"),
         (b".COORD X T\n", "lacks X or Y"),
         (b".COMMENT nothing here\n", "no pen stroke"),
-        (gzip.compress(b'{"strokes": [[0, 1]]}', mtime=0)[:20], "cannot be read"),
+        (gzip.compress(b'{"strokes": [[0, 1]]}', mtime=0)[:20], "cannot be read.*; copy"),
     ],
 )
 def test_damaged_files_are_named_with_what_is_wrong(tmp_path, contents, message):
@@ -177,7 +177,7 @@ def test_damaged_files_are_named_with_what_is_wrong(tmp_path, contents, message)
 
 def test_missing_files_and_folders(tmp_path):
     for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"cannot be read \(.*\); correct the path"):
             read_ink(path)
 
 
