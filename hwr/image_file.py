@@ -14,7 +14,7 @@ from common.errors import InputError
 
 LIGHT = 128  # grey level; darker ink shows on white paper
 MOST_INK = 0.5  # share of a picture that ink covers; where more is visible, paper is in the picture
-MOST_DARK = 0.05  # share of light ink that may be dark (texture, edges)
+MOST_DARK = 0.01  # share of light ink that may be dark; on light paper, writing is more than that
 
 
 def read_image(source: str | Path | BinaryIO) -> np.ndarray:
