@@ -18,9 +18,17 @@ FRAMES_A_CHARACTER = 2  # ink of fewer frames than this for each character is cu
 
 
 def prepare_manifests(arguments: Namespace) -> None:
-    """CORPUS/{split}.jsonl.gz to OUTPUT/{split}.jsonl.gz without what cannot be used; prints the counts."""
-    splits = {name: read_manifest(arguments.corpus / f"{name}.jsonl.gz") for name in SPLITS}
-    write_splits(arguments.output, {name: map(row, samples) for name, samples in splits.items()})
+    """CORPUS/{split}.jsonl.gz to OUTPUT/{split}.jsonl.gz without what cannot be used; prints the counts.
+
+    Raises InputError, before anything is written, for a file that is not there.
+    """
+    paths = {name: arguments.corpus / f"{name}.jsonl.gz" for name in SPLITS}
+    for path in paths.values():
+        if not path.is_file():
+            names = ", ".join(path.name for path in paths.values())
+            raise InputError(f"{path}: is missing; CORPUS is the folder that holds {names}")
+    splits = {name: map(row, read_manifest(path)) for name, path in paths.items()}
+    write_splits(arguments.output, splits)
 
 
 def row(sample: Sample) -> dict[str, Any]:
