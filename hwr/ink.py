@@ -16,6 +16,7 @@ from common.corpus import as_points, parse_json
 from common.errors import InputError
 
 LARGEST_FILE = 64 * 2**20  # bytes, unpacked; a page of ink has a hundredth of that
+ROOTS = ("ink", "WhiteboardCaptureSession")  # of InkML and of IAM-OnDB's XML
 Ink = list[np.ndarray]  # strokes in the order of writing, each (points, 2) float64: x, y downwards
 
 _TOKEN = re.compile(r"""[!'"]?\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[*?TF]|#[0-9A-Fa-f]+)""")
@@ -156,11 +157,20 @@ def _xml(data: bytes) -> Ink:
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"is not well-formed XML ({error})") from None
     kind = _tag(root)
-    if kind == "ink":
-        return _inkml(root)
-    if kind == "WhiteboardCaptureSession":
-        return _whiteboard(root)
-    raise InputError(f"is XML, but its root is {kind!r} where InkML has 'ink'")
+    if kind not in ROOTS:
+        raise InputError(f"is XML, but its root is {kind!r} where InkML has 'ink'")
+    return _inkml(root) if kind == "ink" else _whiteboard(root)
+
+
+def is_ink_xml(head: bytes) -> bool:
+    """Whether XML that begins so has the root element of InkML or of IAM-OnDB."""
+    parser: ElementTree.XMLPullParser = ElementTree.XMLPullParser(["start"])
+    try:
+        parser.feed(head)
+        root = next((event[-1] for event in parser.read_events()), None)
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return False
+    return isinstance(root, ElementTree.Element) and _tag(root) in ROOTS
 
 
 def _tag(element: ElementTree.Element) -> str:

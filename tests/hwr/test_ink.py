@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.errors import InputError
 from hwr import ink
-from hwr.ink import parse_unipen, read_ink, read_inks
+from hwr.ink import is_ink_xml, parse_unipen, read_ink, read_inks
 
 NUMBER = st.floats(-1e6, 1e6).map(lambda x: round(x, 3)) | st.integers(-10000, 10000)
 STROKES = st.lists(st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=6), min_size=1, max_size=4)
@@ -173,6 +173,14 @@ def test_damaged_files_are_named_with_what_is_wrong(tmp_path, contents, message)
         read_ink(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+def test_ink_in_xml_is_told_by_its_root():
+    opening = '<?xml version="1.0"?><!-- a line --><WhiteboardCaptureSession><StrokeSet><Str'  # cut anywhere
+    assert is_ink_xml(opening.encode()) and is_ink_xml(opening.encode("utf-16"))
+    assert is_ink_xml(b'<?xml version="1.0"?>\n<inkml:ink xmlns:inkml="http://www.w3.org/2003/InkML">')
+    for other in (b"", b"<svg/>", b"<", b"ink", b'<?xml version="1.0" encoding="no-such"?><ink/>'):
+        assert not is_ink_xml(other)
 
 
 def test_missing_files_and_folders(tmp_path):
