@@ -12,6 +12,7 @@ import numpy as np
 from common.corpus import Sample, read_manifest, write_manifest
 from common.errors import InputError
 from hwr.ink_features import extract
+from recipes.command import require
 
 SPLITS = ("train", "valid", "test")
 FRAMES_A_CHARACTER = 2  # ink of fewer frames than this for each character is cut short, or has a wrong label
@@ -22,12 +23,9 @@ def prepare_manifests(arguments: Namespace) -> None:
 
     Raises InputError, before anything is written, for a file that is not there.
     """
-    paths = {name: arguments.corpus / f"{name}.jsonl.gz" for name in SPLITS}
-    for path in paths.values():
-        if not path.is_file():
-            names = ", ".join(path.name for path in paths.values())
-            raise InputError(f"{path}: is missing; CORPUS is the folder that holds {names}")
-    splits = {name: map(row, read_manifest(path)) for name, path in paths.items()}
+    files = {name: f"{name}.jsonl.gz" for name in SPLITS}
+    require(arguments.corpus, files.values())
+    splits = {name: map(row, read_manifest(arguments.corpus / file)) for name, file in files.items()}
     write_splits(arguments.output, splits)
 
 

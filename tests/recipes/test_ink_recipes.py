@@ -83,6 +83,13 @@ def test_corpora_that_are_not_whole_are_refused(tmp_path, splits, message, capsy
     assert errors.count("\n") == 1 and "prepare.py first" not in errors
 
 
+def test_pendigits_names_both_forms_of_the_corpus_where_there_is_neither(tmp_path, capsys):
+    assert pendigits.main([str(tmp_path), str(tmp_path / "out")]) == 1
+    errors = capsys.readouterr().err
+    assert "neither pendigits-orig.tra, pendigits-orig.tes nor train.jsonl.gz" in errors
+    assert errors.startswith(f"{tmp_path}: ") and errors.count("\n") == 1
+
+
 def test_faults():
     stroke = np.array([[0.0, 0.0], [10.0, 30.0]])
     assert fault("l", [stroke]) is None
