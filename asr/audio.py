@@ -19,6 +19,7 @@ from common.errors import InputError
 
 SAMPLE_RATE = 16000  # Hz, of every model that ships
 BLOCK = 1 << 19  # sample frames decoded at a time: hours in stereo must not be in memory twice
+SMALLEST_RATE = 1000  # Hz; below this nobody is understood, and resampling would fill the memory
 LARGEST_RATE = 768_000  # Hz; above this a header is nonsense
 ESTIMATED = ("MP3",)  # formats whose number of frames libsndfile can only estimate
 
@@ -144,8 +145,11 @@ def _blocks(file: Any, name: str) -> Iterator[np.ndarray]:
 
 def _joined(blocks: Iterator[np.ndarray], rate: int, sample_rate: int, name: str) -> np.ndarray:
     """Blocks of mono float32 at `rate` -> one array at `sample_rate`, resampled as they come."""
-    if not 0 < rate <= LARGEST_RATE:
-        raise InputError(f"{name}: its header says {rate} samples a second, which cannot be; export it again")
+    if not SMALLEST_RATE <= rate <= LARGEST_RATE:
+        raise InputError(
+            f"{name}: its header says {rate} samples a second, which is not from {SMALLEST_RATE}"
+            f" to {LARGEST_RATE}; export it again"
+        )
     if rate != sample_rate:
         blocks = _resampled(blocks, rate, sample_rate)
     parts = list(blocks)

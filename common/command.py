@@ -11,6 +11,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,13 +147,22 @@ class Input:
     stem: str
 
 
-def expand(arguments: Sequence[str], suffixes: Iterable[str], kind: str, failures: Failures) -> list[Input]:
+def expand(
+    arguments: Sequence[str],
+    suffixes: Iterable[str],
+    kind: str,
+    failures: Failures,
+    also: Callable[[Path], bool] = lambda file: False,
+) -> list[Input]:
     """Inputs of FILE|FOLDER|- arguments; of a folder all files below it whose suffix is known, by name.
 
     A file given by itself is taken whatever its suffix. A folder without a usable file is a failure.
+    also: whether to take a file of a folder whose suffix is not known.
     """
     if list(arguments).count(STDIN) > 1:
         raise UsageError("- (standard input) can be read once only")
+    if "" in arguments:  # as a path it would be the current folder
+        raise UsageError("an input has an empty name; give a file, a folder or - (standard input)")
     known = set(suffixes)
     found: list[Input] = []
     for argument in arguments:
@@ -160,7 +170,8 @@ def expand(arguments: Sequence[str], suffixes: Iterable[str], kind: str, failure
         if argument == STDIN:
             found.append(Input("standard input", None, "stdin"))
         elif path.is_dir():
-            inside = [file for file in _files(path, failures) if file.suffix.lower() in known]
+            files = _files(path, failures)
+            inside = [file for file in files if file.suffix.lower() in known or also(file)]
             if not inside:
                 failures.add(argument, InputError(f"there is no {kind} in this folder"))
             found += [Input(str(file), file, str(file.relative_to(path).with_suffix(""))) for file in inside]
@@ -195,14 +206,33 @@ def _with_unique_stems(inputs: Sequence[Input]) -> list[Input]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a text file, whole or not at all; folders are made. Raises InputError where that cannot be."""
+    make_folder(path.parent)
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
         partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({_reason(error)}); give another --output") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder for the output, and those above it. Raises InputError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f"{folder}: is a file, so it cannot be a folder; give another --output") from None
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the folder cannot be made ({_reason(error)}); give another --output"
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
 
 
 def emitter(inputs: Sequence[Input], args: argparse.Namespace) -> Callable[[Input, str], None]:
@@ -238,7 +268,7 @@ def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callabl
             raise InputError(
                 f"{target}: would be written over, and it is an input; give another folder to --output"
             )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return lambda item, text: write_whole(targets[item], text)
 
 

@@ -8,6 +8,7 @@ written as well.
 import gzip
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,19 @@ class Sample:
 
 def _open(path: Path, mode: str) -> IO[Any]:
     opener: Any = gzip.open if path.name.endswith(".gz") else open
-    return opener(path, mode + "t", encoding="utf-8")
+    return opener(path, mode + "t", encoding="utf-8-sig" if mode == "r" else "utf-8")
+
+
+def parse_json(text: str) -> Any:
+    """The value of JSON text. Raises InputError, which lacks the file's name, where it cannot be read."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON ({error})") from error
+    except RecursionError:
+        raise InputError("nested too deeply to be read") from None
+    except ValueError:  # Python reads no integer of more than 4300 digits
+        raise InputError("not readable as JSON: it holds a number of thousands of digits") from None
 
 
 def read_manifest(path: str | Path) -> Iterator[Sample]:
@@ -58,15 +71,15 @@ def read_manifest(path: str | Path) -> Iterator[Sample]:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _sample(line, path.parent, f"{path}:{number}")
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise InputError(f"{path}: cannot be read as a manifest ({error}); make it anew") from error
 
 
 def _sample(line: str, folder: Path, where: str) -> Sample:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error}); a manifest holds one JSON object a line") from None
+        row = parse_json(line)
+    except InputError as error:
+        raise InputError(f"{where}: {error}; a manifest holds one JSON object a line") from None
     sources = [
         key for key in ("audio", "image", "strokes") if isinstance(row, dict) and row.get(key) is not None
     ]
@@ -74,6 +87,8 @@ def _sample(line: str, folder: Path, where: str) -> Sample:
         raise InputError(f'{where}: a line needs exactly one of "audio", "image" and "strokes"')
     if not isinstance(row.get("text"), str):
         raise InputError(f'{where}: "text" is missing or not a string; give the text that the sample shows')
+    if "\\u" in line:
+        _check_escapes(row, where)
     group = row.get("speaker", row.get("writer"))
     duration = row.get("duration")
     if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float)):
@@ -99,14 +114,52 @@ def _path(row: dict[str, Any], key: str, folder: Path, where: str) -> Path | Non
     return folder / name
 
 
+def _check_escapes(row: dict[str, Any], where: str) -> None:
+    """InputError for half of a surrogate pair, which could not be written; names of files may hold one."""
+    for key, value in row.items():
+        if key in ("audio", "image"):
+            continue
+        try:
+            json.dumps([key, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ord(error.object[error.start])
+            raise InputError(
+                f"{where}: {key!a} holds \\u{half:04x}, which is half a character; correct it"
+            ) from None
+        except RecursionError:
+            raise InputError(f"{where}: nested too deeply to be read; correct it") from None
+
+
 def _strokes(rows: Any, where: str) -> list[np.ndarray]:
     try:
-        strokes = [np.asarray(row, dtype=np.float32).reshape(-1, 2) for row in rows]
+        strokes = [as_points(row, np.float32) for row in _list(rows)]
+    except OverflowError:
+        raise InputError(
+            f'{where}: "strokes" holds too large a number for a coordinate; correct it'
+        ) from None
     except (TypeError, ValueError):
         raise InputError(
             f'{where}: "strokes" is a list of strokes, each a flat list x0, y0, x1, y1, …'
         ) from None
     return [stroke for stroke in strokes if len(stroke)]
+
+
+def as_points(row: Any, kind: type[np.floating]) -> np.ndarray:
+    """A stroke (points, 2) from a flat list x0, y0, x1, y1, … or a list of [x, y].
+
+    Raises TypeError, ValueError or OverflowError for all else; beyond the range of `kind` is infinity.
+    """
+    with np.errstate(over="ignore"):
+        array = np.array(_list(row), dtype=kind)
+    if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 2):
+        raise ValueError("a point has two coordinates")
+    return array.reshape(-1, 2)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
 
 
 def write_manifest(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:

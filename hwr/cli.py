@@ -130,10 +130,19 @@ def _starts_as_ink(head: bytes) -> bool:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(INK_STARTS)
 
 
-def _head(path: Path) -> bytes:
+def _is_ink_xml(path: Path) -> bool:
+    """Whether a file of a folder is ink that ends in .xml, as IAM-OnDB's does; much else ends so, too."""
+    if path.suffix.lower() != ".xml":
+        return False
+    from hwr.ink import is_ink_xml
+
+    return is_ink_xml(_head(path, 1 << 16))
+
+
+def _head(path: Path, size: int = 64) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(64)
+            return file.read(size)
     except OSError:
         return b""  # read_image says what is wrong with it
 
@@ -141,7 +150,7 @@ def _head(path: Path) -> bytes:
 def _recognise(args: argparse.Namespace) -> int:
     command.decoding(args)  # options that contradict each other are told before anything is loaded
     failures = command.Failures()
-    inputs = command.expand(args.inputs, (*IMAGES, *INK), "picture or ink", failures)
+    inputs = command.expand(args.inputs, (*IMAGES, *INK), "picture or ink", failures, _is_ink_xml)
     if not inputs:
         return failures.status
     emit = command.emitter(inputs, args)

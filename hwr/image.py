@@ -155,7 +155,7 @@ def ink_of(grey: np.ndarray) -> np.ndarray:
     quarter, half, darkest = _quantiles(histogram, 0.25, 0.5, 0.998)
     grain = (half - quarter) / 0.674  # standard deviation of the paper's lighter half
     if darkest < MIN_CONTRAST or (grain < MAX_GRAIN and darkest - half < MIN_RATIO * grain):
-        raise InputError("no ink found in the picture")
+        raise InputError("no ink found in the picture; scan it with more contrast")
     strong = np.arange(256) > (darkest / 2 + LIGHTER) * BINS
     level = _quantiles(np.where(strong, histogram, 0), 0.5)[0]
     floor = min(half + grain, 0.25 * level)

@@ -12,12 +12,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.errors import InputError
 
+LIGHT = 128  # grey level; darker ink shows on white paper
+MOST_INK = 0.5  # share of a picture that ink covers; where more is visible, paper is in the picture
+MOST_DARK = 0.01  # share of light ink that may be dark; on light paper, writing is more than that
+
 
 def read_image(source: str | Path | BinaryIO) -> np.ndarray:
-    """Read any picture that Pillow reads as grey, (height, width) uint8, upright and over white paper.
+    """Read any picture that Pillow reads as grey, (height, width) uint8, upright and over paper.
 
-    1 to 16 bits a channel, palettes, CMYK and transparency are converted, EXIF rotation is applied; of a file
-    with several pictures the first is taken. Raises InputError with one sentence for whatever cannot be read.
+    The paper under what is transparent is white, or black where the ink is light. 1 to 16 bits a channel,
+    palettes, CMYK and transparency are converted, EXIF rotation is applied; of a file with several pictures
+    the first is taken. Raises InputError with one sentence for whatever cannot be read.
     """
     name, file = _open(source)
     try:
@@ -34,13 +39,15 @@ def read_image(source: str | Path | BinaryIO) -> np.ndarray:
             "cut or reduce it"
         ) from None
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not a picture in a format that Pillow reads") from None
+        raise InputError(f"{name}: not a picture that Pillow reads; save it as PNG or JPEG") from None
     except MemoryError:
         raise InputError(f"{name}: the picture does not fit into memory; cut or reduce it") from None
     except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
-        raise InputError(f"{name}: the picture is damaged or cut short ({_one_line(error)})") from None
+        raise InputError(
+            f"{name}: the picture is damaged or cut short ({_one_line(error)}); copy it again"
+        ) from None
     if grey.size == 0:
-        raise InputError(f"{name}: the picture has no pixels")
+        raise InputError(f"{name}: the picture has no pixels; scan or copy it again")
     return grey
 
 
@@ -51,16 +58,16 @@ def _open(source: str | Path | BinaryIO) -> tuple[str, BinaryIO]:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise InputError(f"{name}: no such file") from None
+            raise InputError(f"{name}: no such file; correct the path") from None
         except IsADirectoryError:
-            raise InputError(f"{name}: a folder, not a picture") from None
+            raise InputError(f"{name}: a folder, not a picture; give a file in it") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{name}: cannot be read ({_one_line(error)})") from None
     else:
         name = str(getattr(source, "name", "standard input"))
         data = source.read()
     if not data:
-        raise InputError(f"{name}: the file is empty")
+        raise InputError(f"{name}: the file is empty; scan or copy it again")
     return name, io.BytesIO(data)
 
 
@@ -83,9 +90,19 @@ def _grey(image: Image.Image, name: str) -> np.ndarray:
         return _deep_grey(np.asarray(image), name)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
+        paper = Image.new("RGBA", image.size, "black" if _is_light_ink(image) else "white")
         image = Image.alpha_composite(paper, image)
     return np.array(image.convert("L"))
+
+
+def _is_light_ink(image: Image.Image) -> bool:
+    """True where little of an RGBA picture is visible and nearly all of that is light: ink without paper."""
+    visible = np.asarray(image.getchannel("A"))
+    total = int(visible.sum(dtype=np.int64))
+    if not 0 < total < MOST_INK * 255 * visible.size:
+        return False
+    dark = np.asarray(image.convert("L")) < LIGHT  # the colours by themselves, whatever their alpha
+    return int(visible[dark].sum(dtype=np.int64)) < MOST_DARK * total
 
 
 def _deep_grey(values: np.ndarray, name: str) -> np.ndarray:
@@ -96,7 +113,7 @@ def _deep_grey(values: np.ndarray, name: str) -> np.ndarray:
     """
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise InputError(f"{name}: the picture holds values that are not numbers")
+        raise InputError(f"{name}: the picture holds values that are not numbers; save it anew")
     top = float(values.max(initial=0))
     if top <= 1 and np.any(values % 1):
         scale = 255.0  # floats from 0 to 1

@@ -12,9 +12,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from common.corpus import as_points, parse_json
 from common.errors import InputError
 
 LARGEST_FILE = 64 * 2**20  # bytes, unpacked; a page of ink has a hundredth of that
+ROOTS = ("ink", "WhiteboardCaptureSession")  # of InkML and of IAM-OnDB's XML
 Ink = list[np.ndarray]  # strokes in the order of writing, each (points, 2) float64: x, y downwards
 
 _TOKEN = re.compile(r"""[!'"]?\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[*?TF]|#[0-9A-Fa-f]+)""")
@@ -48,7 +50,7 @@ def _read(source: str | Path | BinaryIO) -> tuple[str, list[Ink]]:
         raise InputError(f"{name}: {error}") from None
     for ink in inks:
         if not ink:
-            raise InputError(f"{name}: holds no pen stroke")
+            raise InputError(f"{name}: holds no pen stroke; export it again")
         if not all(np.isfinite(stroke).all() for stroke in ink):
             raise InputError(f"{name}: holds a coordinate that is not a finite number; repair the file")
     return name, inks
@@ -67,19 +69,23 @@ def _bytes(source: str | Path | BinaryIO) -> tuple[str, bytes]:
             with gzip.open(io.BytesIO(data)) as unpacked:
                 data = unpacked.read(LARGEST_FILE + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        reason = getattr(error, "strerror", None)
+        hint = "correct the path" if reason else "copy it again"
+        raise InputError(f"{name}: cannot be read ({reason or error}); {hint}") from None
     if len(data) > LARGEST_FILE:
         raise InputError(
             f"{name}: is larger than {LARGEST_FILE >> 20} MB, too much for one sample of ink: cut it up"
         )
     if not data.strip():
-        raise InputError(f"{name}: the file is empty")
+        raise InputError(f"{name}: the file is empty; export or copy it again")
     return name, data
 
 
 def _parse(data: bytes) -> list[Ink]:
     """Samples of the file's contents, by its first character. Messages of its errors lack the file's name."""
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if _wide(data):
+        raise InputError("is not UTF-8 but UTF-16, which is read of XML only; save it as UTF-8")
     if start in (b"{", b"["):
         return [_strokes(record) for record in _records(_text(data))]
     if start in (b"<", b"\xff", b"\xfe"):  # the latter begin UTF-16
@@ -87,6 +93,12 @@ def _parse(data: bytes) -> list[Ink]:
     if start == b".":
         return [parse_unipen(_text(data))]
     raise InputError("is no ink: it must be JSON, InkML or UNIPEN")
+
+
+def _wide(data: bytes) -> bool:
+    """True for JSON and UNIPEN in UTF-16, with a byte order mark or without."""
+    head = data[:64].removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+    return b"\0" in head and head.replace(b"\0", b"").lstrip()[:1] in (b"{", b"[", b".")
 
 
 def _text(data: bytes) -> str:
@@ -102,21 +114,19 @@ def _text(data: bytes) -> str:
 def _records(text: str) -> list[Any]:
     """JSON values of the file: one a file, a list of objects, or one a line."""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = parse_json(text)
+    except InputError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-        if len(lines) < 2:
-            raise InputError(f"is not JSON ({error})") from None
+        if len(lines) < 2 or not isinstance(error.__cause__, json.JSONDecodeError):
+            raise InputError(f"is {error}") from None
         return [_line(number, line) for number, line in lines]
-    except RecursionError:
-        raise InputError("is JSON nested too deeply to be ink") from None
     return value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
 
 
 def _line(number: int, line: str) -> Any:
     try:
-        return json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return parse_json(line)
+    except InputError as error:
         raise InputError(f"is neither JSON nor JSON lines: line {number} ({error})") from None
 
 
@@ -127,21 +137,12 @@ def _strokes(record: Any) -> Ink:
     if not isinstance(rows, list):
         raise InputError('has no "strokes": a list of strokes, each x0, y0, x1, y1, …')
     try:
-        strokes = [_points(row) for row in rows]
+        strokes = [as_points(row, np.float64) for row in rows]
     except (TypeError, ValueError, OverflowError):
         raise InputError(
             '"strokes" must be a list of strokes, each a flat list of numbers x0, y0, x1, y1, …'
         ) from None
     return [stroke for stroke in strokes if len(stroke)]
-
-
-def _points(row: Any) -> np.ndarray:
-    if not isinstance(row, list):
-        raise TypeError("a stroke is a list")
-    array = np.array(row, dtype=np.float64)
-    if array.ndim == 2 and array.shape[1] != 2:
-        raise ValueError("a point has two coordinates")
-    return array.reshape(-1, 2)
 
 
 # XML
@@ -156,11 +157,20 @@ def _xml(data: bytes) -> Ink:
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"is not well-formed XML ({error})") from None
     kind = _tag(root)
-    if kind == "ink":
-        return _inkml(root)
-    if kind == "WhiteboardCaptureSession":
-        return _whiteboard(root)
-    raise InputError(f"is XML, but its root is {kind!r} where InkML has 'ink'")
+    if kind not in ROOTS:
+        raise InputError(f"is XML, but its root is {kind!r} where InkML has 'ink'")
+    return _inkml(root) if kind == "ink" else _whiteboard(root)
+
+
+def is_ink_xml(head: bytes) -> bool:
+    """Whether XML that begins so has the root element of InkML or of IAM-OnDB."""
+    parser: ElementTree.XMLPullParser = ElementTree.XMLPullParser(["start"])
+    try:
+        parser.feed(head)
+        root = next((event[-1] for event in parser.read_events()), None)
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return False
+    return isinstance(root, ElementTree.Element) and _tag(root) in ROOTS
 
 
 def _tag(element: ElementTree.Element) -> str:
@@ -186,10 +196,10 @@ def _inkml(root: ElementTree.Element) -> Ink:
     out."""
     by_id = {value: element for element in root.iter() for key, value in element.attrib.items() if _id(key)}
     strokes: dict[str, np.ndarray] = {}
-    for index, trace in enumerate(element for element in root.iter() if _tag(element) == "trace"):
+    for index, (trace, context) in enumerate(_traces(root)):
         if trace.get("type") == "penUp":
             continue
-        channels = _channels(trace, root, by_id)
+        channels = _channels(context, root, by_id)
         points = _trace(trace.text or "", channels)
         name = next((value for key, value in trace.attrib.items() if _id(key)), f" {index}")
         prior = trace.get("priorRef", "").removeprefix("#")
@@ -200,25 +210,37 @@ def _inkml(root: ElementTree.Element) -> Ink:
     return list(strokes.values())
 
 
+def _traces(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str]]:
+    """Traces in the order of the file, each with the id of its context, its own or its nearest group's."""
+    waiting = [(root, "")]
+    while waiting:
+        element, context = waiting.pop()
+        context = element.get("contextRef", "").removeprefix("#") or context
+        if _tag(element) == "trace":
+            yield element, context
+        waiting += [(child, context) for child in reversed(element)]
+
+
 def _id(attribute: str) -> bool:
     return attribute.rpartition("}")[2] == "id"
 
 
 def _channels(
-    trace: ElementTree.Element, root: ElementTree.Element, by_id: dict[str, ElementTree.Element]
+    reference: str, root: ElementTree.Element, by_id: dict[str, ElementTree.Element]
 ) -> list[tuple[str, float]]:
-    """Name and sign (−1 where the orientation is reversed) of each regular channel of a trace; X, Y by
-    default."""
+    """Name and sign (−1 where the orientation is reversed) of each regular channel in the context of that id;
+    X, Y by default."""
     wanted = root
-    reference = trace.get("contextRef", "").removeprefix("#")
-    for _ in range(4):  # trace → context → inkSource → traceFormat
+    for _ in range(4):  # context → inkSource → traceFormat, or by way of another context
         if reference not in by_id:
             break
         wanted = element = by_id[reference]
+        if any(_tag(e) == "traceFormat" for e in element.iter()):
+            break
         reference = next(
             (
                 element.get(key, "").removeprefix("#")
-                for key in ("traceFormatRef", "inkSourceRef")
+                for key in ("traceFormatRef", "inkSourceRef", "contextRef")
                 if element.get(key)
             ),
             "",

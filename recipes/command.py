@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from common.errors import InputError
@@ -33,3 +33,13 @@ def run(prepare: Callable[[argparse.Namespace], None], arguments: argparse.Names
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def require(folder: Path, names: Iterable[str]) -> None:
+    """Raises InputError for the first file of a corpus that is not in its folder."""
+    names = list(names)
+    for name in names:
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder / name}: is missing; CORPUS is the folder that holds {', '.join(names)}"
+            )

@@ -12,15 +12,21 @@ import numpy as np
 from common.corpus import Sample, read_manifest, write_manifest
 from common.errors import InputError
 from hwr.ink_features import extract
+from recipes.command import require
 
 SPLITS = ("train", "valid", "test")
 FRAMES_A_CHARACTER = 2  # ink of fewer frames than this for each character is cut short, or has a wrong label
 
 
 def prepare_manifests(arguments: Namespace) -> None:
-    """CORPUS/{split}.jsonl.gz to OUTPUT/{split}.jsonl.gz without what cannot be used; prints the counts."""
-    splits = {name: read_manifest(arguments.corpus / f"{name}.jsonl.gz") for name in SPLITS}
-    write_splits(arguments.output, {name: map(row, samples) for name, samples in splits.items()})
+    """CORPUS/{split}.jsonl.gz to OUTPUT/{split}.jsonl.gz without what cannot be used; prints the counts.
+
+    Raises InputError, before anything is written, for a file that is not there.
+    """
+    files = {name: f"{name}.jsonl.gz" for name in SPLITS}
+    require(arguments.corpus, files.values())
+    splits = {name: map(row, read_manifest(arguments.corpus / file)) for name, file in files.items()}
+    write_splits(arguments.output, splits)
 
 
 def row(sample: Sample) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def prepare(arguments: Namespace) -> None:
     if not corpus.is_dir():
         raise InputError(f"{corpus}: there is no such folder")
     if (corpus / "train.jsonl").is_file():
-        splits = {name: list(_listed(corpus / f"{name}.jsonl")) for name in ("train", "valid", "test")}
+        files = {name: f"{name}.jsonl" for name in ("train", "valid", "test")}
+        command.require(corpus, files.values())
+        splits = {name: list(_listed(corpus / file)) for name, file in files.items()}
     else:
         splits = _compose_all(corpus, output, arguments)
     images.write_splits(output, splits, keep=("train", "valid", "test"))

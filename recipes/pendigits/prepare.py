@@ -20,7 +20,7 @@ import numpy as np
 from common.errors import InputError
 from hwr.ink import Ink, parse_unipen
 from recipes import command
-from recipes.ink import prepare_manifests, write_splits
+from recipes.ink import SPLITS, prepare_manifests, write_splits
 
 ORIGINALS = {"tra": "pendigits-orig.tra", "tes": "pendigits-orig.tes"}
 VALID_EVERY = 6  # of the writers of the training part
@@ -40,6 +40,11 @@ def prepare(arguments: Namespace) -> None:
         packed = [corpus / f"{name}.Z" for name in ORIGINALS.values() if (corpus / f"{name}.Z").is_file()]
         if packed:
             raise InputError(f"{packed[0]}: is still packed; unpack it with `gzip -d {packed[0].name}`")
+        if not any((corpus / f"{name}.jsonl.gz").is_file() for name in SPLITS):
+            names = ", ".join(ORIGINALS.values())
+            raise InputError(
+                f"{corpus}: holds neither {names} nor train.jsonl.gz; give the folder of the corpus"
+            )
         prepare_manifests(arguments)
         return
     parts = {part: read_digits(corpus / name) for part, name in ORIGINALS.items()}

@@ -155,6 +155,8 @@ BAD = {
     "inf.wav": "not finite",
     "header.wav": "cannot be read as audio|truncated",
     "picture.flac": "cannot be read as audio",
+    "slow.wav": "says 1 samples a second.*export",
+    "fast.wav": "says 999999 samples a second.*export",
 }
 
 
@@ -166,6 +168,8 @@ def bad_files(tmp_path: Path) -> Path:
     write(tmp_path / "zero.wav", np.zeros(0))
     write(tmp_path / "nan.wav", np.array([0.0, np.nan] * 500), subtype="FLOAT")
     write(tmp_path / "inf.wav", np.array([0.0, np.inf] * 500), subtype="FLOAT")
+    write(tmp_path / "slow.wav", tone(0.01), rate=1)  # 160 samples, which would be 2.56 million at 16 kHz
+    write(tmp_path / "fast.wav", tone(), rate=999_999)
     (tmp_path / "header.wav").write_bytes(write(tmp_path / "good.wav", tone()).read_bytes()[:30])
     (tmp_path / "picture.flac").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4)
     return tmp_path
@@ -178,7 +182,7 @@ def test_a_bad_file_is_one_sentence_that_names_it(bad_files: Path, name: str) ->
     message = str(caught.value)
     assert str(bad_files / name) in message
     assert "\n" not in message
-    if not name.startswith(("nan", "inf")):  # a header does not tell of these
+    if not name.startswith(("nan", "inf", "slow", "fast")):  # a header does not tell of these
         with pytest.raises(InputError):
             duration(bad_files / name)
 

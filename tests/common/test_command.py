@@ -67,6 +67,20 @@ def test_standard_input_twice_is_wrong_usage():
         command.expand(["-", "a.wav", "-"], [".wav"], "recording", Failures())
 
 
+@pytest.mark.parametrize("given", [[""], ["a.wav", ""]])
+def test_an_empty_name_is_wrong_usage_and_not_the_current_folder(given):
+    with pytest.raises(UsageError, match="empty name"):
+        command.expand(given, [".wav"], "recording", Failures())
+
+
+def test_files_of_a_folder_without_a_known_suffix_can_be_looked_at(tmp_path):
+    touch(tmp_path, "a.wav", "b.raw", "c.txt")
+    found = command.expand(
+        [str(tmp_path)], [".wav"], "recording", Failures(), lambda file: file.suffix == ".raw"
+    )
+    assert [item.stem for item in found] == ["a", "b"]
+
+
 STEMS = st.sampled_from(["a", "A", "a.wav", "a-2", "a.wav-2", "b"])
 
 
@@ -143,6 +157,18 @@ def test_an_input_is_never_written_over(tmp_path):
     with pytest.raises(InputError, match="written over"):
         emit_all([str(tmp_path / "a.json")], options([str(tmp_path / "a.json")], tmp_path, "json"), ["{}"])
     assert (tmp_path / "a.json").read_bytes() == b"x"
+
+
+def test_an_output_that_cannot_be_made_is_named_with_what_to_do(tmp_path):
+    touch(tmp_path, "file", "out/a.txt/inside")
+    for folder, said in (
+        (tmp_path / "file", "file: is a file"),
+        (tmp_path / "file" / "sub", "sub: the folder cannot be made"),
+        (tmp_path / "out", r"a\.txt: cannot be written"),  # there is a folder in its place
+    ):
+        with pytest.raises(InputError, match=f"{said}.*; give another --output"):
+            emit_all(["a.wav"], options(["a.wav"], folder), ["hello"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
 
 
 # --- running ---

@@ -56,6 +56,14 @@ def test_reading_is_lazy(tmp_path: Path):
         ('{"audio": "a", "text": "x", "duration": "long"}', "duration"),
         ('{"strokes": [[1, 2, 3]], "text": "x"}', "strokes"),
         ('{"strokes": [["a", "b"]], "text": "x"}', "strokes"),
+        ('{"strokes": [[[0, 1, 2], [3, 4, 5]]], "text": "x"}', "flat list"),  # not three points
+        ('{"strokes": [[[[0, 1]], [[2, 3]]]], "text": "x"}', "flat list"),
+        ('{"strokes": {"0": [0, 1]}, "text": "x"}', "flat list"),
+        (f'{{"strokes": [[0, 1{"0" * 400}]], "text": "x"}}', "too large"),
+        ("[" * 100_000, "nested"),
+        (f'{{"audio": "a", "text": "x", "take": {"1" * 5000}}}', "thousands of digits"),
+        (r'{"audio": "a", "text": "x\ud800"}', r"'text' holds \\ud800"),
+        (r'{"audio": "a", "text": "x", "speaker": "\udfff"}', r"'speaker' holds \\udfff"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, said: str):
@@ -71,6 +79,34 @@ def test_a_missing_or_damaged_manifest_is_named(tmp_path: Path):
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"audio": "a", "text": "x"}\n' * 1000)[:60])
     with pytest.raises(InputError, match=r"cut\.jsonl\.gz"):
         list(read_manifest(tmp_path / "cut.jsonl.gz"))
+    corrupt = bytearray(gzip.compress(b'{"audio": "a", "text": "x"}\n'))
+    corrupt[10] = 0xFF  # the first byte of the deflated data
+    (tmp_path / "corrupt.jsonl.gz").write_bytes(corrupt)
+    with pytest.raises(InputError, match=r"corrupt\.jsonl\.gz: cannot be read"):
+        list(read_manifest(tmp_path / "corrupt.jsonl.gz"))
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.jsonl.gz"])
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path, name: str):
+    data = b'\xef\xbb\xbf{"audio": "a", "text": "x"}\n'
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert [sample.text for sample in read_manifest(tmp_path / name)] == ["x"]
+
+
+def test_strokes_may_be_lists_of_points_and_escaped_text_is_read(tmp_path: Path):
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(r'{"strokes": [[[0, 1], [2, 3]], []], "text": "\u00e9 \ud83d\ude00"}')
+    (sample,) = read_manifest(manifest)
+    assert sample.text == "é 😀" and sample.strokes is not None
+    np.testing.assert_array_equal(sample.strokes, [[[0, 1], [2, 3]]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_coordinate_beyond_float32_is_infinite_without_a_warning(tmp_path: Path):
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"strokes": [[0, 1e39]], "text": "x"}\n')
+    (sample,) = read_manifest(manifest)
+    assert sample.strokes is not None and np.isinf(sample.strokes[0][0, 1])  # readers name it
 
 
 def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path):

@@ -146,6 +146,30 @@ def test_a_suffix_that_says_nothing_leaves_it_to_the_first_bytes(models, lines, 
         assert run(capsys, "recognise", lines / "upload", "--model", models[model])[:2] == (0, expected)
 
 
+def test_a_folder_gives_its_ink_that_ends_in_xml_and_no_other_xml(models, tmp_path, capsys):
+    point = '<Point x="1" y="2"/><Point x="3" y="40"/><Point x="50" y="6"/>'
+    board = f"<WhiteboardCaptureSession><StrokeSet><Stroke>{point}</Stroke></StrokeSet>"
+    files = {
+        "a01.xml": f'<?xml version="1.0"?>\n{board}</WhiteboardCaptureSession>',
+        "b.XML": INKML,
+        "page.xml": "<PcGts><Page/></PcGts>",
+        "broken.xml": "<<",
+        "empty.xml": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    status, out, err = run(capsys, "recognise", tmp_path, "--model", models["ink"])
+    assert (status, err) == (0, "")
+    assert [line.split("\t")[0] for line in out.splitlines()] == [
+        str(tmp_path / n) for n in ("a01.xml", "b.XML")
+    ]
+
+
+def test_an_empty_name_is_wrong_usage(capsys):
+    status, out, err = run(capsys, "recognise", "")
+    assert (status, out, err.count("\n")) == (2, "", 1) and "empty name" in err
+
+
 def test_every_bad_input_has_its_sentence_and_the_others_are_done(models, lines, tmp_path, capsys):
     bad = tmp_path / "bad"
     bad.mkdir()

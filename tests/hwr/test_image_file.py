@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from common.errors import InputError
-from hwr.image import read_image
+from hwr.image import extract_image, read_image
 
 
 def stairs(rows: int = 12, columns: int = 20) -> np.ndarray:
@@ -77,6 +77,35 @@ def test_transparent_is_white_paper(tmp_path: Path) -> None:
     assert (read[2:4, 2:6] == 0).all()
     assert abs(int(read[0, 0]) - 127) <= 1
     assert read[5, 7] == 255
+
+
+def written(ink: int) -> Image.Image:
+    """Writing of one grey level on nothing; where nothing is, the colour is the other one."""
+    picture = Image.new("LA", (300, 60), (255 - ink, 0))
+    pen = ImageDraw.Draw(picture)
+    for x in range(20, 280, 25):
+        pen.line([(x, 45), (x + 8, 15), (x + 14, 40), (x + 20, 20)], fill=(ink, 255), width=3)
+    return picture
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+@pytest.mark.parametrize("ink", [0, 60, 200, 255])
+def test_ink_on_nothing_is_read_whether_dark_or_light(tmp_path: Path, ink: int, mode: str) -> None:
+    read = read_image(saved(tmp_path, written(ink).convert(mode), "a.png"))
+    assert read[0, 0] == (255 if ink < 128 else 0)
+    black = read_image(saved(tmp_path, written(0), "black.png"))
+    np.testing.assert_allclose(extract_image(read, {})[0], extract_image(black, {})[0], atol=0.02)
+
+
+def test_light_paper_is_no_light_ink(tmp_path: Path) -> None:
+    pencil = Image.new("LA", (300, 60), (0, 0))  # a card in the middle of nothing, with some writing
+    pencil.paste((250, 255), (60, 10, 240, 50))
+    ImageDraw.Draw(pencil).line([(80, 40), (120, 20), (160, 40), (200, 20)], fill=(90, 255), width=3)
+    assert read_image(saved(tmp_path, pencil, "card.png"))[0, 0] == 255
+    page = Image.new("LA", (300, 60), (250, 255))  # a page with pale writing and one corner cut
+    ImageDraw.Draw(page).line([(80, 40), (200, 20)], fill=(160, 255), width=3)
+    page.putpixel((0, 0), (0, 0))
+    assert read_image(saved(tmp_path, page, "page.png"))[0, 0] == 255
 
 
 def test_transparent_palette_colour_is_white_paper(tmp_path: Path) -> None:
@@ -149,7 +178,11 @@ def test_truncated(tmp_path: Path, kind: str, share: float) -> None:
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "empty"), (b"no picture at all, but text", "not a picture"), (b"\0" * 5000, "not a picture")],
+    [
+        (b"", "empty; scan"),
+        (b"no picture at all, but text", "not a picture.*; save it"),
+        (b"\0" * 5000, "not a picture.*; save it"),
+    ],
 )
 def test_other_bad_files(tmp_path: Path, data: bytes, says: str) -> None:
     path = tmp_path / "bad.png"
@@ -160,7 +193,7 @@ def test_other_bad_files(tmp_path: Path, data: bytes, says: str) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file") as caught:
+    with pytest.raises(InputError, match="no such file; correct") as caught:
         read_image(tmp_path / "none.png")
     sentence(caught, "none.png")
     with pytest.raises(InputError, match="folder") as caught:

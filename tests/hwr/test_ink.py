@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.errors import InputError
 from hwr import ink
-from hwr.ink import parse_unipen, read_ink, read_inks
+from hwr.ink import is_ink_xml, parse_unipen, read_ink, read_inks
 
 NUMBER = st.floats(-1e6, 1e6).map(lambda x: round(x, 3)) | st.integers(-10000, 10000)
 STROKES = st.lists(st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=6), min_size=1, max_size=4)
@@ -71,6 +71,23 @@ def test_inkml_contexts_name_their_channels():
     same(read_ink(inkml(body, head)), [[(2, 1), (4, 3)]])
 
 
+def test_inkml_traces_take_the_context_of_the_nearest_group():
+    txy, yx = trace_format('name="T"', 'name="X"', 'name="Y"'), trace_format('name="Y"', 'name="X"')
+    plain = trace_format('name="X"', 'name="Y"')
+    contexts = f'<context xml:id="txy">{txy}</context><context xml:id="yx">{yx}</context>'
+    head = f'{plain}<definitions>{contexts}<context xml:id="same" contextRef="#txy"/>'
+    head += f'<context xml:id="own" contextRef="#yx">{txy}</context></definitions>'
+    body = (
+        '<trace>1 2</trace><traceGroup contextRef="#txy"><trace>9 3 4</trace>'
+        '<traceGroup><trace>9 5 6</trace><trace contextRef="#yx">8 7</trace></traceGroup>'
+        '<traceGroup contextRef="#yx"><trace>10 9</trace></traceGroup></traceGroup>'
+        '<traceGroup contextRef="#same"><trace>9 11 12</trace></traceGroup><trace>13 14</trace>'
+        '<trace contextRef="#own">9 15 16</trace>'
+    )
+    expected = [[(x, x + 1)] for x in range(1, 17, 2)]
+    same(read_ink(inkml(body, head)), expected)
+
+
 def test_inkml_differences_and_repeats():
     # explicit values, then first differences, then second ones: after the recommendation's own example
     text = """<trace>1125 18432, '23'43, "7"-8, 3-5, 7 -3, 6 2, 6 8</trace>"""
@@ -85,6 +102,11 @@ def test_inkml_pen_up_and_continued_traces():
         '<trace xml:id="b" continuation="end" priorRef="#a">2 2</trace><trace>9 9</trace>'
     )
     same(read_ink(inkml(body)), [[(0, 0), (1, 1), (2, 2)], [(9, 9)]])
+
+
+def test_inkml_in_utf_16_is_read():
+    text = '<?xml version="1.0" encoding="UTF-16"?><ink><trace>1 2</trace></ink>'
+    same(read_ink(file(text.encode("utf-16"))), [[(1, 2)]])
 
 
 def test_unipen_columns_pen_up_points_and_one_line_strokes():
@@ -104,7 +126,7 @@ def test_several_samples_are_read_by_read_inks_only():
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"", "empty"),
+        (b"", "empty; export"),
         (b" \n", "empty"),
         (b"hello", "no ink"),
         (b"\x89PNG\r\n", "no ink"),
@@ -121,6 +143,14 @@ def test_several_samples_are_read_by_read_inks_only():
         (b'{"strokes": [[1e999, 1]]}', "finite"),
         (b'{"strokes": [[0, 1]]}\n{"strokes": [[0', "line 2"),
         (b"[" * 100000, "nested"),
+        (b'{"strokes": [[0, 1]]}\n' + b"[" * 100000, "line 2.*nested"),
+        (b'{"strokes": [[0, ' + b"1" * 5000 + b"]]}", "thousands of digits"),
+        (b'{"strokes": [[0, 1]]}\n[[0, ' + b"1" * 5000 + b"]]", "line 2.*thousands of digits"),
+        (b'{"strokes": [[[[0, 1]], [[2, 3]]]]}', "flat list"),
+        ('{"strokes": [[0, 1]]}'.encode("utf-16"), "not UTF-8"),
+        ('{"strokes": [[0, 1]]}'.encode("utf-16-le"), "not UTF-8"),
+        ('{"strokes": [[0, 1]]}'.encode("utf-16-be"), "not UTF-8"),
+        (".PEN_DOWN\n1 2\n".encode("utf-16"), "not UTF-8"),
         (b"<ink><trace>0 0", "well-formed"),
         (b"<svg/>", "root"),
         (b"<ink/>", "no pen stroke"),
@@ -133,7 +163,7 @@ def test_several_samples_are_read_by_read_inks_only():
         (b".PEN_DOWN\n1 x\n", "line 2"),
         (b".COORD X T\n", "lacks X or Y"),
         (b".COMMENT nothing here\n", "no pen stroke"),
-        (gzip.compress(b'{"strokes": [[0, 1]]}', mtime=0)[:20], "cannot be read"),
+        (gzip.compress(b'{"strokes": [[0, 1]]}', mtime=0)[:20], "cannot be read.*; copy"),
     ],
 )
 def test_damaged_files_are_named_with_what_is_wrong(tmp_path, contents, message):
@@ -145,9 +175,17 @@ def test_damaged_files_are_named_with_what_is_wrong(tmp_path, contents, message)
     assert "\n" not in str(error.value)
 
 
+def test_ink_in_xml_is_told_by_its_root():
+    opening = '<?xml version="1.0"?><!-- a line --><WhiteboardCaptureSession><StrokeSet><Str'  # cut anywhere
+    assert is_ink_xml(opening.encode()) and is_ink_xml(opening.encode("utf-16"))
+    assert is_ink_xml(b'<?xml version="1.0"?>\n<inkml:ink xmlns:inkml="http://www.w3.org/2003/InkML">')
+    for other in (b"", b"<svg/>", b"<", b"ink", b'<?xml version="1.0" encoding="no-such"?><ink/>'):
+        assert not is_ink_xml(other)
+
+
 def test_missing_files_and_folders(tmp_path):
     for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"cannot be read \(.*\); correct the path"):
             read_ink(path)
 
 

@@ -304,6 +304,12 @@ def test_bad_idx_files(
     assert said.count("\n") == 1
 
 
+def test_a_missing_list_of_strings_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.jsonl").write_text('{"image": "a.png", "text": "1"}\n')
+    assert mnist_strings.main([str(tmp_path), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'valid.jsonl'}: is missing; CORPUS")
+
+
 def test_composed_strings_at_hand(tmp_path: Path) -> None:
     assert mnist_strings.main([str(corpus("mnist-strings")), str(tmp_path)]) == 0
     for name, count in (("train", 6000), ("valid", 500), ("test", 509)):

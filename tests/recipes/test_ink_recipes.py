@@ -66,7 +66,8 @@ def test_manifests_keep_what_can_be_used(tmp_path, module, capsys):
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({}, "train.jsonl.gz: there is no such manifest"),
+        ({}, "train.jsonl.gz: is missing; CORPUS is the folder that holds train.jsonl.gz, valid"),
+        ({"train": [row()], "valid": [row(writer="b")]}, "test.jsonl.gz: is missing; CORPUS"),
         ({"train": [row()], "valid": [row()], "test": [row(writer="c")]}, "writer a is in train as well"),
         (
             {"train": [row()], "valid": [row(strokes=[])], "test": [row(writer="c")]},
@@ -79,7 +80,14 @@ def test_corpora_that_are_not_whole_are_refused(tmp_path, splits, message, capsy
     assert unipen_words.main([str(folder), str(tmp_path / "out")]) == 1
     errors = capsys.readouterr().err
     assert message in errors
-    assert errors.count("\n") == 1
+    assert errors.count("\n") == 1 and "prepare.py first" not in errors
+
+
+def test_pendigits_names_both_forms_of_the_corpus_where_there_is_neither(tmp_path, capsys):
+    assert pendigits.main([str(tmp_path), str(tmp_path / "out")]) == 1
+    errors = capsys.readouterr().err
+    assert "neither pendigits-orig.tra, pendigits-orig.tes nor train.jsonl.gz" in errors
+    assert errors.startswith(f"{tmp_path}: ") and errors.count("\n") == 1
 
 
 def test_faults():
