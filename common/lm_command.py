@@ -117,13 +117,11 @@ class Fit:
             self.case = str.lower
 
     def __call__(self, text: str) -> str:
-        text = normalise(self.case(text))
+        text = " ".join(normalise(self.case(text)).split())
         if self.alphabet and (unknown := self.alphabet.unknown(text)):
             self.left_out.update(c for c in text if c in unknown)
-            text = "".join(
-                " " if c in unknown and c.isspace() else c for c in text if c.isspace() or c not in unknown
-            )
-        return " ".join(text.split())
+            text = " ".join("".join(c for c in text if c not in unknown).split())
+        return text
 
     def report(self) -> None:
         if self.left_out:

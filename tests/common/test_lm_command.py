@@ -1,0 +1,148 @@
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import lm_command
+from common.alphabet import Alphabet
+from common.corpus import write_manifest
+from common.decoding import decode, ngram
+from common.decoding.kneser_ney import estimate
+from common.decoding.ngram import NGrams
+from common.tuning import MOST, descend, tune
+from hwr.cli import main
+from tests.tiny import tiny_model
+
+STROKES = np.cumsum(np.random.default_rng(0).normal(0, 9, (60, 2)), 0).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "text.txt").write_text("a bad cab\nfed a bag\n\na bad bag\n" * 3, encoding="utf-8")
+    rows = [{"strokes": [STROKES + k], "text": text} for k, text in enumerate(["a bad bag", "a cab"])]
+    write_manifest(tmp_path / "valid.jsonl", rows)
+    tiny_model(tmp_path / "tiny.safetensors", "ink")
+    return tmp_path
+
+
+def test_a_model_of_texts_is_what_estimate_makes(folder: Path, capsys: pytest.CaptureFixture[str]):
+    output = folder / "new" / "words.arpa.gz"
+    arguments = ["lm", str(folder / "text.txt"), "--order", "2", "--output", str(output)]
+    assert main([*arguments, "--valid", str(folder / "valid.jsonl")]) == 0
+    said = capsys.readouterr().out
+    expected = estimate([line.split() for line in ("a bad cab", "fed a bag", "a bad bag")] * 3, 2)
+    perplexity = expected.perplexity([["a", "bad", "bag"], ["a", "cab"]])[0]
+    assert f"perplexity {perplexity:.2f}, 7 tokens, 0.00% unknown" in said
+    assert "6 of order 1" not in said and f"{expected.counts[1]} of order 2" in said
+    assert ngram.load(output).scores(["a", "bad"]) == pytest.approx(expected.scores(["a", "bad"]), abs=1e-4)
+
+
+def test_texts_are_read_plain_packed_and_from_manifests(folder: Path):
+    packed = folder / "text.txt.xz"
+    packed.write_bytes(lzma.compress((folder / "text.txt").read_bytes()))
+    lines = list(lm_command.read_texts(packed))
+    assert lines == list(lm_command.read_texts(folder / "text.txt")) and len(lines) == 12
+    assert list(lm_command.read_texts(folder / "valid.jsonl")) == ["a bad bag", "a cab"]
+
+
+def test_texts_are_written_as_the_recogniser_would(capsys: pytest.CaptureFixture[str]):
+    capitals = lm_command.Fit(Alphabet(" ABC"))
+    assert capitals("a  b\tç!c\n") == "A B C"
+    capitals.report()
+    assert "left out 2 characters" in (said := capsys.readouterr().err) and "'Ç' (U+00C7)" in said
+    assert lm_command.Fit(Alphabet(" abAB"))("aB") == "aB"
+    assert lm_command.Fit(None)(" Aç\n") == "Aç"
+
+
+def test_running_text_is_one_stream(folder: Path):
+    pieces = list(lm_command.running(iter([["a", "b"], ["c"]])))
+    assert pieces == [["a", "b", ngram.SPACE, "c", ngram.SPACE]]
+    output = folder / "letters.safetensors"
+    arguments = ["lm", str(folder / "text.txt"), "--unit", "characters", "--running", "--output", str(output)]
+    assert main(arguments) == 0
+    model = ngram.load(output)
+    assert model.running and model.unit == "characters" and model.order == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["{}/none.txt", "--output", "{}/x.arpa"], 1, "none.txt"),
+        (["{}/text.txt", "--output", "{}/x.bin"], 2, "x.bin"),
+        (["{}/text.txt", "--output", "{}/x.arpa", "--running"], 2, "characters"),
+        (["{}/text.txt", "--output", "{}/x.arpa", "--order", "9"], 1, "1 to 6"),
+        (["{}/text.txt", "--output", "{}/x.arpa", "--model", "nobody"], 1, "nobody"),
+    ],
+)
+def test_mistakes_get_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str], words, status, said):
+    assert main(["lm", *(word.format(folder) for word in words)]) == status
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+
+
+def test_descending_finds_the_valley():
+    place, value = descend(lambda weight, bonus: (weight - 1.3) ** 2 + (bonus + 1.1) ** 2)
+    assert place == pytest.approx((1.3, -1.1), abs=0.11) and value < 0.02
+    assert descend(lambda weight, bonus: -weight)[0][0] <= MOST
+    assert descend(lambda weight, bonus: weight)[0][0] == 0
+
+
+def test_what_is_tuned_is_kept_and_used(tmp_path: Path):
+    """The network cannot tell b from a, and the texts have an a there: only the model's weight helps."""
+    log_probs = np.log(np.array([[0.02, 0.9, 0.04, 0.04], [0.02, 0.02, 0.4, 0.56], [0.9, 0.02, 0.04, 0.04]]))
+    alphabet = Alphabet(" ab")
+    made = estimate([[ngram.SPACE, "a"]] * 9 + [[ngram.SPACE, "b"]] * 3, 2)
+    path = tmp_path / "lm.safetensors"
+    NGrams(**{**made.__dict__, "unit": "characters", "advice": {"lm_weight": 0.0}}).save(path)
+    assert decode(log_probs, alphabet, "beam", lm=path)[0].text == " b"
+    found = tune([log_probs], ["a"], alphabet, {"lm": path})
+    assert found["lm_weight"] > 0 and ngram.load(path).advice == found
+    again = tmp_path / "again.safetensors"  # files are kept by their names
+    ngram.load(path).save(again)
+    assert decode(log_probs, alphabet, "beam", lm=again)[0].text == " a"
+
+
+def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "words.txt").write_text("a\nbad\n")
+    lm = folder / "lm.safetensors"
+    assert main(["lm", str(folder / "text.txt"), "--output", str(lm)]) == 0
+    capsys.readouterr()
+
+    def read(*options: str) -> tuple[str, float]:
+        output = folder / "out.jsonl"
+        manifest, model = str(folder / "valid.jsonl"), str(folder / "tiny.safetensors")
+        words = ["evaluate", manifest, "--model", model, "--json", "--output", str(output), *options]
+        assert main(words) == 0, capsys.readouterr().err
+        row = json.loads(output.read_text().splitlines()[0])
+        return row["hypothesis"], row["score"]
+
+    plain = read("--decoder", "beam", "--beam", "50")
+    with_lm = read("--beam", "50", "--lm", str(lm))
+    assert with_lm != plain
+    for option in ("--lm-weight=1.5", "--bonus=2", "--unknown=-1"):
+        assert read("--beam", "50", "--lm", str(lm), option)[1] != with_lm[1]
+    assert set(read("--beam", "50", "--lexicon", str(folder / "words.txt"))[0].split()) <= {"a", "bad"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--tune"], "--lm"),
+        (["--lm", "none.arpa"], "no such file"),
+        (["--lm-weight", "1"], "--lm"),
+        (["--decoder", "greedy", "--lexicon", "x"], "--lexicon"),
+        (["--output", "valid.jsonl"], "the manifest itself"),
+        (["--output", "nowhere/x.tsv"], "no folder"),
+        (["--by", "speker"], "speker"),
+    ],
+)
+def test_evaluate_tells_mistakes_before_the_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options, said
+):
+    monkeypatch.chdir(folder)
+    before = (folder / "valid.jsonl").read_text()
+    assert main(["evaluate", "valid.jsonl", "--model", "tiny.safetensors", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert (folder / "valid.jsonl").read_text() == before
