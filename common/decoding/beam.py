@@ -23,7 +23,7 @@ import numpy as np
 from common.alphabet import Alphabet, normalise
 from common.decoding import Hypothesis, check, check_search, ngram, place, search
 from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
-from common.decoding.search import NONE, ROOT
+from common.decoding.tree import NONE, ROOT, Entries, Tree, compact, empty_entries
 from common.errors import InputError
 
 BLOCK = 1000  # frames, after which …
@@ -90,15 +90,15 @@ class Search:
     knowledge: Knowledge = field(default_factory=lambda: know_nothing())
     frame: int = 0  # frames seen
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
-    entries: search.Entries = field(default_factory=lambda: search.empty_entries(1))
-    tree: search.Tree = field(init=False)
+    entries: Entries = field(default_factory=lambda: empty_entries(1))
+    tree: Tree = field(init=False)
 
     def __post_init__(self) -> None:
         self.entries.pb[0], self.entries.vb[0] = 1.0, 0.0
         one = [np.zeros(1, kind) for kind in (np.int32, np.int32, np.float64, *[np.int32] * 4)]
         links = [np.zeros(1, kind) for kind in (*[np.int32] * 4, np.float64)]
         key, value = np.full(64, NONE, np.int64), np.zeros(64, np.int32)
-        self.tree = search.Tree._make([*one, key, value, *links, np.array([1, 0])])
+        self.tree = Tree._make([*one, key, value, *links, np.array([1, 0])])
         self.tree.state[ROOT] = self.knowledge.start
 
 
@@ -118,7 +118,7 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
             float(found.score_threshold),
         )
         if found.tree.size.max() > COMPACT:
-            found.tree = search.compact(found.entries, found.tree, rows.shape[1])
+            found.tree = compact(found.entries, found.tree, rows.shape[1])
 
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
@@ -145,7 +145,7 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
 
 
 def _unroll(
-    entries: search.Entries, tree: search.Tree, entry: int, frame: int
+    entries: Entries, tree: Tree, entry: int, frame: int
 ) -> tuple[list[int], list[tuple[int, int, float]]]:
     """Indices and (start, end, confidence) of the symbols on the best path of an entry."""
     indices: list[int] = []
