@@ -62,7 +62,7 @@ class _Training:
             "seconds": 0.0,  # spent training, over all sessions
             "best": math.inf,
             "best_epoch": 0,
-            "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0},
+            "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0, "unvaried": 0},
             "rows": [],
         }
         if config["resume"]:
@@ -140,6 +140,7 @@ class _Training:
                 self.average[name].copy_(tensor)
         restore_optimizer(self.optimizer, tensors)
         self.state = state["state"]
+        self.state["sums"].setdefault("unvaried", 0)  # checkpoints from before it was counted
         log.info("resumed at epoch %d, step %d", self.state["epoch"] + 1, self.state["step"])
 
     # -- the loop
@@ -204,6 +205,7 @@ class _Training:
     def _step(self, batch: Batch, progress: float) -> None:
         state, sums = self.state, self.state["sums"]
         state["step"] += 1
+        sums["unvaried"] += batch.unvaried
         # dropout and noise depend on the step alone, so that a resumed training sees the same
         torch.manual_seed(hash((self.seed, state["step"], self.fabric.global_rank)) & 0x7FFFFFFF)
         for group in self.optimizer.param_groups:
@@ -264,6 +266,7 @@ class _Training:
             "train_loss": sums["loss"] / max(sums["symbols"], 1),
             "frames_per_second": sums["frames"] / max(sums["seconds"], 1e-9),
             "skipped": sums["skipped"],
+            "unvaried": sums["unvaried"],
         }
         if state["epoch"] >= self.trainer["epochs"] or state["epoch"] % self.trainer["validate_every"] == 0:
             started = time.monotonic()
@@ -368,6 +371,12 @@ class _Training:
             row["minutes"],
             left / 60,
         )
+        if row["unvaried"]:
+            log.warning(
+                "epoch %d: %d samples could not be read when varied, and were taken as they are",
+                row["epoch"],
+                row["unvaried"],
+            )
 
 
 # -- parts without state

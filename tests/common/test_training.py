@@ -163,18 +163,44 @@ def test_a_validation_sample_is_never_left_out(tmp_path: Path, caplog: pytest.Lo
     assert "valid: 31 samples" in caplog.text and "U+007A" in caplog.text
 
 
-def test_a_sample_varied_beyond_reading_is_taken_as_it_is(tmp_path: Path):
+def test_a_sample_varied_beyond_reading_is_taken_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     unvaried = []
 
     def read(sample, features, augment=None, rng=None, cache=None):
-        if rng is not None:
+        if rng is not None and not sample.where.endswith(":1"):
             raise InputError("no ink found")
         unvaried.append(sample.where)
         return toy.read(sample, features)
 
-    best = train(toy.settings(tmp_path, epochs=1), read, toy.size, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        best = train(toy.settings(tmp_path, epochs=1), read, toy.size, tmp_path)
     assert best.exists()
-    assert len(unvaried) == 2 * 120 + 2 * 30  # once for their lengths, once for the epoch
+    # once for their lengths, once for the epoch, and the first one twice more to try the settings
+    assert len(unvaried) == 2 * 120 + 2 * 30 + 2
+    assert "119 samples could not be read when varied" in caplog.text
+    assert next(csv.DictReader(open(tmp_path / "metrics.csv")))["unvaried"] == "119"
+
+
+@pytest.mark.parametrize("error", [InputError("ink has no rotatoin"), TypeError("must be real number")])
+def test_augment_settings_that_vary_no_sample_are_refused(tmp_path: Path, error: Exception):
+    def read(sample, features, augment=None, rng=None, cache=None):
+        if rng is not None:
+            raise error
+        return toy.read(sample, features)
+
+    with pytest.raises(InputError, match=f"augment settings.*{error}"):
+        train(toy.settings(tmp_path, epochs=1), read, toy.size, tmp_path)
+
+
+def test_augment_settings_are_tried_with_every_change_however_seldom(tmp_path: Path):
+    def read(sample, features, augment=None, rng=None, cache=None):
+        if rng is not None and rng.random() < augment["blur"]["probability"]:
+            rng.uniform(*augment["blur"]["range"])
+        return toy.read(sample, features)
+
+    config = toy.settings(tmp_path, epochs=1) | {"augment": {"blur": {"probability": 1e-9, "range": 5}}}
+    with pytest.raises(InputError, match="augment settings"):
+        train(config, read, toy.size, tmp_path)
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
