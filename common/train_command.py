@@ -90,8 +90,6 @@ def _train(config: DictConfig, domains: tuple[str, ...], read: Callable, size: C
         )
     settings: Any = OmegaConf.to_container(config, resolve=True)
     check_domain(settings["domain"], domains)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
 
     from common.training import train  # torch only now: --help and mistakes in the command answer at once
 

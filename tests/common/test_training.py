@@ -235,6 +235,57 @@ def test_init_takes_weights_over_and_symbols_by_character(trained: Path, tmp_pat
     assert float(row["valid_cer"]) < 0.2  # without a step of training
 
 
+def test_a_run_is_not_written_over(trained: Path):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    with pytest.raises(InputError, match=r"already holds a run.*resume=true.*name=.*hydra.run.dir=.*remove"):
+        run(toy.settings(trained.parent, epochs=1), trained)
+    config = toy.settings(trained.parent)
+    with pytest.raises(InputError, match="another network"):
+        run(config | {"resume": True, "network": config["network"] | {"hidden": 16}}, trained)
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+def test_a_run_that_cannot_begin_leaves_no_config_behind(tmp_path: Path):
+    config = toy.settings(tmp_path)
+    config["data"] = config["data"] | {"valid": str(tmp_path / "gone.jsonl")}
+    with pytest.raises(InputError, match="gone"):
+        run(config, tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("trainer", "last", "validated"),
+    [
+        ({"patience": 2, "validate_every": 5, "epochs": 7}, "7", ["5", "7"]),
+        ({"minutes": 1e-4, "validate_every": 5}, "1", ["1"]),
+    ],
+)
+def test_whatever_stops_a_training_there_is_a_model(
+    tmp_path: Path, trainer: dict, last: str, validated: list[str]
+):
+    best = run(toy.settings(tmp_path, **trainer), tmp_path / "run")
+    rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
+    assert best.exists() and rows[-1]["epoch"] == last
+    assert [row["epoch"] for row in rows if row["valid_cer"]] == validated
+
+
+def test_a_training_broken_off_before_its_first_validation_still_comes_to_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from common import training
+
+    def break_off(self, *arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._Training, "_validate", break_off)
+    config = toy.settings(tmp_path, validate_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "run")
+    monkeypatch.undo()
+    again = toy.settings(tmp_path, minutes=1e-6) | {"resume": True}
+    assert run(again, tmp_path / "run").exists()
+
+
 def test_it_stops_when_the_minutes_are_up_or_patience_is(tmp_path: Path):
     run(toy.settings(tmp_path, minutes=1e-4, epochs=50), tmp_path / "short")
     assert len(list(csv.DictReader(open(tmp_path / "short" / "metrics.csv")))) == 1
