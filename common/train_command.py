@@ -1,6 +1,7 @@
 """`asr train` and `hwr train`: from a Hydra command line to a training."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from common.command import UsageError
+from common import settings as setting
+from common.command import UsageError, sentence
 from common.errors import InputError
-
-ROOT = Path(__file__).resolve().parent.parent
-
+from common.recipe import ROOT, find_recipe
 
 log = logging.getLogger(__name__)
 
@@ -25,17 +26,6 @@ class ProgressHandler(logging.StreamHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
-
-
-def find_recipe(name: str) -> Path:
-    """The folder of a recipe: one of ours by its name, or any folder with a recipe.yaml."""
-    for folder in (Path(name), ROOT / "recipes" / name):
-        if (folder / "recipe.yaml").is_file():
-            return folder.resolve()
-    ours = sorted(p.parent.name for p in (ROOT / "recipes").glob("*/recipe.yaml"))
-    raise InputError(
-        f"recipe={name}: no such recipe; there are {', '.join(ours)}, or give a folder with a recipe.yaml"
-    )
 
 
 def main(
@@ -71,7 +61,7 @@ def main(
         try:
             _train(config, domains, read, size)
         except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
-            log.error("%s", error)
+            log.error("%s", sentence(error))
             status = 1
 
     sys.argv = [sys.argv[0], *options, *overrides]
@@ -83,17 +73,29 @@ def _train(config: DictConfig, domains: tuple[str, ...], read: Callable, size: C
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise InputError(
-            f"the recipe leaves out {', '.join(missing)}: add it to recipe.yaml or to the command"
-        )
-    settings: Any = OmegaConf.to_container(config, resolve=True)
+    settings = _resolved(config)
     check_domain(settings["domain"], domains)
+    whole: Any = HydraConfig.instance().cfg
+    referenced = set(re.findall(r"\$\{\.*([\w-]+)", OmegaConf.to_yaml(config) + OmegaConf.to_yaml(whole)))
+    switched = {override.partition("=")[0] for override in HydraConfig.get().overrides.task}
+    setting.check(settings, referenced, switched)
 
     from common.training import train  # torch only now: --help and mistakes in the command answer at once
 
     train(settings, read, size, folder)
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        settings: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        raise InputError(f"the recipe cannot be resolved: {error}") from error
+    if missing:
+        raise InputError(
+            f"the recipe leaves out {', '.join(missing)}: add it to recipe.yaml or to the command"
+        )
+    return settings
 
 
 def check_domain(domain: str, domains: tuple[str, ...]) -> None:

@@ -96,9 +96,28 @@ def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):
         (("recipe=mine", "domain=ink"), 1, "use hwr train"),
         (("recipe=mine", "network.front=transformer"), 1, "network.front"),
         (("recipe=mine", "optimizer.kind=lbfgs"), 1, "adamw and sgd"),
+        (("recipe=mine", "network.hidden=abc"), 1, "network.hidden=abc"),
+        (("recipe=mine", "trainer.accelerator=mps"), 1, "trainer.accelerator=mps"),
+        (("recipe=mine", "+decoder.decoder=foo"), 1, "decoder.decoder=foo"),
+        (("recipe=mine", "name=${nowhere}"), 1, "nowhere"),
+        (("recipe=mine", "augment=speech", "augment.speed.range=5"), 1, "augment settings"),
+        (("recipe=mine", "augment=speech", "+augment.sped.probability=1"), 1, "speech has no 'sped'"),
     ],
 )
 def test_mistakes_get_one_sentence(folder: Path, words: tuple[str, ...], status: int, said: str):
-    done = asr(folder, "train", *words)
+    done = asr(folder, "train", *words, "hydra.run.dir=runs/wrong")
     assert done.returncode == status
     assert said in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "runs" / "wrong" / "config.yaml").exists()
+
+
+def test_keys_of_a_recipe_that_would_do_nothing_are_refused(folder: Path):
+    (folder / "typo").mkdir()
+    recipe = RECIPE.replace("hidden: 24", "hiden: 24") + "own: {x: 1}\n"
+    (folder / "typo" / "recipe.yaml").write_text(recipe)
+    done = asr(folder, "train", "recipe=typo")
+    assert done.returncode == 1 and "the configuration has no own" in done.stderr
+    (folder / "typo" / "recipe.yaml").write_text(recipe + "card: {name: 'n${own.x}'}\n")
+    done = asr(folder, "train", "recipe=typo")  # `own` is referred to now
+    assert done.returncode == 1 and "network has no hiden" in done.stderr and "hidden" in done.stderr
+    assert "Traceback" not in done.stderr
