@@ -34,7 +34,7 @@ INK_STARTS = (b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["train"]:  # all that follows is Hydra's
+    if words[:1] == ["train"] and not {"-h", "--help"} & set(words):  # all that follows is Hydra's
         return command.guarded(partial(_train, words[1:]), PROGRAM)
     args = parser().parse_args(words)
     return command.guarded(partial(args.run, args), PROGRAM)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     whole = arguments.program_parser(PROGRAM, "Handwriting to text: train, recognise, evaluate.", __version__)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    arguments.add_train(commands, PROGRAM, "unipen_words", "htr_lines")
+    arguments.add_train(commands, PROGRAM, DOMAINS, "unipen_words", "htr_lines")
     _add_recognise(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
     arguments.add_models(commands, PROGRAM, MODELS)

@@ -393,6 +393,14 @@ def test_demo_says_what_it_read_and_draws_a_picture_of_each_sample(model, tmp_pa
         assert (tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_train_help_names_our_recipes_and_where_the_settings_stand(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "recipe=an4", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert stop.value.code == 0 and "recipe=NAME|FOLDER" in told and "KEY=VALUE" in told
+    assert "one of an4, fsdd, librispeech, speechocean762" in told and "/conf" in told
+
+
 def test_train_hands_its_arguments_to_the_recipes(capsys):
     status, _, err = run(capsys, "train", "recipe=no_such_recipe")
     assert status in (1, 2) and "no_such_recipe" in err and err.count("\n") == 1

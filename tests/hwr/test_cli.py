@@ -65,6 +65,13 @@ def test_help_of_every_command_tells_defaults_and_examples(command, capsys):
     assert command == "train" or "default" in out or "--json" in out
 
 
+def test_train_help_names_our_recipes(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "-h"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "recipe=NAME|FOLDER" in told and "one of htr_lines, iam, iam_ondb, mnist_strings" in told
+
+
 def test_a_picture_prints_its_text_and_json_has_boxes_in_order(models, lines, capsys):
     status, out, err = run(capsys, "recognise", lines / "line.png", "--model", models["image"])
     assert (status, err) == (0, "") and out.strip()
