@@ -72,7 +72,7 @@ def _train(words: list[str]) -> int:
     from asr.reader import read
     from common.train_command import main as train
 
-    return train(DOMAINS, words, read, size)
+    return train(DOMAINS, words, read, size, MODELS)
 
 
 def _transcribe(args: argparse.Namespace) -> int:
@@ -84,11 +84,12 @@ def _transcribe(args: argparse.Namespace) -> int:
     emit = command.emitter(inputs, args)
 
     from asr.audio import read_audio
+    from asr.features import size
     from asr.formats import FORMATS as WRITERS
     from asr.transcribe import Prepared, Transcript, prepare, transcribe
     from common.shelf import open_model
 
-    model = open_model(args.model, MODELS, DOMAINS, args.device)
+    model = open_model(args.model, MODELS, DOMAINS, args.device, size)
     options = command.decoding(args, model)
 
     def read(item: command.Input) -> Prepared:
@@ -118,15 +119,17 @@ def _transcribe(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     command.decoding(args)
 
+    from asr.features import size
     from asr.reader import read
     from common.evaluate import evaluate
     from common.shelf import open_model
 
-    return evaluate(args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device), read)
+    return evaluate(args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device, size), read)
 
 
 def _demo(args: argparse.Namespace) -> int:
     from asr.audio import read_audio
+    from asr.features import size
     from asr.transcribe import prepare
     from common.decoding import decode
     from common.demo import demo
@@ -134,7 +137,7 @@ def _demo(args: argparse.Namespace) -> int:
     from common.recognise import log_probs
     from common.shelf import open_model
 
-    model = open_model(args.model, MODELS, DOMAINS, args.device)
+    model = open_model(args.model, MODELS, DOMAINS, args.device, size)
 
     def hear(path: Path, picture: Path) -> str:
         prepared = prepare(read_audio(path, model.features["sample_rate"]), model.features)

@@ -33,11 +33,12 @@ def main(
     argv: list[str],
     read: Callable[..., np.ndarray],
     size: Callable[[Mapping[str, Any]], int],
+    models: Path,
 ) -> int:
     """Runs the training that the arguments after `train` describe; returns the exit status.
 
     domains: those that this command trains ("speech"; "image", "ink"); read, size: as
-    `common.training.train` takes them.
+    `common.training.train` takes them; models: the folder of those that ship, for init=NAME.
     """
     recipe = next((a.removeprefix("recipe=") for a in argv if a.startswith("recipe=")), None)
     helping = any(a in ("-h", "--help", "--hydra-help", "--version") for a in argv)
@@ -59,7 +60,7 @@ def main(
     def run(config: DictConfig) -> None:
         nonlocal status
         try:
-            _train(config, domains, read, size)
+            _train(config, domains, read, size, models)
         except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
             log.error("%s", sentence(error))
             status = 1
@@ -69,7 +70,9 @@ def main(
     return status
 
 
-def _train(config: DictConfig, domains: tuple[str, ...], read: Callable, size: Callable) -> None:
+def _train(
+    config: DictConfig, domains: tuple[str, ...], read: Callable, size: Callable, models: Path
+) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -80,8 +83,12 @@ def _train(config: DictConfig, domains: tuple[str, ...], read: Callable, size: C
     switched = {override.partition("=")[0] for override in HydraConfig.get().overrides.task}
     setting.check(settings, referenced, switched)
 
-    from common.training import train  # torch only now: --help and mistakes in the command answer at once
+    # torch only now: --help and mistakes in the command answer at once
+    from common.shelf import find_model
+    from common.training import train
 
+    if settings["init"]:
+        settings["init"] = str(find_model(settings["init"], models))
     train(settings, read, size, folder)
 
 

@@ -85,16 +85,17 @@ def _train(words: list[str]) -> int:
     from hwr.features import size
     from hwr.reader import read
 
-    return train(DOMAINS, words, read, size)
+    return train(DOMAINS, words, read, size, MODELS)
 
 
 def _models(args: argparse.Namespace) -> Callable[[str], Model]:
     """The model for a domain: the one that was asked for, whichever it is, or the default for that domain."""
     from common.shelf import open_model
+    from hwr.features import size
 
     @cache
     def model(domain: str) -> Model:
-        return open_model(args.model, MODELS, DOMAINS if args.model else (domain,), args.device)
+        return open_model(args.model, MODELS, DOMAINS if args.model else (domain,), args.device, size)
 
     return model if args.model is None else lambda domain: model("any")
 

@@ -79,6 +79,27 @@ def test_a_users_recipe_trains_and_its_model_transcribes(folder: Path):
     assert right >= 18 and len(read) == 110
 
 
+def test_init_takes_what_model_takes(folder: Path):
+    short = ("recipe=mine", "trainer.epochs=1")
+    done = asr(folder, "train", *short, "name=first")
+    assert done.returncode == 0, done.stderr
+    for name, model in (("second", "runs/first"), ("third", "speech-en-commands")):
+        done = asr(folder, "train", *short, f"name={name}", f"init={model}")
+        assert done.returncode == 0 and "of 3 symbols" in done.stderr, done.stderr
+    done = asr(folder, "train", *short, "name=fourth", "init=runs/none")
+    assert done.returncode == 1 and "runs/none: there is no such model" in done.stderr
+
+
+def test_a_second_run_does_not_write_over_the_first(folder: Path):
+    words = ("recipe=mine", "trainer.epochs=1", "name=once")
+    assert asr(folder, "train", *words).returncode == 0
+    config = (folder / "runs" / "once" / "config.yaml").read_text()
+    again = asr(folder, "train", *words, "seed=9")
+    assert again.returncode == 1 and "already holds a run" in again.stderr
+    assert (folder / "runs" / "once" / "config.yaml").read_text() == config
+    assert asr(folder, "train", *words, "resume=true", "trainer.epochs=2").returncode == 0
+
+
 def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):
     done = asr(folder, "train", "recipe=mine", "-m", "seed=1,2", "trainer.epochs=1")
     assert done.returncode == 0, done.stderr
