@@ -2,18 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from asr.features import size as speech_size
-from common import model_file
 from common.errors import InputError
 from common.shelf import find_model, list_models, open_model
 from hwr.features import size as handwriting_size
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, with_features
 
 
 @pytest.fixture
@@ -23,15 +21,6 @@ def run_folder(tmp_path: Path) -> Path:
     tiny_model(folder / "best.safetensors", "speech")
     save_file({"x": torch.zeros(2)}, folder / "last.safetensors", {"carousel-training": "{}"})
     return folder
-
-
-def altered(path: Path, **features: Any) -> Path:
-    """The same model with other features in its header; None leaves one out."""
-    header = model_file.read_header(path)
-    changed = {key: value for key, value in {**header["features"], **features}.items() if value is not None}
-    other = path.with_name("altered.safetensors")
-    save_file(load_file(path), other, {"carousel": json.dumps({**header, "features": changed})})
-    return other
 
 
 def test_a_model_is_found_by_file_run_folder_and_name(run_folder: Path, tmp_path: Path):
@@ -55,7 +44,7 @@ def test_a_model_is_found_by_file_run_folder_and_name(run_folder: Path, tmp_path
     ],
 )
 def test_features_that_are_not_the_networks_are_refused(run_folder: Path, features: dict, said: str):
-    path = altered(run_folder / "best.safetensors", **features)
+    path = with_features(run_folder / "best.safetensors", **features)
     with pytest.raises(InputError) as caught:
         open_model(str(path), run_folder, ["speech"], size=speech_size)
     assert str(caught.value).startswith(f"{path}: its features") and said in str(caught.value)
@@ -63,7 +52,7 @@ def test_features_that_are_not_the_networks_are_refused(run_folder: Path, featur
 
 @pytest.mark.parametrize("features", [{"height": 32}, {"height": "a"}, {"deskew": 3}, {"hieght": 24}])
 def test_features_of_handwriting_too(tmp_path: Path, features: dict):
-    path = altered(tiny_model(tmp_path / "m.safetensors", "image"), **features)
+    path = with_features(tiny_model(tmp_path / "m.safetensors", "image"), **features)
     with pytest.raises(InputError, match="its features"):
         open_model(str(path), tmp_path, ["image"], size=handwriting_size)
 
