@@ -19,7 +19,7 @@ from common.errors import InputError
 
 log = logging.getLogger(__name__)
 
-TRIALS = 8  # samples with which augment settings are tried
+TRIALS = 8  # samples at most, with which augment settings are tried
 
 # read(sample, features, augment, rng, cache) → (frames, size): asr.reader.read or hwr.reader.read
 Reader = Callable[..., np.ndarray]
@@ -110,7 +110,8 @@ def build_corpus(
     if not kept:
         raise InputError("no sample can be read and aligned: see the lines above")
     if augment:
-        check_augment(kept[:TRIALS], read, features, augment, cache)
+        some = kept[:: -(-len(kept) // TRIALS)]  # from all over the corpus, as neighbours are often alike
+        check_augment(some, read, features, augment, cache)
     return Corpus(kept, targets, lengths, one)
 
 
