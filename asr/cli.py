@@ -25,7 +25,7 @@ SUFFIXES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["train"]:  # all that follows is Hydra's
+    if words[:1] == ["train"] and not {"-h", "--help"} & set(words):  # all that follows is Hydra's
         return command.guarded(partial(_train, words[1:]), PROGRAM)
     args = parser().parse_args(words)
     return command.guarded(partial(args.run, args), PROGRAM)
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     whole = arguments.program_parser(PROGRAM, "Speech to text: train, transcribe, evaluate.", __version__)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    arguments.add_train(commands, PROGRAM, "an4", "fsdd")
+    arguments.add_train(commands, PROGRAM, DOMAINS, "an4", "fsdd")
     _add_transcribe(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")
     lm_command.add(commands, PROGRAM, _alphabet)
@@ -80,7 +80,7 @@ def _train(words: list[str]) -> int:
     from asr.reader import read
     from common.train_command import main as train
 
-    return train(DOMAINS, words, read, size)
+    return train(DOMAINS, words, read, size, MODELS)
 
 
 def _transcribe(args: argparse.Namespace) -> int:
@@ -92,11 +92,12 @@ def _transcribe(args: argparse.Namespace) -> int:
     emit = command.emitter(inputs, args)
 
     from asr.audio import read_audio
+    from asr.features import size
     from asr.formats import FORMATS as WRITERS
     from asr.transcribe import Prepared, Transcript, prepare, transcribe
     from common.shelf import open_model
 
-    model = open_model(args.model, MODELS, DOMAINS, args.device)
+    model = open_model(args.model, MODELS, DOMAINS, args.device, size)
     options = command.decoding(args, model)
 
     def read(item: command.Input) -> Prepared:
@@ -126,15 +127,17 @@ def _transcribe(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     command.decoding(args)
 
+    from asr.features import size
     from asr.reader import read
     from common.evaluate import evaluate
     from common.shelf import open_model
 
-    return evaluate(args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device), read)
+    return evaluate(args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device, size), read)
 
 
 def _demo(args: argparse.Namespace) -> int:
     from asr.audio import read_audio
+    from asr.features import size
     from asr.transcribe import prepare
     from common.decoding import decode
     from common.demo import demo
@@ -142,7 +145,7 @@ def _demo(args: argparse.Namespace) -> int:
     from common.recognise import log_probs
     from common.shelf import open_model
 
-    model = open_model(args.model, MODELS, DOMAINS, args.device)
+    model = open_model(args.model, MODELS, DOMAINS, args.device, size)
 
     def hear(path: Path, picture: Path) -> str:
         prepared = prepare(read_audio(path, model.features["sample_rate"]), model.features)

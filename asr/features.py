@@ -8,6 +8,7 @@ has mean 0 and variance 1 over the utterance, or nearly so where it is short (`n
 """
 
 import functools
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +18,8 @@ from common.errors import InputError
 _BOTH = ("kind", "sample_rate", "window", "hop", "filters", "deltas", "low", "high", "preemphasis")
 KEYS = {"logmel": (*_BOTH, "prior"), "mfcc": (*_BOTH, "coefficients")}
 OPTIONAL = {"prior"}  # models from before it do without
+WHOLE = {"sample_rate", "filters", "deltas", "coefficients"}
+LEAST = {"sample_rate": 1, "filters": 1, "coefficients": 1, "window": 1e-6, "hop": 1e-6}  # of the others, 0
 
 BLOCK = 512  # frames at a time: their spectra stay in the processor's cache, and hours fit in memory
 FULL_SCALE = 32768.0  # waves in [-1, 1] are taken in units of one step of 16-bit PCM,
@@ -190,6 +193,7 @@ def _check(settings: Mapping) -> None:
         raise InputError(f"feature settings: kind is {kind!r}; speech features are {' or '.join(KEYS)}")
     if set(settings) - OPTIONAL != set(KEYS[kind]) - OPTIONAL or set(settings) - set(KEYS[kind]):
         _report_keys(set(settings), set(KEYS[kind]), kind)
+    _check_numbers(settings)
     if not 0 <= settings["low"] < settings["high"] <= settings["sample_rate"] / 2:
         raise InputError(
             f"feature settings: filters from {settings['low']} to {settings['high']} Hz do not fit below"
@@ -200,6 +204,16 @@ def _check(settings: Mapping) -> None:
             f"feature settings: {settings['filters']} filters give 1 … {settings['filters']} coefficients,"
             f" not {settings['coefficients']}"
         )
+
+
+def _check_numbers(settings: Mapping) -> None:
+    for key, value in settings.items():
+        kinds, least = (int,) if key in WHOLE else (int, float), LEAST.get(key, 0)
+        if key != "kind" and (type(value) not in kinds or not least <= value < math.inf):
+            what = "whole number" if key in WHOLE else "number"
+            raise InputError(
+                f"feature settings: {key} is {value!r}; it should be a {what} of at least {least}"
+            )
 
 
 def _report_keys(given: set, known: set, kind: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,18 +121,41 @@ def add_output_arguments(parser: argparse.ArgumentParser, formats: Sequence[str]
     )
 
 
-def add_train(commands: Subparsers, program: str, *recipes: str) -> None:
+def add_train(commands: Subparsers, program: str, domains: Collection[str], *examples: str) -> None:
     """Only for --help: `train` hands all its arguments to Hydra before they are parsed here."""
-    command_parser(
+    from common.recipe import ROOT, recipes
+
+    parser = command_parser(
         commands,
         "train",
-        "train a model by a recipe; takes recipe=NAME|FOLDER and Hydra overrides",
+        "train a model by a recipe",
         f"""
-        {program} train recipe={recipes[0]}
-        {program} train recipe={recipes[1]} network.hidden=320 trainer.epochs=30
-        {program} train recipe={recipes[0]} -m seed=1,2,3
+        {program} train recipe={examples[0]}
+        {program} train recipe={examples[1]} network.hidden=320 trainer.epochs=30
+        {program} train recipe=path/to/mine          a folder with a recipe.yaml
+        {program} train recipe={examples[0]} -m seed=1,2,3    three runs
+        {program} train recipe={examples[0]} resume=true      go on after a stop, whatever stopped it
+        {program} train recipe={examples[0]} init=MODEL       start from the weights of a model
+        {program} train recipe={examples[0]} --cfg job        print the settings, train nothing
         """,
     )
+    parser.epilog = f"{parser.epilog}\n\nThe settings, each with a word on what it does: {ROOT / 'conf'}"
+    parser.usage = f"{program} train recipe=NAME|FOLDER [KEY=VALUE ...] [-m] [--cfg job]"
+    parser.add_argument(
+        "recipe",
+        metavar="recipe=NAME|FOLDER",
+        help=f"one of {', '.join(recipes(domains))}; or a folder with a recipe.yaml",
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="another value for a setting, such as seed=2; GROUP=NAME takes another file of a group, "
+        "such as optimizer=sgd; +KEY=VALUE adds a key, ~KEY takes one out",
+    )
+    parser.add_argument("-m", "--multirun", action="store_true", help="a run for each of the values a,b,c")
+    parser.add_argument("--cfg", metavar="job", help="print the settings that a training would have")
+    parser.add_argument("--hydra-help", action="store_true", help="tell the other options, those of Hydra")
 
 
 def add_evaluate(commands: Subparsers, program: str, function: Command, manifest: str, key: str) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.errors import InputError
+from common.model_file import CHECKPOINT
 
 
 def save_checkpoint(
@@ -31,7 +32,7 @@ def save_checkpoint(
         tensors |= {f"optimizer.{index}.{name}": t for name, t in entries.items() if isinstance(t, Tensor)}
     kept = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
     partial = path.with_name(path.name + ".partial")
-    save_file(kept, partial, {"carousel-training": json.dumps(state)})
+    save_file(kept, partial, {CHECKPOINT: json.dumps(state)})
     partial.replace(path)
 
 
@@ -41,7 +42,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise InputError(f"{path}: there is no checkpoint to resume from; start without resume=true")
     try:
         with safe_open(path, "pt") as file:
-            state = json.loads(file.metadata()["carousel-training"])
+            state = json.loads(file.metadata()[CHECKPOINT])
             return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(

@@ -1,7 +1,7 @@
 """From manifests to the batches that training and validation see."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from common.ctc import frames_needed
 from common.errors import InputError
 
 log = logging.getLogger(__name__)
+
+TRIALS = 8  # samples at most, with which augment settings are tried
 
 # read(sample, features, augment, rng, cache) → (frames, size): asr.reader.read or hwr.reader.read
 Reader = Callable[..., np.ndarray]
@@ -107,7 +109,44 @@ def build_corpus(
     _warn("cannot be written", unknown)
     if not kept:
         raise InputError("no sample can be read and aligned: see the lines above")
+    if augment:
+        some = kept[:: -(-len(kept) // TRIALS)]  # from all over the corpus, as neighbours are often alike
+        check_augment(some, read, features, augment, cache)
     return Corpus(kept, targets, lengths, one)
+
+
+def check_augment(
+    samples: list[Sample],
+    read: Reader,
+    features: dict[str, Any],
+    augment: dict[str, Any],
+    cache: MemoryCache,
+) -> None:
+    """Raises InputError for settings with which no sample can be varied: training would take them all as
+    they are."""
+    failed: list[InputError] = []
+    for k, sample in enumerate(samples):
+        for settings in (augment, _certain(augment)):  # each change once, however seldom it is drawn
+            try:
+                read(sample, features, settings, np.random.default_rng(k), cache)
+            except InputError as error:
+                failed += [error] if settings is augment else []
+            except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+                raise InputError(
+                    f"the augment settings cannot be used ({error}): see conf/augment"
+                ) from error
+    if len(failed) == len(samples):
+        raise InputError(f"no sample can be varied with these augment settings: {failed[0]}")
+
+
+def _certain(augment: dict[str, Any]) -> dict[str, Any]:
+    """The same changes, each of them made to every sample."""
+
+    def block(value: Any) -> Any:
+        seldom = isinstance(value, Mapping) and 0 < value.get("probability", 0) < 1
+        return {**value, "probability": 1} if seldom else value
+
+    return {name: block(value) for name, value in augment.items()}
 
 
 @dataclass(frozen=True)
@@ -117,6 +156,7 @@ class Batch:
     targets: Tensor  # (sum of target lengths,) int64
     target_lengths: Tensor  # (batch,) int64
     indices: list[int]  # of the samples in the corpus
+    unvaried: int = 0  # samples that could not be read when varied
 
 
 class Batches(Dataset[Batch]):
@@ -131,18 +171,20 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, k: int) -> Batch:
         indices = self.batches[k]
         corpus = self.corpus
-        features = [self._read(i) for i in indices]
+        found = [self._read(i) for i in indices]
         targets = [corpus.targets[i] for i in indices]
-        x, lengths = pad(features)
-        return Batch(x, lengths, torch.cat(targets), torch.tensor([len(t) for t in targets]), indices)
+        x, lengths = pad([features for features, _ in found])
+        sizes = torch.tensor([len(t) for t in targets])
+        return Batch(x, lengths, torch.cat(targets), sizes, indices, sum(plain for _, plain in found))
 
-    def _read(self, index: int) -> np.ndarray:
+    def _read(self, index: int) -> tuple[np.ndarray, bool]:
+        """The features of a sample, and whether it had to be taken as it is."""
         sample = self.corpus.samples[index]
         try:
-            return self.corpus.read(sample, self._rng(index))
+            return self.corpus.read(sample, self._rng(index)), False
         except InputError:
             # varied beyond reading (faint ink under much noise, say): build_corpus could read it as it is
-            return self.corpus.read(sample, None)
+            return self.corpus.read(sample, None), True
 
     def _rng(self, index: int) -> np.random.Generator | None:
         # by sample, not by place in the epoch: the same whatever the batches, the workers and the processes

@@ -7,12 +7,18 @@ from typing import Any
 
 import torch
 
+from common.errors import InputError
+
 log = logging.getLogger(__name__)
 
 
 def make_fabric(trainer: Mapping[str, Any]) -> Any:
-    """Fabric set up for the device, the precision, and the processes that torchrun may have started."""
+    """Fabric set up for the device, the precision, and the processes that torchrun may have started.
+
+    Raises InputError for a device or a precision that this machine does not have.
+    """
     from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     if trainer["threads"]:
         torch.set_num_threads(trainer["threads"])
@@ -22,13 +28,17 @@ def make_fabric(trainer: Mapping[str, Any]) -> Any:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # torchrun sets it
     devices, nodes = (local, int(os.environ["WORLD_SIZE"]) // local) if local else (trainer["devices"], 1)
-    fabric = Fabric(
-        accelerator=trainer["accelerator"],
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if local > 1 or nodes > 1 else "auto",
-        precision=precision,
-    )
+    try:
+        fabric = Fabric(
+            accelerator=trainer["accelerator"],
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if local > 1 or nodes > 1 else "auto",
+            precision=precision,
+        )
+    except (MisconfigurationException, ImportError, ValueError, TypeError, RuntimeError) as error:
+        asked = ", ".join(f"trainer.{key}={trainer[key]}" for key in ("accelerator", "devices", "precision"))
+        raise InputError(f"{asked}: this machine cannot do that ({error})") from error
     fabric.launch()
     if fabric.global_rank:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all

@@ -23,6 +23,11 @@ from common.network import Network
 
 FORMAT = 1
 DOMAINS = ("speech", "image", "ink")
+CHECKPOINT = "carousel-training"  # what the header of a checkpoint has in place of "carousel"
+BROKEN = (  # what a description that makes no sense may raise
+    *(RuntimeError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError),
+    *(MemoryError, SafetensorError),
+)
 
 
 @dataclass
@@ -106,6 +111,23 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path}: not a model file, or a damaged one ({error}); get it anew") from error
 
 
+def reason(error: BaseException) -> str:
+    """What an exception says, without the stack that torch may add to it."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is what a training is resumed from, rather than a model."""
+    try:
+        with _open(path) as file:
+            return CHECKPOINT in (file.metadata() or {})
+    except InputError:
+        return False
+
+
 def read_header(path: str | Path) -> dict[str, Any]:
     """The checked JSON part of a model file, without its tensors."""
     with _open(Path(path)) as file:
@@ -113,11 +135,17 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 
 def _header(path: Path, file: Any) -> dict[str, Any]:
+    metadata = file.metadata() or {}
+    if CHECKPOINT in metadata:
+        raise InputError(
+            f"{path}: this is a checkpoint to resume from; the model is best.safetensors beside it"
+        )
     try:
-        header = json.loads((file.metadata() or {})["carousel"])
+        header = json.loads(metadata["carousel"])
         kinds = {"domain": str, "alphabet": list, "features": dict, "network": dict, "size": int}
         wrong = [key for key, kind in kinds.items() if not isinstance(header[key], kind)]
-    except (KeyError, TypeError, json.JSONDecodeError):
+        wrong += [key for key in ("decoder", "card") if not isinstance(header.get(key, {}), dict)]
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise InputError(
             f"{path}: a safetensors file, but not of Carousel; give one that `train` has written"
         ) from None
@@ -125,6 +153,10 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
         raise InputError(
             f"{path}: has format {header.get('format')}, this version reads {FORMAT}; update Carousel"
         )
+    if not wrong and not all(isinstance(symbol, str) for symbol in header["alphabet"]):
+        wrong = ["alphabet"]
+    if not wrong and not isinstance(header.get("decoder", {}).get("decoder", ""), str):
+        wrong = ["decoder"]
     if wrong or header["domain"] not in DOMAINS:
         raise InputError(f"{path}: its description is damaged ({', '.join(wrong) or 'domain'}); get it anew")
     return header
@@ -143,9 +175,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
             if wrong := sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)):
                 raise ValueError(f"wrong shape or missing: {', '.join(wrong[:3])}")
             network.load_state_dict({name: file.get_tensor(name).float() for name in expected}, assign=True)
-        except (RuntimeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        except BROKEN as error:
             raise InputError(
-                f"{path}: its weights do not fit its description ({error}); get it anew"
+                f"{path}: its weights do not fit its description ({reason(error)}); get it anew"
             ) from error
     network.eval().requires_grad_(False).to(device)
     return Model(

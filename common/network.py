@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.lstm import LSTMStack
 
+LONGEST = 1000  # frames or features; longer kernels and strides are mistakes
+
 
 def mask(x: Tensor, lengths: Tensor) -> Tensor:
     """x: (batch, frames, …), zero from each row's length on."""
@@ -68,6 +70,8 @@ class Convolutions(nn.Module):
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
         for layer in layers:
             kernel, stride = _pair(layer["kernel"], dimensions), _pair(layer["stride"], dimensions)
+            if not all(1 <= n < LONGEST for n in (*kernel, *stride)):
+                raise InputError(f"network.convolutions: kernel {kernel} or stride {stride} cannot be")
             if any(k % 2 == 0 for k in kernel):
                 raise InputError(f"network.convolutions: kernel {kernel} is even; give odd sizes")
             padding = tuple(k // 2 for k in kernel)
@@ -110,6 +114,8 @@ class Network(nn.Module):
         super().__init__()
         front = settings["front"]
         if front == "stack":
+            if not 1 <= settings["stride"] < LONGEST:
+                raise InputError(f"network.stride is {settings['stride']}; it should be at least 1")
             self.front: nn.Module = Stack(features, settings["stride"])
             self.stride = int(settings["stride"])
         elif front in ("conv1d", "conv2d"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,51 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*" + SUFFIX))
 
 
-def open_model(choice: str | None, folder: Path, domains: Sequence[str], device: str = "auto") -> Model:
+def open_model(
+    choice: str | None,
+    folder: Path,
+    domains: Sequence[str],
+    device: str = "auto",
+    size: Callable[[Mapping[str, Any]], int] | None = None,
+) -> Model:
     """The model of a file, of a run folder, or of a name that ships in `folder`.
 
     Without a choice it is the default for the first of `domains`. Its card gets a name if it has none.
+    size: of asr.features or hwr.features, to check what the file says of its features.
     Raises InputError for a model that is missing, damaged or of another domain.
     """
-    path = _default(folder, domains[0]) if choice is None else _chosen(choice, folder)
-    domain = model_file.read_header(path)["domain"]
+    path = _default(folder, domains[0]) if choice is None else find_model(choice, folder)
+    header = model_file.read_header(path)
+    domain = header["domain"]
     if domain not in domains:
         wanted = " or ".join(DOMAINS[d] for d in domains)
         raise InputError(
             f"{path}: this model reads {DOMAINS[domain]}, and {wanted} are to be read; give another --model"
         )
+    if size is not None:
+        _check_size(path, header, size)
     model = model_file.load(path, _device(device))
-    model.card.setdefault("name", path.stem)
+    model.card["name"] = str(model.card.get("name", path.stem))
     return model
 
 
-def _chosen(choice: str, folder: Path) -> Path:
+def _check_size(path: Path, header: dict[str, Any], size: Callable[[Mapping[str, Any]], int]) -> None:
+    """The weights fit the size that the header tells, but its features may be of another."""
+    try:
+        found = size(header["features"])
+    except model_file.BROKEN as error:
+        raise InputError(
+            f"{path}: its features cannot be used ({model_file.reason(error)}); get it anew"
+        ) from error
+    if found != header["size"]:
+        raise InputError(
+            f"{path}: its features are {found} numbers a frame, and its network takes {header['size']}; "
+            "get it anew"
+        )
+
+
+def find_model(choice: str, folder: Path) -> Path:
+    """The file of a model given as a file, a run folder, or the name of one that ships in `folder`."""
     path = Path(choice)
     if (path / BEST).is_file():
         return path / BEST
@@ -85,7 +111,7 @@ def describe(path: Path) -> dict[str, Any]:
     header = model_file.read_header(path)
     card = header.get("card", {})
     return {
-        "name": card.get("name", path.stem),
+        "name": str(card.get("name", path.stem)),
         "file": str(path),
         "domain": header["domain"],
         "default": bool(card.get("default", False)),
@@ -115,7 +141,9 @@ def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path
     paths = model_files(shipped)
     for argument in given:
         path = Path(argument)
-        inside = model_files(path) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():  # a run folder also holds what training is resumed from
+            inside = [file for file in model_files(path) if not model_file.is_checkpoint(file)]
         if not inside:
             failures.add(argument, InputError(f"there is no model file (*{SUFFIX}) in this folder"))
         paths += inside
@@ -131,7 +159,7 @@ def _table(models: Sequence[dict[str, Any]]) -> str:
         star = " *" if model["default"] else ""
         size = f"{model['bytes'] / 1e6:.1f} MB"
         results = _short(model["results"])
-        reads, licence = DOMAINS[model["domain"]], model["licence"] or "?"
+        reads, licence = DOMAINS[model["domain"]], str(model["licence"] or "?")
         rows.append((model["name"] + star, reads, str(model["symbols"]), size, licence, results))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [

@@ -1,6 +1,7 @@
 """`asr train` and `hwr train`: from a Hydra command line to a training."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from common.command import UsageError
+from common import settings as setting
+from common.command import UsageError, sentence
 from common.errors import InputError
-
-ROOT = Path(__file__).resolve().parent.parent
-
+from common.recipe import ROOT, find_recipe
 
 log = logging.getLogger(__name__)
 
@@ -27,27 +28,17 @@ class ProgressHandler(logging.StreamHandler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def find_recipe(name: str) -> Path:
-    """The folder of a recipe: one of ours by its name, or any folder with a recipe.yaml."""
-    for folder in (Path(name), ROOT / "recipes" / name):
-        if (folder / "recipe.yaml").is_file():
-            return folder.resolve()
-    ours = sorted(p.parent.name for p in (ROOT / "recipes").glob("*/recipe.yaml"))
-    raise InputError(
-        f"recipe={name}: no such recipe; there are {', '.join(ours)}, or give a folder with a recipe.yaml"
-    )
-
-
 def main(
     domains: tuple[str, ...],
     argv: list[str],
     read: Callable[..., np.ndarray],
     size: Callable[[Mapping[str, Any]], int],
+    models: Path,
 ) -> int:
     """Runs the training that the arguments after `train` describe; returns the exit status.
 
     domains: those that this command trains ("speech"; "image", "ink"); read, size: as
-    `common.training.train` takes them.
+    `common.training.train` takes them; models: the folder of those that ship, for init=NAME.
     """
     recipe = next((a.removeprefix("recipe=") for a in argv if a.startswith("recipe=")), None)
     helping = any(a in ("-h", "--help", "--hydra-help", "--version") for a in argv)
@@ -69,9 +60,9 @@ def main(
     def run(config: DictConfig) -> None:
         nonlocal status
         try:
-            _train(config, domains, read, size)
+            _train(config, domains, read, size, models)
         except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
-            log.error("%s", error)
+            log.error("%s", sentence(error))
             status = 1
 
     sys.argv = [sys.argv[0], *options, *overrides]
@@ -79,23 +70,39 @@ def main(
     return status
 
 
-def _train(config: DictConfig, domains: tuple[str, ...], read: Callable, size: Callable) -> None:
+def _train(
+    config: DictConfig, domains: tuple[str, ...], read: Callable, size: Callable, models: Path
+) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    missing = sorted(OmegaConf.missing_keys(config))
+    settings = _resolved(config)
+    check_domain(settings["domain"], domains)
+    whole: Any = HydraConfig.instance().cfg
+    referenced = set(re.findall(r"\$\{\.*([\w-]+)", OmegaConf.to_yaml(config) + OmegaConf.to_yaml(whole)))
+    switched = {override.partition("=")[0] for override in HydraConfig.get().overrides.task}
+    setting.check(settings, referenced, switched)
+
+    # torch only now: --help and mistakes in the command answer at once
+    from common.shelf import find_model
+    from common.training import train
+
+    if settings["init"]:
+        settings["init"] = str(find_model(settings["init"], models))
+    train(settings, read, size, folder)
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        settings: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        raise InputError(f"the recipe cannot be resolved: {error}") from error
     if missing:
         raise InputError(
             f"the recipe leaves out {', '.join(missing)}: add it to recipe.yaml or to the command"
         )
-    settings: Any = OmegaConf.to_container(config, resolve=True)
-    check_domain(settings["domain"], domains)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
-
-    from common.training import train  # torch only now: --help and mistakes in the command answer at once
-
-    train(settings, read, size, folder)
+    return settings
 
 
 def check_domain(domain: str, domains: tuple[str, ...]) -> None:

@@ -28,6 +28,8 @@ from common.optimizing import gradient_norm, learning_rate, make_optimizer, weig
 
 log = logging.getLogger(__name__)
 
+BEST, LAST = "best.safetensors", "last.safetensors"  # in the folder of a run
+
 
 def train(
     config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
@@ -35,11 +37,23 @@ def train(
     """Trains by a resolved configuration (conf/base.yaml) and returns the best model's file.
 
     read, size: `asr.reader.read`, `asr.features.size` or those of hwr. folder: of the run; gets
-    best.safetensors (the model of the lowest valid CER), last.safetensors (to resume from), metrics.csv and
-    curves.png.
-    Raises InputError for what the user gave.
+    best.safetensors (the model of the lowest valid CER), last.safetensors (to resume from), config.yaml,
+    metrics.csv and curves.png.
+    Raises InputError for what the user gave, and for a folder that holds another run unless `resume` is set.
     """
-    return _Training(config, read, size, folder).run()
+    if not config["resume"]:
+        _refuse_to_overwrite(folder)
+    training = _Training(config, read, size, folder)
+    training.save_config()  # only now: a run that cannot begin changes nothing in its folder
+    return training.run()
+
+
+def _refuse_to_overwrite(folder: Path) -> None:
+    if found := [name for name in (BEST, LAST) if (folder / name).exists()]:
+        raise InputError(
+            f"{folder}: already holds a run ({', '.join(found)}); go on with it by resume=true, give the new "
+            "run a folder by name=… or hydra.run.dir=…, or remove this one"
+        )
 
 
 class _Training:
@@ -62,7 +76,7 @@ class _Training:
             "seconds": 0.0,  # spent training, over all sessions
             "best": math.inf,
             "best_epoch": 0,
-            "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0},
+            "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0, "unvaried": 0},
             "rows": [],
         }
         if config["resume"]:
@@ -123,7 +137,7 @@ class _Training:
         )
 
     def _resume(self) -> None:
-        path = self.folder / "last.safetensors"
+        path = self.folder / LAST
         tensors, state = load_checkpoint(path)
         if state["alphabet"] != list(self.alphabet.symbols):
             raise InputError(
@@ -140,13 +154,23 @@ class _Training:
                 self.average[name].copy_(tensor)
         restore_optimizer(self.optimizer, tensors)
         self.state = state["state"]
+        self.state["sums"].setdefault("unvaried", 0)  # checkpoints from before it was counted
         log.info("resumed at epoch %d, step %d", self.state["epoch"] + 1, self.state["step"])
+
+    def save_config(self) -> None:
+        """The resolved configuration, into the folder of the run."""
+        from omegaconf import OmegaConf
+
+        if not self.fabric.global_rank:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(OmegaConf.create(self.config), self.folder / "config.yaml")
 
     # -- the loop
 
     def run(self) -> Path:
-        best = self.folder / "best.safetensors"
-        finished = self._finished()
+        best = self.folder / BEST
+        # a training that was broken off before its first validation goes on to the end of an epoch at least
+        finished = self.state["best_epoch"] > 0 and self._finished()
         while not finished:
             self._epoch()
             finished = self._end_of_epoch(best)
@@ -156,10 +180,14 @@ class _Training:
         return best
 
     def _finished(self) -> bool:
-        reason = self.fabric.broadcast(self._reason_to_stop())  # clocks differ from process to process
+        reason = self._agreed_reason()
         if reason:
             log.info("stopped: %s", reason)
         return reason is not None
+
+    def _agreed_reason(self) -> str | None:
+        reason: str | None = self.fabric.broadcast(self._reason_to_stop())  # clocks differ between processes
+        return reason
 
     def _reason_to_stop(self) -> str | None:
         state, trainer = self.state, self.trainer
@@ -168,7 +196,7 @@ class _Training:
         if trainer["minutes"] is not None and state["seconds"] >= 60 * trainer["minutes"]:
             return f"the {trainer['minutes']} minutes are up"
         patience = trainer["patience"]
-        if patience is not None and state["epoch"] - state["best_epoch"] >= patience:
+        if patience is not None and 0 < state["best_epoch"] <= state["epoch"] - patience:
             return f"the valid CER has not fallen for {patience} epochs"
         return None
 
@@ -184,7 +212,7 @@ class _Training:
         saved = clock = time.monotonic()
         with _progress(f"epoch {epoch + 1}", len(batches), state["done"]) as bar:
             for batch in rest:
-                progress = (epoch + state["done"] / len(batches)) / trainer["epochs"]
+                progress = min((epoch + state["done"] / len(batches)) / trainer["epochs"], 1.0)
                 self._step(batch, progress)
                 now = time.monotonic()
                 sums = state["sums"]
@@ -204,6 +232,7 @@ class _Training:
     def _step(self, batch: Batch, progress: float) -> None:
         state, sums = self.state, self.state["sums"]
         state["step"] += 1
+        sums["unvaried"] += batch.unvaried
         # dropout and noise depend on the step alone, so that a resumed training sees the same
         torch.manual_seed(hash((self.seed, state["step"], self.fabric.global_rank)) & 0x7FFFFFFF)
         for group in self.optimizer.param_groups:
@@ -264,13 +293,16 @@ class _Training:
             "train_loss": sums["loss"] / max(sums["symbols"], 1),
             "frames_per_second": sums["frames"] / max(sums["seconds"], 1e-9),
             "skipped": sums["skipped"],
+            "unvaried": sums["unvaried"],
         }
-        if state["epoch"] >= self.trainer["epochs"] or state["epoch"] % self.trainer["validate_every"] == 0:
+        if (
+            state["epoch"] % self.trainer["validate_every"] == 0 or self._agreed_reason()
+        ):  # the last one always
             started = time.monotonic()
             report, loss = self._validate()
             state["seconds"] += time.monotonic() - started
             row |= {"valid_loss": loss, "valid_cer": report["cer"], "valid_wer": report["wer"]}
-            if report["cer"] < state["best"]:
+            if report["cer"] < state["best"] or not state["best_epoch"]:
                 state["best"], state["best_epoch"] = report["cer"], state["epoch"]
                 self._save_model(best, row)
         state["rows"].append(row)
@@ -337,7 +369,7 @@ class _Training:
         if self.fabric.global_rank:
             return
         state = {"alphabet": list(self.alphabet.symbols), "state": self.state}
-        path = self.folder / "last.safetensors"
+        path = self.folder / LAST
         save_checkpoint(path, self.network.state_dict(), self.average, self.optimizer, state)
 
     def _report(self, row: dict[str, Any]) -> None:
@@ -368,6 +400,12 @@ class _Training:
             row["minutes"],
             left / 60,
         )
+        if row["unvaried"]:
+            log.warning(
+                "epoch %d: %d samples could not be read when varied, and were taken as they are",
+                row["epoch"],
+                row["unvaried"],
+            )
 
 
 # -- parts without state

@@ -35,7 +35,7 @@ INK_STARTS = (b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["train"]:  # all that follows is Hydra's
+    if words[:1] == ["train"] and not {"-h", "--help"} & set(words):  # all that follows is Hydra's
         return command.guarded(partial(_train, words[1:]), PROGRAM)
     args = parser().parse_args(words)
     return command.guarded(partial(args.run, args), PROGRAM)
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     whole = arguments.program_parser(PROGRAM, "Handwriting to text: train, recognise, evaluate.", __version__)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    arguments.add_train(commands, PROGRAM, "unipen_words", "htr_lines")
+    arguments.add_train(commands, PROGRAM, DOMAINS, "unipen_words", "htr_lines")
     _add_recognise(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
     lm_command.add(commands, PROGRAM, _alphabet)
@@ -93,16 +93,17 @@ def _train(words: list[str]) -> int:
     from hwr.features import size
     from hwr.reader import read
 
-    return train(DOMAINS, words, read, size)
+    return train(DOMAINS, words, read, size, MODELS)
 
 
 def _models(args: argparse.Namespace) -> Callable[[str], Model]:
     """The model for a domain: the one that was asked for, whichever it is, or the default for that domain."""
     from common.shelf import open_model
+    from hwr.features import size
 
     @cache
     def model(domain: str) -> Model:
-        return open_model(args.model, MODELS, DOMAINS if args.model else (domain,), args.device)
+        return open_model(args.model, MODELS, DOMAINS if args.model else (domain,), args.device, size)
 
     return model if args.model is None else lambda domain: model("any")
 

@@ -33,7 +33,11 @@ def augment_ink(
     """Strokes (points, 2) varied; as many strokes, in the same order, float64. The input is left as it is."""
     options = {**DEFAULTS, **settings}
     if len(options) > len(DEFAULTS):
-        raise InputError(f"augment of ink has no {', '.join(sorted(options.keys() - DEFAULTS.keys()))}")
+        unknown = ", ".join(sorted(options.keys() - DEFAULTS.keys()))
+        raise InputError(f"augment settings: ink has no {unknown}; it has {', '.join(DEFAULTS)}")
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"augment settings: {name} of ink is {value!r}; it should be a number")
     arrays = [np.asarray(stroke, dtype=np.float64).reshape(-1, 2) for stroke in strokes]
     arrays = [array for array in arrays if len(array)]
     if not arrays or rng.random() >= options["chance"]:

@@ -79,6 +79,27 @@ def test_a_users_recipe_trains_and_its_model_transcribes(folder: Path):
     assert right >= 18 and len(read) == 110
 
 
+def test_init_takes_what_model_takes(folder: Path):
+    short = ("recipe=mine", "trainer.epochs=1")
+    done = asr(folder, "train", *short, "name=first")
+    assert done.returncode == 0, done.stderr
+    for name, model in (("second", "runs/first"), ("third", "speech-en-commands")):
+        done = asr(folder, "train", *short, f"name={name}", f"init={model}")
+        assert done.returncode == 0 and "of 3 symbols" in done.stderr, done.stderr
+    done = asr(folder, "train", *short, "name=fourth", "init=runs/none")
+    assert done.returncode == 1 and "runs/none: there is no such model" in done.stderr
+
+
+def test_a_second_run_does_not_write_over_the_first(folder: Path):
+    words = ("recipe=mine", "trainer.epochs=1", "name=once")
+    assert asr(folder, "train", *words).returncode == 0
+    config = (folder / "runs" / "once" / "config.yaml").read_text()
+    again = asr(folder, "train", *words, "seed=9")
+    assert again.returncode == 1 and "already holds a run" in again.stderr
+    assert (folder / "runs" / "once" / "config.yaml").read_text() == config
+    assert asr(folder, "train", *words, "resume=true", "trainer.epochs=2").returncode == 0
+
+
 def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):
     done = asr(folder, "train", "recipe=mine", "-m", "seed=1,2", "trainer.epochs=1")
     assert done.returncode == 0, done.stderr
@@ -96,9 +117,28 @@ def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):
         (("recipe=mine", "domain=ink"), 1, "use hwr train"),
         (("recipe=mine", "network.front=transformer"), 1, "network.front"),
         (("recipe=mine", "optimizer.kind=lbfgs"), 1, "adamw and sgd"),
+        (("recipe=mine", "network.hidden=abc"), 1, "network.hidden=abc"),
+        (("recipe=mine", "trainer.accelerator=mps"), 1, "trainer.accelerator=mps"),
+        (("recipe=mine", "+decoder.decoder=foo"), 1, "decoder.decoder=foo"),
+        (("recipe=mine", "name=${nowhere}"), 1, "nowhere"),
+        (("recipe=mine", "augment=speech", "augment.speed.range=5"), 1, "augment settings"),
+        (("recipe=mine", "augment=speech", "+augment.sped.probability=1"), 1, "speech has no 'sped'"),
     ],
 )
 def test_mistakes_get_one_sentence(folder: Path, words: tuple[str, ...], status: int, said: str):
-    done = asr(folder, "train", *words)
+    done = asr(folder, "train", *words, "hydra.run.dir=runs/wrong")
     assert done.returncode == status
     assert said in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "runs" / "wrong" / "config.yaml").exists()
+
+
+def test_keys_of_a_recipe_that_would_do_nothing_are_refused(folder: Path):
+    (folder / "typo").mkdir()
+    recipe = RECIPE.replace("hidden: 24", "hiden: 24") + "own: {x: 1}\n"
+    (folder / "typo" / "recipe.yaml").write_text(recipe)
+    done = asr(folder, "train", "recipe=typo")
+    assert done.returncode == 1 and "the configuration has no own" in done.stderr
+    (folder / "typo" / "recipe.yaml").write_text(recipe + "card: {name: 'n${own.x}'}\n")
+    done = asr(folder, "train", "recipe=typo")  # `own` is referred to now
+    assert done.returncode == 1 and "network has no hiden" in done.stderr and "hidden" in done.stderr
+    assert "Traceback" not in done.stderr

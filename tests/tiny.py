@@ -1,5 +1,6 @@
 """Tiny untrained models in real model files: what they read is nonsense, but it comes the whole way."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,16 @@ def tiny_model(path: Path, domain: str, symbols: str = " abcdefgh", seed: int = 
         card=card,
     )
     return path
+
+
+def with_features(path: Path, **features: Any) -> Path:
+    """The same model with other features in its header; None leaves one out."""
+    from safetensors.torch import load_file, save_file
+
+    from common import model_file
+
+    header = model_file.read_header(path)
+    changed = {key: value for key, value in {**header["features"], **features}.items() if value is not None}
+    other = path.with_name("altered.safetensors")
+    save_file(load_file(path), other, {"carousel": json.dumps({**header, "features": changed})})
+    return other

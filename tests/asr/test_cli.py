@@ -15,7 +15,7 @@ import soundfile
 
 from asr.cli import main
 from tests.asr.test_transcribe import noise
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, with_features
 
 COMMAND = [sys.executable, "-m", "asr.cli"]
 
@@ -391,6 +391,23 @@ def test_demo_says_what_it_read_and_draws_a_picture_of_each_sample(model, tmp_pa
     assert "says:    THREE ONE FOUR NINE ZERO" in out and out.count("read as: ") == 2
     for name in ("demo-digits.png", "demo-phrase.png"):
         assert (tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", ["transcribe", "evaluate", "demo"])
+def test_a_model_whose_features_are_not_its_networks_is_refused(command, model, recordings, tmp_path, capsys):
+    inputs = {"transcribe": [recordings / "a.wav"], "evaluate": [tmp_path / "m.jsonl"], "demo": []}[command]
+    (tmp_path / "m.jsonl").write_text(json.dumps({"audio": str(recordings / "a.wav"), "text": "a"}))
+    other = with_features(Path(model), filters=10)
+    status, out, err = run(capsys, command, *inputs, "--model", other)
+    assert (status, out) == (1, "") and "10 numbers a frame, and its network takes 20" in err
+
+
+def test_train_help_names_our_recipes_and_where_the_settings_stand(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "recipe=an4", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert stop.value.code == 0 and "recipe=NAME|FOLDER" in told and "KEY=VALUE" in told
+    assert "one of an4, fsdd, librispeech, speechocean762" in told and "/conf" in told
 
 
 def test_train_hands_its_arguments_to_the_recipes(capsys):

@@ -12,6 +12,7 @@ from common.errors import InputError
 from common.network import Network
 
 SETTINGS = {"front": "stack", "stride": 2, "hidden": 6, "layers": 2, "cell": "peephole", "dropout": 0.5}
+CONVOLVED = SETTINGS | {"front": "conv1d"}
 ALPHABET = Alphabet("abé ")
 
 
@@ -110,9 +111,34 @@ def test_damaged_foreign_and_missing_files_are_named(path: Path, tmp_path: Path)
         {"network": SETTINGS | {"cell": "lstm"}},
         {"network": SETTINGS | {"hidden": "6"}},
         {"network": SETTINGS | {"front": "__import__"}},
+        {"network": SETTINGS | {"hidden": 10**30}},
+        {"network": SETTINGS | {"stride": 0}},
+        {"network": CONVOLVED | {"convolutions": [{"channels": 1, "kernel": 3, "stride": 0}]}},
+        {"network": CONVOLVED | {"convolutions": [{"channels": 1, "kernel": 3, "stride": -1}]}},
+        {"network": CONVOLVED | {"convolutions": 7}},
         {"alphabet": [1, 2, 3, 4]},
+        {"card": ["a"]},
+        {"card": None},
+        {"decoder": ["beam"]},
+        {"decoder": {"decoder": []}},
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(path: Path, changes: dict):
-    with pytest.raises(InputError, match="altered"):
+    with pytest.raises(InputError, match="altered") as caught:
         model_file.load(altered(path, **changes))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "7", '{"size": ' + "9" * 5000 + "}"])
+def test_a_header_that_is_no_description_is_refused(tmp_path: Path, text: str):
+    save_file({"x": torch.zeros(2)}, tmp_path / "odd.safetensors", {"carousel": text})
+    with pytest.raises(InputError, match=r"odd.safetensors: a safetensors file, but not of Carousel"):
+        model_file.read_header(tmp_path / "odd.safetensors")
+
+
+def test_a_checkpoint_is_told_from_a_model(path: Path, tmp_path: Path):
+    save_file({"x": torch.zeros(2)}, tmp_path / "last.safetensors", {"carousel-training": "{}"})
+    assert model_file.is_checkpoint(tmp_path / "last.safetensors") and not model_file.is_checkpoint(path)
+    assert not model_file.is_checkpoint(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"checkpoint.*best\.safetensors"):
+        model_file.load(tmp_path / "last.safetensors")

@@ -91,3 +91,13 @@ def test_settings_that_make_no_network_are_refused():
         network("conv1d", convolutions=[{"channels": 4, "kernel": 4, "stride": 2}])
     with pytest.raises(InputError, match="number"):
         network("conv2d", convolutions=[{"channels": 4, "kernel": 3, "stride": 2}])
+
+
+@pytest.mark.parametrize("stride", [0, -1, 10**30])
+def test_a_stride_that_cannot_be_is_refused(stride: int):
+    settings = {"hidden": 4, "layers": 1, "stride": stride}
+    with pytest.raises(InputError, match="stride"):
+        Network(5, 3, settings | {"front": "stack"})
+    layer = {"channels": 2, "kernel": 3, "stride": stride}
+    with pytest.raises(InputError, match="stride"):
+        Network(5, 3, settings | {"front": "conv1d", "convolutions": [layer]})

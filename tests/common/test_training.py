@@ -163,18 +163,44 @@ def test_a_validation_sample_is_never_left_out(tmp_path: Path, caplog: pytest.Lo
     assert "valid: 31 samples" in caplog.text and "U+007A" in caplog.text
 
 
-def test_a_sample_varied_beyond_reading_is_taken_as_it_is(tmp_path: Path):
+def test_a_sample_varied_beyond_reading_is_taken_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     unvaried = []
 
     def read(sample, features, augment=None, rng=None, cache=None):
-        if rng is not None:
+        if rng is not None and not sample.where.endswith(":1"):
             raise InputError("no ink found")
         unvaried.append(sample.where)
         return toy.read(sample, features)
 
-    best = train(toy.settings(tmp_path, epochs=1), read, toy.size, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        best = train(toy.settings(tmp_path, epochs=1), read, toy.size, tmp_path)
     assert best.exists()
-    assert len(unvaried) == 2 * 120 + 2 * 30  # once for their lengths, once for the epoch
+    # once for their lengths, once for the epoch, and the first one twice more to try the settings
+    assert len(unvaried) == 2 * 120 + 2 * 30 + 2
+    assert "119 samples could not be read when varied" in caplog.text
+    assert next(csv.DictReader(open(tmp_path / "metrics.csv")))["unvaried"] == "119"
+
+
+@pytest.mark.parametrize("error", [InputError("ink has no rotatoin"), TypeError("must be real number")])
+def test_augment_settings_that_vary_no_sample_are_refused(tmp_path: Path, error: Exception):
+    def read(sample, features, augment=None, rng=None, cache=None):
+        if rng is not None:
+            raise error
+        return toy.read(sample, features)
+
+    with pytest.raises(InputError, match=f"augment settings.*{error}"):
+        train(toy.settings(tmp_path, epochs=1), read, toy.size, tmp_path)
+
+
+def test_augment_settings_are_tried_with_every_change_however_seldom(tmp_path: Path):
+    def read(sample, features, augment=None, rng=None, cache=None):
+        if rng is not None and rng.random() < augment["blur"]["probability"]:
+            rng.uniform(*augment["blur"]["range"])
+        return toy.read(sample, features)
+
+    config = toy.settings(tmp_path, epochs=1) | {"augment": {"blur": {"probability": 1e-9, "range": 5}}}
+    with pytest.raises(InputError, match="augment settings"):
+        train(config, read, toy.size, tmp_path)
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
@@ -207,6 +233,57 @@ def test_init_takes_weights_over_and_symbols_by_character(trained: Path, tmp_pat
     run(config, tmp_path / "run")
     row = next(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
     assert float(row["valid_cer"]) < 0.2  # without a step of training
+
+
+def test_a_run_is_not_written_over(trained: Path):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    with pytest.raises(InputError, match=r"already holds a run.*resume=true.*name=.*hydra.run.dir=.*remove"):
+        run(toy.settings(trained.parent, epochs=1), trained)
+    config = toy.settings(trained.parent)
+    with pytest.raises(InputError, match="another network"):
+        run(config | {"resume": True, "network": config["network"] | {"hidden": 16}}, trained)
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+def test_a_run_that_cannot_begin_leaves_no_config_behind(tmp_path: Path):
+    config = toy.settings(tmp_path)
+    config["data"] = config["data"] | {"valid": str(tmp_path / "gone.jsonl")}
+    with pytest.raises(InputError, match="gone"):
+        run(config, tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("trainer", "last", "validated"),
+    [
+        ({"patience": 2, "validate_every": 5, "epochs": 7}, "7", ["5", "7"]),
+        ({"minutes": 1e-4, "validate_every": 5}, "1", ["1"]),
+    ],
+)
+def test_whatever_stops_a_training_there_is_a_model(
+    tmp_path: Path, trainer: dict, last: str, validated: list[str]
+):
+    best = run(toy.settings(tmp_path, **trainer), tmp_path / "run")
+    rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
+    assert best.exists() and rows[-1]["epoch"] == last
+    assert [row["epoch"] for row in rows if row["valid_cer"]] == validated
+
+
+def test_a_training_broken_off_before_its_first_validation_still_comes_to_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from common import training
+
+    def break_off(self, *arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._Training, "_validate", break_off)
+    config = toy.settings(tmp_path, validate_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "run")
+    monkeypatch.undo()
+    again = toy.settings(tmp_path, minutes=1e-6) | {"resume": True}
+    assert run(again, tmp_path / "run").exists()
 
 
 def test_it_stops_when_the_minutes_are_up_or_patience_is(tmp_path: Path):

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 from common.decoding import Symbol
 from hwr.cli import main, parser
 from hwr.recognise import Prepared, symbol_boxes
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, with_features
 
 STROKES = [[10, 50, 12, 20, 30, 18, 32, 52], [50, 20, 48, 50, 70, 50], [90, 20, 90, 50], [85, 30, 100, 30]]
 INKML = """<ink xmlns="http://www.w3.org/2003/InkML"><trace>10 50, 12 20, 30 18, 32 52</trace>
@@ -63,6 +64,19 @@ def test_help_of_every_command_tells_defaults_and_examples(command, capsys):
     out = capsys.readouterr().out
     assert stop.value.code == 0 and f"hwr {command}" in out.split("examples:")[1]
     assert command == "train" or "default" in out or "--json" in out
+
+
+def test_train_help_names_our_recipes(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "-h"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "recipe=NAME|FOLDER" in told and "one of htr_lines, iam, iam_ondb, mnist_strings" in told
+
+
+def test_a_model_whose_features_are_not_its_networks_is_refused(models, lines, capsys):
+    other = with_features(Path(models["image"]), height=32)
+    status, out, err = run(capsys, "recognise", lines / "line.png", "--model", other)
+    assert (status, out) == (1, "") and "32 numbers a frame, and its network takes 24" in err
 
 
 def test_a_picture_prints_its_text_and_json_has_boxes_in_order(models, lines, capsys):

@@ -71,3 +71,9 @@ def test_empty_ink_and_unknown_settings():
     assert augment(strokes=[np.zeros((0, 2))]) == []
     with pytest.raises(InputError, match="rotated"):
         augment(rotated=1.0)
+
+
+@pytest.mark.parametrize("value", ["abc", None, True, [0.1]])
+def test_a_setting_that_is_no_number_is_named(value):
+    with pytest.raises(InputError, match="rotation of ink is"):
+        augment(rotation=value)

@@ -325,7 +325,7 @@ def test_recipe_composes(name: str) -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from common.train_command import ROOT, find_recipe
+    from common.recipe import ROOT, find_recipe
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         base = compose("base", ["features=image", "augment=image", "network=conv2d"])

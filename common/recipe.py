@@ -1,0 +1,34 @@
+"""Recipes by name or by folder. Nothing heavy is imported, as --help names them."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from common.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPE = "recipe.yaml"
+
+
+def recipes(domains: Collection[str] | None = None) -> list[str]:
+    """The names of our recipes, sorted; with domains, of those only that train recognisers of one of them."""
+    return [
+        path.parent.name
+        for path in sorted((ROOT / "recipes").glob("*/" + RECIPE))
+        if domains is None or _domain(path) in domains
+    ]
+
+
+def _domain(path: Path) -> str | None:
+    found = re.search(r"^domain: *(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found and found[1]
+
+
+def find_recipe(name: str) -> Path:
+    """The folder of a recipe: one of ours by its name, or any folder with a recipe.yaml."""
+    for folder in (Path(name), ROOT / "recipes" / name):
+        if (folder / RECIPE).is_file():
+            return folder.resolve()
+    raise InputError(
+        f"recipe={name}: no such recipe; there are {', '.join(recipes())}, or give a folder with a {RECIPE}"
+    )

@@ -1,0 +1,72 @@
+"""Models by name, file or run folder; what is wrong with one is told in one sentence that names it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from asr.features import size as speech_size
+from common.errors import InputError
+from common.shelf import find_model, list_models, open_model
+from hwr.features import size as handwriting_size
+from tests.tiny import tiny_model, with_features
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    tiny_model(folder / "best.safetensors", "speech")
+    save_file({"x": torch.zeros(2)}, folder / "last.safetensors", {"carousel-training": "{}"})
+    return folder
+
+
+def test_a_model_is_found_by_file_run_folder_and_name(run_folder: Path, tmp_path: Path):
+    best = run_folder / "best.safetensors"
+    assert find_model(str(best), tmp_path) == find_model(str(run_folder), tmp_path) == best
+    assert find_model("best", run_folder) == best
+    with pytest.raises(InputError, match="best"):
+        find_model("nothing", run_folder)
+    assert open_model(str(run_folder), tmp_path, ["speech"], size=speech_size).card["name"] == "best"
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ({"filters": 40}, "40 numbers a frame, and its network takes 20"),
+        ({"sample_rate": None}, "needs sample_rate"),
+        ({"sample_rate": "a"}, "sample_rate is 'a'"),
+        ({"window": "a"}, "window is 'a'"),
+        ({"deltas": True}, "deltas is True"),
+        ({"kind": ["logmel"]}, "cannot be used"),
+    ],
+)
+def test_features_that_are_not_the_networks_are_refused(run_folder: Path, features: dict, said: str):
+    path = with_features(run_folder / "best.safetensors", **features)
+    with pytest.raises(InputError) as caught:
+        open_model(str(path), run_folder, ["speech"], size=speech_size)
+    assert str(caught.value).startswith(f"{path}: its features") and said in str(caught.value)
+
+
+@pytest.mark.parametrize("features", [{"height": 32}, {"height": "a"}, {"deskew": 3}, {"hieght": 24}])
+def test_features_of_handwriting_too(tmp_path: Path, features: dict):
+    path = with_features(tiny_model(tmp_path / "m.safetensors", "image"), **features)
+    with pytest.raises(InputError, match="its features"):
+        open_model(str(path), tmp_path, ["image"], size=handwriting_size)
+
+
+def test_a_run_folder_is_listed_without_its_checkpoint(run_folder: Path, tmp_path: Path, capsys):
+    assert list_models(tmp_path, [str(run_folder)], as_json=True) == 0
+    told = capsys.readouterr()
+    assert [model["name"] for model in json.loads(told.out)] == ["best"] and not told.err
+    (run_folder / "best.safetensors").unlink()
+    assert list_models(tmp_path, [str(run_folder)], as_json=False) == 1
+    assert "there is no model file" in capsys.readouterr().err
+
+
+def test_cards_of_any_kind_are_listed(tmp_path: Path, capsys):
+    tiny_model(tmp_path / "m.safetensors", "speech", name=3, licence=["CC0"], results=[1])
+    assert list_models(tmp_path, [], as_json=False) == 0
+    assert "CC0" in capsys.readouterr().out
