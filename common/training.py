@@ -20,7 +20,7 @@ from common.checkpoint import load_checkpoint, part, restore_optimizer, save_che
 from common.ctc import ctc_loss
 from common.data import Batch, Batches, Corpus, MemoryCache, Reader, build_corpus, load_samples, loader
 from common.decoding import decode
-from common.device import make_fabric
+from common.device import leave, make_fabric
 from common.errors import InputError
 from common.metrics import Report, error_rates
 from common.network import Network
@@ -45,7 +45,9 @@ def train(
         _refuse_to_overwrite(folder)
     training = _Training(config, read, size, folder)
     training.save_config()  # only now: a run that cannot begin changes nothing in its folder
-    return training.run()
+    best = training.run()
+    leave()
+    return best
 
 
 def _refuse_to_overwrite(folder: Path) -> None:
