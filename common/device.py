@@ -1,5 +1,6 @@
 """Device, precision and processes of a training."""
 
+import gc
 import logging
 import os
 from collections.abc import Mapping
@@ -57,5 +58,6 @@ def has_bf16(accelerator: str) -> bool:
 def leave() -> None:
     """Ends the work of several processes together: one that exits alone can abort on its open connections."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()  # what hangs on the connection must not outlive it
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

@@ -46,6 +46,7 @@ def train(
     training = _Training(config, read, size, folder)
     training.save_config()  # only now: a run that cannot begin changes nothing in its folder
     best = training.run()
+    del training  # the network's part in the processes' connection ends before the connection
     leave()
     return best
 
