@@ -27,7 +27,7 @@ help:
 	@echo "make demo    setup, then read the samples and draw what the networks saw (demo/*.png)"
 	@echo "make test    setup with the development extras, then every test"
 	@echo "make lint    ruff and mypy        make format  ruff's formatting"
-	@echo "make bench   our layers beside torch's        make clean   remove what make made"
+	@echo "make bench   our layers and search beside others'        make clean   remove what make made"
 
 setup: $(SETUP)
 
