@@ -171,6 +171,10 @@ def check_output(args: argparse.Namespace) -> None:
     path = args.output
     if args.tune and args.lm is None:
         raise UsageError("--tune finds how much a language model counts; give one with --lm")
+    if args.tune and args.lm.suffix != ".safetensors":
+        raise UsageError(
+            f"--tune keeps what it finds in the language model's file, and {args.lm} is no .safetensors"
+        )
     if path is None:
         return
     if path.suffix not in (".jsonl", ".tsv"):

@@ -41,7 +41,7 @@ def decode(
     lm: NGrams | Path | str | None = None,
     lm_weight: float | None = None,
     bonus: float | None = None,
-    unknown: float = -10.0,
+    unknown: float | None = None,
     lexicon: Path | str | None = None,
 ) -> list[Hypothesis]:
     """The likeliest texts, best first: at most nbest, and at least one.
@@ -53,7 +53,7 @@ def decode(
     score_threshold: prefixes by more than this below the best one (natural log) are dropped. inf: off.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
-    unknown: what a word adds that the vocabulary of a model over words does not have.
+    unknown: what a word adds that the vocabulary of a model over words does not have (None: -10).
     lexicon: a file of words, one a line; no others are written, with or without a language model.
 
     The score is the log-probability of the text, summed over all its paths but those that were pruned
@@ -184,13 +184,16 @@ def know(
     lm: NGrams | Path | str | None,
     lm_weight: float | None,
     bonus: float | None,
-    unknown: float,
+    unknown: float | None,
     lexicon: Path | str | None,
 ) -> Knowledge:
     """The tables of a language model and a lexicon for an alphabet; those of files are kept for later."""
     if lm is None and lexicon is None:
         return know_nothing()
     model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
+    if unknown is not None and (lexicon is not None or (model is not None and model.unit == "characters")):
+        raise InputError("unknown goes with a language model over words and no lexicon: else there are none")
+    unknown = -10.0 if unknown is None else unknown
     advice = {"lm_weight": 0.5, "bonus": 0.0} | (model.advice if model else {})
     lm_weight = advice["lm_weight"] if lm_weight is None else lm_weight
     bonus = advice["bonus"] if bonus is None else bonus
@@ -254,7 +257,8 @@ def _of_characters(alphabet: Alphabet, lm: _Same) -> tuple:
 def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: Path | str | None) -> tuple:
     """A tree of the words that can be written. Places are numbered by the words in their order."""
     index = {} if lm is None else lm.model.index()
-    listed: Iterable[str] = index if lexicon is None else _words(Path(lexicon))
+    known = [] if lm is None else lm.model.words[3:]  # without <unk>, <s> and </s>, which no one writes
+    listed: Iterable[str] = known if lexicon is None else _words(Path(lexicon))
     sound = sorted({word for word in map(normalise, listed) if not alphabet.unknown(word)})
     if not sound:
         raise InputError(

@@ -488,8 +488,20 @@ def test_texts_that_fell_off_the_beam_are_forgotten(monkeypatch):
         ({"lm": toy_lm("words"), "lm_weight": -1.0}, "lm_weight"),
         ({"lm": toy_lm("words"), "bonus": math.nan}, "bonus"),
         ({"lm": toy_lm("characters"), "lexicon": "x"}, "over words"),
+        ({"lm": toy_lm("characters"), "unknown": -1.0}, "unknown goes with"),
     ],
 )
 def test_senseless_knowledge_is_an_input_error(options, sentence):
     with pytest.raises(InputError, match=sentence):
         decode(spoken("abc"), ABC, "beam", **options)
+
+
+def test_marks_of_the_language_model_are_no_words():
+    alphabet = Alphabet(" </>abs")
+    log_probs = spoken("<s>", probability=0.6, symbols=" </>abs")
+    model = toy_lm("words")
+    scores = {
+        h.text: h.score for h in decode(log_probs, alphabet, "beam", lm=model, lm_weight=0.0, **UNLIMITED)
+    }
+    plain = {h.text: h.score for h in decode(log_probs, alphabet, "beam", **UNLIMITED)}
+    assert scores["<s>"] == pytest.approx(plain["<s>"] - 10)  # unknown, as any other word would be
