@@ -32,7 +32,10 @@ KEYS = {
 def augment_wave(
     wave: np.ndarray, settings: Mapping, rng: np.random.Generator, sample_rate: int = 16000
 ) -> np.ndarray:
-    """Speed, silence, equalizer, telephone, noise, gain, in this order: (samples,) -> (samples,) float32 in [-1, 1]."""
+    """Speed, silence, equalizer, telephone, noise, gain, in this order.
+
+    (samples,) -> (samples,) float32 in [-1, 1].
+    """
     _check(settings)
     for name, change in _WAVE_CHANGES.items():
         if _drawn(name, settings, rng):
