@@ -10,8 +10,8 @@ words stand, and the loudness says where they begin and end:
   from the word's spikes (a breath, a click) is left out;
 - inside a word a symbol lasts until the spike of the next one begins.
 
-On digits of FSDD put together with pauses of 0 to 1 s and noise, 750 words, word edges lie a median 8 ms
-(mean 30) off.
+On digits of FSDD put together with pauses of 0 to 1 s and noise, 750 words, word edges lie a median of 7 ms
+(mean 28) off; the spikes alone, 80 (120).
 """
 
 from __future__ import annotations
