@@ -91,10 +91,11 @@ def word_segments(model: Model, sample: Sample) -> list[Timed]:
         raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
 
 
-def hear(wave: np.ndarray, model: Model) -> Heard:
-    """wave: (samples,) at the model's sample rate. Raises InputError for one too short or silent."""
+def hear(wave: np.ndarray, model: Model, silent: bool = False) -> Heard:
+    """wave: (samples,) at the model's sample rate. Raises InputError for one too short, or silent if it must
+    not be."""
     prepared = prepare(wave, model.features)
-    if not prepared.frames:
+    if not prepared.frames and not silent:
         raise InputError("is silent, so no text can be aligned with it")
     return Heard(prepared, loudness(wave, model.features["sample_rate"]))
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from asr import align_command as aligning
+from asr import spot
 from common import __version__, align_command, arguments, command, lm_command
 from common.alphabet import Alphabet
 
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     _add_transcribe(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")
     align_command.add(commands, PROGRAM, "call.wav", aligning.FORMATS, _align)
+    spot.add(commands, _spot)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_demo(commands, PROGRAM, "transcribe the recordings", _demo)
@@ -139,6 +141,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _align(args: argparse.Namespace) -> int:
     return aligning.align(args, MODELS, DOMAINS, SUFFIXES)
+
+
+def _spot(args: argparse.Namespace) -> int:
+    return spot.spot(args, MODELS, DOMAINS, SUFFIXES)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -37,18 +37,18 @@ def add(
     formats: Sequence[str],
     function: arguments.Command,
 ) -> argparse.ArgumentParser:
-    """what: the ending of an input's name in the examples, such as call.wav."""
-    folder = {"asr": "recordings/", "hwr": "lines/"}[program]
+    """what: an input for the examples, such as call.wav."""
+    folder = "inputs/"
     parser = arguments.command_parser(
         commands,
         "align",
         "find where each word and letter of a known text is",
         f"""
-        {program} align {what} --text "SEVEN TWO"         the text on the command line
-        {program} align {what} --transcript {Path(what).stem}.txt  or in a file
-        {program} align {folder} --output aligned/       each {what} has its {Path(what).stem}.txt or .lab beside it
+        {program} align {what} --text "SEVEN TWO"    the text on the command line
+        {program} align {what} --transcript said.txt   or in a file
+        {program} align {folder} --output aligned/       beside each input a text, .txt or .lab
         {program} align {folder} --transcript texts/     or in another folder
-        {program} align test.jsonl --format json       a manifest has its own texts
+        {program} align test.jsonl --format json          a manifest has its own texts
         """,
     )
     parser.add_argument(
