@@ -23,6 +23,7 @@ class Steps:
     mirror: (
         Tensor  # (frames,) the packed place of the same row's frame, counted from its end; its own inverse
     )
+    order: Tensor  # (rows,) the caller's rows by falling length
 
     @classmethod
     def of(cls, lengths: Tensor) -> "Steps":
@@ -36,31 +37,44 @@ class Steps:
         step, rank = running.nonzero(as_tuple=True)
         offsets = counts.cumsum(0) - counts
         mirror = offsets[sorted_lengths[rank] - 1 - step] + rank
-        return cls(counts.tolist(), order[rank] * longest + step, mirror)
+        return cls(counts.tolist(), order[rank] * longest + step, mirror, order)
 
     def to(self, device: torch.device) -> "Steps":
-        return Steps(self.counts, self.gather.to(device), self.mirror.to(device))
+        return Steps(self.counts, *(t.to(device) for t in (self.gather, self.mirror, self.order)))
+
+    @property
+    def running(self) -> Tensor:
+        """The caller's rows that have frames, by falling length."""
+        return self.order[: self.counts[0]]
+
+    @property
+    def last(self) -> Tensor:
+        """The packed place of each running row's last frame."""
+        return self.mirror[: self.counts[0]]
 
 
 class _Sequence(torch.autograd.Function):
-    """h over all steps. Backward is written by hand: weight gradients are one product after the loop."""
+    """h and c over all steps. Backward is by hand: weight gradients are one product after the loop."""
 
     @staticmethod
     def forward(
-        ctx: Any, projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: list[int]
-    ) -> Tensor:
+        ctx: Any,
+        projected: Tensor,
+        recurrent: Tensor,
+        peephole: Tensor,
+        start_h: Tensor,
+        start_c: Tensor,
+        counts: list[int],
+    ) -> tuple[Tensor, Tensor]:
         directions, frames, _ = projected.shape
         hidden = recurrent.shape[-1]
-        exact = (
-            torch.float64 if projected.dtype == torch.float64 else torch.float32
-        )  # the cell state is never bf16
+        exact = start_c.dtype
         weights = recurrent.transpose(1, 2)
         p_i, p_f, p_o = (peephole[:, k, None, :].to(exact) for k in range(3))
         gates = torch.empty_like(projected)  # activations i, f, g, o
         cells = projected.new_empty(directions, frames, hidden, dtype=exact)
         outputs = projected.new_empty(directions, frames, hidden)
-        c = cells.new_zeros(directions, counts[0], hidden)
-        h = outputs.new_zeros(directions, counts[0], hidden)
+        h, c = start_h, start_c
         offset = 0
         for count in counts:
             here = slice(offset, offset + count)
@@ -75,14 +89,15 @@ class _Sequence(torch.autograd.Function):
             h = (o * torch.tanh(c)).to(outputs.dtype)
             outputs[:, here] = h
             offset += count
-        ctx.save_for_backward(recurrent, peephole, gates, cells, outputs)
+        ctx.save_for_backward(recurrent, peephole, gates, cells, outputs, start_h, start_c)
         ctx.counts = counts
-        return outputs
+        ctx.set_materialize_grads(False)  # most callers leave the cell states alone
+        return outputs, cells
 
     @staticmethod
-    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (d_outputs,) = output_gradients
-        recurrent, peephole, gates, cells, outputs = ctx.saved_tensors
+    def backward(ctx: Any, *output_gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        d_outputs, d_cells = output_gradients
+        recurrent, peephole, gates, cells, outputs, start_h, start_c = ctx.saved_tensors
         counts = ctx.counts
         directions, frames, hidden = outputs.shape
         exact = cells.dtype
@@ -95,11 +110,12 @@ class _Sequence(torch.autograd.Function):
             offset -= count
             here = slice(offset, offset + count)
             grown = (0, 0, 0, count - d_c.shape[1])  # rows that end at this step join with zero gradient
-            d_h = torch.nn.functional.pad(d_h, grown) + d_outputs[:, here]
-            d_c = torch.nn.functional.pad(d_c, grown)
+            d_h, d_c = (torch.nn.functional.pad(d, grown) for d in (d_h, d_c))
+            d_h = d_h if d_outputs is None else d_h + d_outputs[:, here]
+            d_c = d_c if d_cells is None else d_c + d_cells[:, here]
             i, f, g, o = gates[:, here].to(exact).chunk(4, dim=-1)
             c = cells[:, here]
-            c_before = cells[:, offset - counts[step - 1] :][:, :count] if step else torch.zeros_like(c)
+            c_before = cells[:, offset - counts[step - 1] :][:, :count] if step else start_c
             squashed = torch.tanh(c)
             d_o = d_h * squashed * o * (1 - o)
             d_c = d_c + d_h * o * (1 - squashed * squashed) + d_o * p_o
@@ -111,22 +127,21 @@ class _Sequence(torch.autograd.Function):
             d_h = torch.bmm(d_gates[:, here], recurrent).to(exact)
         # frame k of step s ≥ 1 follows frame k - counts[s - 1] …, the same rank one step before
         previous = torch.arange(counts[0], frames, device=outputs.device)
-        previous -= torch.repeat_interleave(torch.tensor(counts[:-1]), torch.tensor(counts[1:])).to(
-            outputs.device
-        )
-        later = d_gates[:, counts[0] :]
-        d_recurrent = torch.bmm(later.transpose(1, 2), outputs[:, previous])
-        d_i, d_f, _, d_o = later.to(exact).chunk(4, dim=-1)
-        before = cells[:, previous]
-        all_o = d_gates[..., 3 * hidden :].to(exact)
+        rows = torch.tensor(counts)
+        previous -= torch.repeat_interleave(rows[:-1], rows[1:]).to(outputs.device)
+        h_before = torch.cat((start_h, outputs[:, previous]), dim=1)
+        c_before = torch.cat((start_c, cells[:, previous]), dim=1)
+        d_recurrent = torch.bmm(d_gates.transpose(1, 2), h_before)
+        d_i, d_f, _, d_o = d_gates.to(exact).chunk(4, dim=-1)
         d_peephole = torch.stack(
-            [(d_i * before).sum(1), (d_f * before).sum(1), (all_o * cells).sum(1)], dim=1
+            [(d_i * c_before).sum(1), (d_f * c_before).sum(1), (d_o * cells).sum(1)], dim=1
         )
-        return d_gates, d_recurrent.to(recurrent.dtype), d_peephole.to(peephole.dtype), None
+        d_start = d_h.to(start_h.dtype), d_c
+        return d_gates, d_recurrent.to(recurrent.dtype), d_peephole.to(peephole.dtype), *d_start, None
 
 
 def sequence(projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: list[int]) -> Tensor:
-    """Outputs h of a packed batch.
+    """Outputs h of a packed batch that begins with zeros.
 
     projected: W x + b, (directions, frames, 4 hidden), each direction in its own time order;
     recurrent: (directions, 4 hidden, hidden); peephole: (directions, 3, hidden), zeros for the plain LSTM;
@@ -134,4 +149,18 @@ def sequence(projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: lis
     float64).
     Returns (directions, frames, hidden).
     """
-    return _Sequence.apply(projected, recurrent, peephole, counts)
+    exact = torch.float64 if projected.dtype == torch.float64 else torch.float32  # the cell is never bf16
+    shape = (len(projected), counts[0], recurrent.shape[-1])
+    zeros = projected.new_zeros(shape), projected.new_zeros(shape, dtype=exact)
+    return carried_sequence(projected, recurrent, peephole, counts, zeros)[0]
+
+
+def carried_sequence(
+    projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: list[int], start: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """As `sequence`, from the states h (dtype of `projected`) and c (float32, or float64), each (directions,
+    counts[0], hidden), in the order of `Steps.running`. Returns h and c of all steps, each (directions,
+    frames, hidden); `Steps.last` says which are the final ones.
+    """
+    outputs, cells = _Sequence.apply(projected, recurrent, peephole, *start, counts)
+    return outputs, cells

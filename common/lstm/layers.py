@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.lstm.fused import Steps, sequence
+from common.lstm.fused import Steps, carried_sequence, sequence
 
 CELLS = ("lstm", "peephole")
+
+State = list[tuple[Tensor, Tensor]]  # for each layer h and c, each (batch, hidden) float32
 
 # oneDNN keeps a compiled primitive for each shape it has seen, 1,024 of them by default: gigabytes, as every
 # ragged batch has a shape of its own. It reads this at its first use.
@@ -72,28 +74,57 @@ class LSTMStack(nn.Module):
         """
         if x.shape[0] == 0 or x.shape[1] == 0 or int(lengths.max()) == 0:
             return x.new_zeros(*x.shape[:2], self.outputs)
-        run = self._packed if self.cell == "peephole" else self._padded
-        return run(x, lengths)
+        if self.cell == "peephole":
+            return self._packed(x, lengths, None)[0]
+        return self._padded(x, lengths)
+
+    def carry(self, x: Tensor, lengths: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """As `forward`, from `state` on (zeros if None), with the state after each row's own last frame.
+
+        A row without frames keeps its state. Gradients flow through the state: a caller that truncates them
+        (truncated backpropagation through time, Williams & Peng 1990) detaches it between two calls.
+        Raises InputError for a stack that also runs backward, which would need the future.
+        """
+        if self.directions == 2:
+            raise InputError("state can be carried only with bidirectional=false")
+        if state is None:
+            zeros = x.new_zeros(len(x), self.hidden, dtype=_exact(x.dtype))
+            state = [(zeros, zeros)] * len(self.inputs)
+        if x.shape[0] == 0 or x.shape[1] == 0 or int(lengths.max()) == 0:
+            return x.new_zeros(*x.shape[:2], self.outputs), state
+        return self._packed(x, lengths, state)
 
     def _drop(self, x: Tensor, layer: int) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if layer and self.dropout else x
 
-    def _packed(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Our own layers: no frame of padding is computed."""
+    def _packed(self, x: Tensor, lengths: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Our own layers: no frame of padding is computed. The new state is empty where none was given."""
         batch, frames, _ = x.shape
         steps = Steps.of(lengths).to(x.device)
         longest = len(steps.counts)
         operand = _operand_dtype(x)
         packed = x[:, :longest].flatten(0, 1)[steps.gather].to(operand)  # (frames, inputs)
+        carried = []
         for layer, weights in enumerate(self.inputs):
             packed = self._drop(packed, layer)
             both = torch.stack((packed, packed[steps.mirror]) if self.directions == 2 else (packed,))
             bias = self.bias[layer][:, None].to(operand)
             projected = torch.baddbmm(bias, both, weights.transpose(1, 2).to(operand))
-            h = sequence(projected, self.recurrent[layer].to(operand), self.peephole[layer], steps.counts)
+            recurrent = self.recurrent[layer].to(operand)
+            peephole = self.peephole[layer] if self.cell == "peephole" else bias.new_zeros(1, 3, self.hidden)
+            if state is None:
+                h = sequence(projected, recurrent, peephole, steps.counts)
+            else:
+                old_h, old_c = state[layer]
+                start = old_h[None, steps.running].to(operand), old_c[None, steps.running]
+                h, c = carried_sequence(projected, recurrent, peephole, steps.counts, start)
+                new_h, new_c = (t[0, steps.last] for t in (h, c))
+                new_h = old_h.index_copy(0, steps.running, new_h.to(old_h.dtype))
+                carried.append((new_h, old_c.index_copy(0, steps.running, new_c)))
             packed = torch.cat((h[0], h[1][steps.mirror]), dim=-1) if self.directions == 2 else h[0]
         rows = packed.new_zeros(batch * longest, self.outputs).index_copy(0, steps.gather, packed)
-        return nn.functional.pad(rows.view(batch, longest, -1), (0, 0, 0, frames - longest)).to(x.dtype)
+        rows = nn.functional.pad(rows.view(batch, longest, -1), (0, 0, 0, frames - longest)).to(x.dtype)
+        return rows, carried
 
     def _padded(self, x: Tensor, lengths: Tensor) -> Tensor:
         """torch's one-way kernels (oneDNN, cuDNN), the backward direction on rows reversed in their own
@@ -122,6 +153,11 @@ class LSTMStack(nn.Module):
             h = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
         h = h * (time < lengths)[..., None]
         return h.transpose(0, 1).to(x.dtype)
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    """Of states: never less than float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _operand_dtype(x: Tensor) -> torch.dtype:

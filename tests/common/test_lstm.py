@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from common.errors import InputError
 from common.lstm import LSTMStack
 from common.lstm.cells import lstm_step, peephole_step
-from common.lstm.fused import Steps, sequence
+from common.lstm.fused import Steps, carried_sequence, sequence
 
 LENGTHS = torch.tensor([7, 3, 9, 1, 9, 0])
 
@@ -125,6 +126,10 @@ def test_backward_by_hand_passes_gradcheck():
     shapes = ((2, 8, 12), (2, 12, 3), (2, 3, 3))
     arguments = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
     assert torch.autograd.gradcheck(lambda *a: sequence(*a, steps.counts), arguments)
+    start = [torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True) for _ in "hc"]
+    assert torch.autograd.gradcheck(
+        lambda *a: carried_sequence(*a[:3], steps.counts, a[3:]), arguments + start
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -140,6 +145,39 @@ def test_padding_changes_nothing(lengths, cell, more):
     for row, length in enumerate(lengths):
         alone = stack(x[row : row + 1, :length], torch.tensor([length]))
         torch.testing.assert_close(out[row : row + 1, :length], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+def test_carried_state_joins_the_chunks_of_ragged_rows(cell: str):
+    stack = filled(LSTMStack(5, 4, 2, cell, bidirectional=False).double())
+    x = torch.randn(len(LENGTHS), 9, 5, dtype=torch.float64, requires_grad=True)
+    whole, last = stack.carry(x, LENGTHS)
+    torch.testing.assert_close(whole, stack(x, LENGTHS), rtol=0, atol=1e-12)
+    state, chunks = None, []
+    for start in range(0, 9, 4):
+        out, state = stack.carry(x[:, start : start + 4], (LENGTHS - start).clamp(0, 4), state)
+        chunks.append(out)
+    torch.testing.assert_close(torch.cat(chunks, 1), whole, rtol=0, atol=1e-12)
+    for ours, theirs in zip(state, last, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    assert all((h[LENGTHS == 0] == 0).all() and (h[LENGTHS > 0] != 0).all() for h, _ in last)
+    weights = list(stack.parameters())
+    joined = sum(t.square().sum() for t in [*chunks, *(c for _, c in state)])
+    at_once = sum(t.square().sum() for t in [whole, *(c for _, c in last)])
+    for a, b in zip(torch.autograd.grad(joined, weights), torch.autograd.grad(at_once, weights), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_carried_state_is_float32_and_needs_one_direction():
+    x, lengths = torch.randn(2, 5, 3), torch.tensor([5, 0])
+    with pytest.raises(InputError, match="bidirectional=false"):
+        LSTMStack(3, 4, 1).carry(x, lengths)
+    stack = LSTMStack(3, 4, 2, bidirectional=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, state = stack.carry(x, lengths)
+        kept, unmoved = stack.carry(x, torch.tensor([0, 0]), state)
+    assert out.dtype == torch.float32 and all(t.dtype == torch.float32 for pair in state for t in pair)
+    assert kept.abs().sum() == 0 and all(torch.equal(a, b) for a, b in zip(unmoved[0], state[0], strict=True))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "peephole"])
