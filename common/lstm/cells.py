@@ -130,7 +130,7 @@ def variant_step(
     time-aware cell. Returns the new state.
 
     Projection: Sak, Senior & Beaufays 2014, LSTM Based RNN Architectures for Large Vocabulary Speech
-    Recognition, equation 7 (without its unrecurrent part).
+    Recognition, without the part of the output that does not recur.
     """
     h, c, *before = state
     if variant.time_gaps:
@@ -174,12 +174,12 @@ def gates_and_cell(
 
 
 def elapsed_discount(gap: Tensor) -> Tensor:
-    """What is left of the short-term memory after a time ≥ 0: 1 / log(e + gap) (Baytas 2017, section 3.1)."""
+    """What is left of the short-term memory after a time ≥ 0: 1 / log(e + gap) (Baytas 2017)."""
     return 1 / torch.log(torch.e + gap)
 
 
 def fade(c: Tensor, discount: Tensor, decay: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """The cell state whose short-term part is discounted, and that part (Baytas 2017, section 3.1).
+    """The cell state whose short-term part is discounted, and that part (Baytas 2017).
 
     c: (…, hidden); decay: W_d, (…, hidden, hidden).
     """

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from common.lstm.cells import GRU, VARIANTS, Variant, Weights, elapsed_discount
 from common.lstm.step import Gradients, Noise, Setting, Tape, step, step_back
@@ -140,6 +141,7 @@ class _Sequence(torch.autograd.Function):
         return tape.h, tape.c, tape.gates
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *d_states: Any) -> tuple[Any, ...]:
         saved, setting = ctx.saved_tensors, ctx.setting
         tape, w = Tape(*saved[: len(Tape._fields)]), Weights(*saved[-len(Weights._fields) :])

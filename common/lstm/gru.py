@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from common.lstm.cells import Weights
 from common.lstm.fused import dropped, exact, previous_frames
@@ -61,6 +62,7 @@ class _Sequence(torch.autograd.Function):
         return outputs
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         gates, outputs, seen, start, recurrent, bias = ctx.saved_tensors
         counts, noise = ctx.counts, ctx.noise

@@ -28,7 +28,7 @@ class LSTMStack(nn.Module):
     recurrent_dropout: on h where the recurrent weights take it, one mask a row for all steps and gates (Gal &
     Ghahramani 2016, "tied weights"); the cell state is not touched.
     zoneout: probabilities that a unit of the cell state and of the output keeps its old value for a step
-    (Krueger et al. 2017, equations 5–6); in evaluation the expected share is kept.
+    (Krueger et al. 2017); in evaluation the expected share is kept.
 
     A row of a padded batch gives what it gives alone: the backward direction starts at the row's own last
     frame.
@@ -53,6 +53,10 @@ class LSTMStack(nn.Module):
             raise InputError("network.projection is of the LSTM; with network.cell=gru it should be 0")
         if cell == "gru" and zoneout[0]:
             raise InputError("a GRU has no cell state: the first of network.zoneout should be 0")
+        if len(zoneout) != 2 or not all(0 <= share < 1 for share in (recurrent_dropout, *zoneout)):
+            raise InputError(
+                "network.recurrent_dropout and both of network.zoneout should be from 0 to below 1"
+            )
         self.hidden, self.cell, self.dropout = hidden, cell, dropout
         self.variant, self.directions = VARIANTS[cell], 2 if bidirectional else 1
         self.projection, self.recurrent_dropout, self.zoneout = projection, recurrent_dropout, tuple(zoneout)

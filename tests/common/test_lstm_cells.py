@@ -230,6 +230,8 @@ def test_a_stack_says_what_it_cannot_be():
         ({"cell": "elman"}, "there are lstm, peephole"),
         ({"cell": "gru", "projection": 2}, "projection"),
         ({"cell": "gru", "zoneout": (0.1, 0.0)}, "no cell state"),
+        ({"zoneout": (0.1,)}, "zoneout"),
+        ({"recurrent_dropout": 1.0}, "recurrent_dropout"),
     ):
         with pytest.raises(InputError, match=said):
             LSTMStack(3, 4, 1, **arguments)  # type: ignore[arg-type]
