@@ -56,7 +56,9 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
     def write(task: Task, scored: Scored) -> None:
         heard, spelling, scores = scored
         name = task.item.stem if args.format == "ctm" else task.item.name
-        emit(task.item, write_as(args.format)(place(heard, scores, spelling, model), name, model.card["name"]))
+        emit(
+            task.item, write_as(args.format)(place(heard, scores, spelling, model), name, model.card["name"])
+        )
 
     command.run(
         tasks,
