@@ -79,7 +79,9 @@ def test_a_letter_is_spelled_in_the_case_that_the_alphabet_has():
 
 
 def test_what_cannot_be_written_is_named_or_joins_its_neighbour():
-    with pytest.raises(InputError, match=r"cannot write ',' \(U\+002C\), '¿' \(U\+00BF\) of the text") as stop:
+    with pytest.raises(
+        InputError, match=r"cannot write ',' \(U\+002C\), '¿' \(U\+00BF\) of the text"
+    ) as stop:
         spell("¿to, go", CAPITALS)
     assert "--skip-unknown" in str(stop.value)
     spelling = spell("¿to, – go", CAPITALS, skip_unknown=True)

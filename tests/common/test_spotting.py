@@ -43,7 +43,9 @@ def test_the_best_detection_is_the_best_of_all_spans(log_probs, word):
     best = max(found, key=lambda d: d.score)
     assert best.score == pytest.approx(math.exp(max(expected.values()) / len(word)))
     for detection in found:  # each is a span with just its score
-        assert expected[detection.start, detection.end] / len(word) == pytest.approx(math.log(detection.score))
+        assert expected[detection.start, detection.end] / len(word) == pytest.approx(
+            math.log(detection.score)
+        )
     for one, two in itertools.pairwise(found):
         assert one.end <= two.start
     # what is left out meets one that is kept and at least as good, or could start or end better
@@ -57,7 +59,9 @@ def test_the_best_detection_is_the_best_of_all_spans(log_probs, word):
 
 
 @settings(deadline=None, max_examples=40)
-@given(LATTICES.filter(lambda rows: rows.shape[1] > 3 and len(rows) < 6), st.sampled_from([(2,), (2, 3), (3, 3)]))
+@given(
+    LATTICES.filter(lambda rows: rows.shape[1] > 3 and len(rows) < 6), st.sampled_from([(2,), (2, 3), (3, 3)])
+)
 def test_with_a_space_the_word_stands_between_spaces_or_ends(log_probs, word):
     ends = np.where(np.isin(np.arange(log_probs.shape[1]), [0, SPACE]), 0.0, -50.0)[None]
     whole = spans(np.concatenate([ends, log_probs, ends]), (SPACE, *word, SPACE))
@@ -106,8 +110,13 @@ def test_silence_and_nan():
 def test_padding_frames_of_blank_change_nothing():
     rows = lattice(5, 30, 7)
     pad = sharp("-" * 9, sure=1 - 1e-12)
-    plain, padded = spot(rows, ONE, threshold=0.01), spot(np.concatenate([pad, rows, pad]), ONE, threshold=0.01)
-    assert [(d.start + 9, d.end + 9, d.begin + 9) for d in plain] == [(d.start, d.end, d.begin) for d in padded]
+    plain, padded = (
+        spot(rows, ONE, threshold=0.01),
+        spot(np.concatenate([pad, rows, pad]), ONE, threshold=0.01),
+    )
+    assert [(d.start + 9, d.end + 9, d.begin + 9) for d in plain] == [
+        (d.start, d.end, d.begin) for d in padded
+    ]
 
 
 def test_the_curve_counts_hits_and_alarms_by_hand():
