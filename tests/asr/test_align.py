@@ -1,4 +1,4 @@
-"""`asr align` and `asr spot` as a user calls them, with a tiny untrained model, and the rule of word edges."""
+"""`asr align` and `asr spot` as a user calls them, with a tiny untrained model; the rule of word edges."""
 
 import json
 import re
@@ -285,6 +285,21 @@ def test_spot_options_change_what_is_found(model, recordings, tmp_path, capsys):
 def test_spot_names_words_that_the_model_cannot_write(model, recordings, capsys):
     status, out, err = run(capsys, "spot", "a,xyz", recordings, "--model", model)
     assert (status, out, err.count("\n")) == (1, "", 1) and "'x' (U+0078)" in err
+
+
+def test_manifests_of_pictures_are_named_and_left_out(model, recordings, capsys):
+    with (recordings / "all.jsonl").open("a") as file:
+        file.write('{"image": "x.png", "text": "bad"}\n')
+    for words in (["align", recordings / "all.jsonl"], ["spot", "bad", "--tune", recordings / "all.jsonl"]):
+        status, out, err = run(capsys, *words, "--model", model)
+        assert status == 1 and out and err.count("\n") == 1 and 'has no "audio"' in err
+
+
+def test_an_input_given_twice_is_spotted_twice(model, recordings, tmp_path, capsys):
+    words = ["spot", "a", recordings / "a.wav", recordings / "a.wav", "--model", model, "--inside"]
+    one, two = run(capsys, *words)[1].splitlines()
+    assert one == two and run(capsys, *words, "--output", tmp_path / "out")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav-2.txt", "a.wav.txt"]
 
 
 def test_silence_has_no_keyword(model, tmp_path, capsys):
