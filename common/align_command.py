@@ -44,11 +44,11 @@ def add(
         "align",
         "find where each word and letter of a known text is",
         f"""
-        {program} align {what} --text "SEVEN TWO"      the text on the command line
-        {program} align {what} --transcript said.txt     or in a file
+        {program} align {what} --text "SEVEN TWO"       the text on the command line
+        {program} align {what} --transcript said.txt    or in a file
         {program} align {folder} --output aligned/         beside each input a text, .txt or .lab
         {program} align {folder} --transcript texts/       or in another folder
-        {program} align test.jsonl --format json        a manifest has its own texts
+        {program} align test.jsonl --format json          a manifest has its own texts
         """,
     )
     parser.add_argument(

@@ -147,7 +147,7 @@ class Curve:
         return int(self.f1.argmax())
 
     def figure_of_merit(self) -> float:
-        """Mean rate over 0 … 10 false alarms for each keyword in an hour (NIST's FOM), linear between points."""
+        """Mean rate over 0 … 10 false alarms a keyword and hour (NIST's FOM), linear between points."""
         at = (np.arange(1000) + 0.5) / 100
         return float(np.interp(at, [0.0, *self.per_hour], [0.0, *self.rate]).mean())
 
