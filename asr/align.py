@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -159,7 +160,7 @@ def word_edges(
     """
     floor = float(np.percentile(level, FLOOR)) + ABOVE
     cuts = [0]
-    for (_, last, _), (first, _, _) in zip(spikes, spikes[1:], strict=False):
+    for (_, last, _), (first, _, _) in pairwise(spikes):
         low, high = _hop(last, level), _hop(first, level)
         if not cuts[-1]:  # the first spikes may stand in the silence before the first word
             before = level[: max(high, 1)]
@@ -168,7 +169,7 @@ def word_edges(
         cuts.append(low + int(level[low : max(high, low + 1)].argmin()) if low < len(level) else low)
     cuts.append(max(len(level), cuts[-1] + 1))
     segments = []
-    for (first, _, end), start, stop in zip(spikes, cuts, cuts[1:], strict=False):
+    for (first, _, end), start, stop in zip(spikes, cuts[:-1], cuts[1:], strict=True):
         part = level[start:stop]
         if len(part):
             begin, stop = _audible(part, _threshold(part, floor), first / HOP - start, end / HOP - start)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from common import align_command, command
 from common.align_command import Task
+from common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
@@ -43,6 +44,8 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
 
     def read(task: Task) -> Source:
         spelling = align_command.spell_task(task, model.alphabet, args)
+        if task.sample is not None and task.sample.audio is None:
+            raise InputError('has no "audio", so it cannot be aligned as speech')
         source = sys.stdin.buffer if task.item.path is None else task.item.path
         return hear(read_audio(source, model.features["sample_rate"]), model), spelling
 
@@ -56,7 +59,9 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
     def write(task: Task, scored: Scored) -> None:
         heard, spelling, scores = scored
         name = task.item.stem if args.format == "ctm" else task.item.name
-        emit(task.item, write_as(args.format)(place(heard, scores, spelling, model), name, model.card["name"]))
+        emit(
+            task.item, write_as(args.format)(place(heard, scores, spelling, model), name, model.card["name"])
+        )
 
     command.run(
         tasks,

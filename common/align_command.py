@@ -44,10 +44,10 @@ def add(
         "align",
         "find where each word and letter of a known text is",
         f"""
-        {program} align {what} --text "SEVEN TWO"    the text on the command line
-        {program} align {what} --transcript said.txt   or in a file
-        {program} align {folder} --output aligned/       beside each input a text, .txt or .lab
-        {program} align {folder} --transcript texts/     or in another folder
+        {program} align {what} --text "SEVEN TWO"       the text on the command line
+        {program} align {what} --transcript said.txt    or in a file
+        {program} align {folder} --output aligned/         beside each input a text, .txt or .lab
+        {program} align {folder} --transcript texts/       or in another folder
         {program} align test.jsonl --format json          a manifest has its own texts
         """,
     )
@@ -162,4 +162,3 @@ def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spel
     if spelling.unknown:
         command.say(f"note: {task.item.name}: passed over {name_symbols(spelling.unknown)}")
     return spelling
-

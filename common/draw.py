@@ -137,10 +137,12 @@ def draw_roc(curve: Curve, path: str | Path, *, title: str = "") -> None:
 
     figure = Figure(figsize=(6.0, 4.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.step([0, *curve.per_hour], [0, *(100 * curve.rate)], where="post", linewidth=1.2)
+    axes.plot([0, *curve.per_hour], [0, *(100 * curve.rate)], linewidth=1.2)
     best = curve.best()
-    axes.plot(curve.per_hour[best], 100 * curve.rate[best], "o", label=f"threshold {curve.thresholds[best]:.3f}")
-    axes.set_xlim(left=0)
+    axes.plot(
+        curve.per_hour[best], 100 * curve.rate[best], "o", label=f"threshold {curve.thresholds[best]:.3f}"
+    )
+    axes.set_xlim(0, max(20.0, 3 * float(curve.per_hour[best])))  # beyond it nobody listens
     axes.set_ylim(0, 102)
     axes.set_xlabel("false alarms for each keyword in an hour")
     axes.set_ylabel("found, %")

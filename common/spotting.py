@@ -1,10 +1,10 @@
 """Keyword spotting: where given words are, in speech that says much else (Fernández, Graves & Schmidhuber
 2007, "An application of recurrent neural networks to discriminative keyword spotting").
 
-A keyword's path through a span of frames is compared with the best free path through the same span, which in
-CTC takes each frame's likeliest symbol. One Viterbi pass finds for every end frame the best start: a path may
-enter the keyword at any frame, and pays at each frame ln P(its symbol) - ln P(likeliest symbol) ≤ 0. The score is
-e to the mean of that sum over the keyword's letters: 1 where the keyword is just what a greedy decoder reads.
+A keyword's path through a span of frames is compared with the best free path through the same span, which
+in CTC takes each frame's likeliest symbol. One Viterbi pass finds for every end frame the best start: a path
+may enter the keyword at any frame, and pays in each ln P(its symbol) - ln P(likeliest symbol) ≤ 0. The score
+is e to the mean of that sum over the keyword's letters: 1 where a greedy decoder reads just the keyword.
 """
 
 from __future__ import annotations
@@ -53,7 +53,12 @@ def best_paths(costs, pattern, bounded):  # type: ignore[no-untyped-def]
                 best, source = 0.0, -1
             if state > 0 and before[state - 1] > best:
                 best, source = before[state - 1], state - 1
-            if state > 1 and state % 2 == 0 and letter != pattern[state // 2 - 1] and before[state - 2] > best:
+            if (
+                state > 1
+                and state % 2 == 0
+                and letter != pattern[state // 2 - 1]
+                and before[state - 2] > best
+            ):
                 best, source = before[state - 2], state - 2
             after[state] = best + costs[frame, letter if state % 2 == 0 else 0]
             if source >= 0:
@@ -78,8 +83,8 @@ def spot(
 ) -> list[Detection]:
     """Where a keyword is, in the order of time: no two overlap, and of those that would the best is kept.
 
-    log_probs: (frames, symbols) natural log; word: indices of its letters. space: index of the space, which must
-    stand before and after it, or the ends of log_probs; None: it may be a part of a longer word.
+    log_probs: (frames, symbols) natural log; word: indices of its letters. space: index of the space, which
+    must stand before and after it, or the ends of log_probs; None: it may be a part of a longer word.
     threshold: the least score. Raises InputError for NaN.
     """
     if np.isnan(log_probs).any():
@@ -103,7 +108,9 @@ def spot(
             break
         if not taken[start:stop].any():
             taken[start:stop] = True
-            found.append(Detection(int(start) - shift, int(stop) - shift, int(begin) - shift, float(scores[end])))
+            found.append(
+                Detection(int(start) - shift, int(stop) - shift, int(begin) - shift, float(scores[end]))
+            )
     return sorted(found, key=lambda detection: detection.start)
 
 
@@ -111,7 +118,7 @@ def spot(
 class Curve:
     """Receiver operating characteristic: for falling thresholds what is found and what is false.
 
-    thresholds, hits, alarms: (points,) each; hits and alarms are counts with a score of at least the threshold.
+    thresholds, hits, alarms: (points,) each; hits and alarms are counts of scores of at least the threshold.
     """
 
     thresholds: np.ndarray
@@ -140,10 +147,9 @@ class Curve:
         return int(self.f1.argmax())
 
     def figure_of_merit(self) -> float:
-        """Mean rate over 0 … 10 false alarms for each keyword in an hour (NIST's FOM)."""
-        at = np.linspace(0, 10, 1001)
-        known = np.searchsorted(self.per_hour, at, side="right") - 1
-        return float(np.where(known >= 0, self.rate[np.maximum(known, 0)], 0.0).mean())
+        """Mean rate over 0 … 10 false alarms a keyword and hour (NIST's FOM), linear between points."""
+        at = (np.arange(1000) + 0.5) / 100
+        return float(np.interp(at, [0.0, *self.per_hour], [0.0, *self.rate]).mean())
 
 
 def curve(scores: Sequence[float], correct: Sequence[bool], references: int, hours: float) -> Curve:
@@ -151,7 +157,9 @@ def curve(scores: Sequence[float], correct: Sequence[bool], references: int, hou
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     sorted_scores = np.asarray(scores, float)[order]
     right = np.asarray(correct, bool)[order]
-    steps = np.append(np.flatnonzero(np.diff(sorted_scores)), len(order) - 1) if len(order) else np.zeros(0, int)
+    steps = (
+        np.append(np.flatnonzero(np.diff(sorted_scores)), len(order) - 1) if len(order) else np.zeros(0, int)
+    )
     below = np.append(sorted_scores, 0.0)[steps + 1]
     return Curve(
         (sorted_scores[steps] + below) / 2,

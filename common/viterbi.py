@@ -46,7 +46,7 @@ def checkpoints(log_probs, states, skips, block):  # type: ignore[no-untyped-def
 
 @numba.njit(cache=True)
 def best_path(log_probs, states, skips, block):  # type: ignore[no-untyped-def]
-    """The state of the best path at each frame (frames,), and its score; of equals the one that stays longest.
+    """The state of the best path at each frame (frames,), and its score; of equals that which stays longest.
 
     Where every path has probability 0 the score is -inf and the path nonsense.
     """
@@ -62,7 +62,9 @@ def best_path(log_probs, states, skips, block):  # type: ignore[no-untyped-def]
         low, high = max(0, state - 2 * (end - first)), state + 1
         moves = np.empty((end - first, high - low), np.int8)
         before, after = kept[piece, low : high + 2].copy(), np.full(high - low + 2, -np.inf)
-        if low > 0:  # two states stand in front that are not closed; what comes from there cannot reach `state`
+        if (
+            low > 0
+        ):  # two states stand in front that are not closed; what comes from there cannot reach `state`
             before[:2] = -np.inf
         own, skip = states[low:high], skips[low:high]
         for frame in range(first, end):

@@ -90,7 +90,7 @@ def test_no_two_inputs_share_a_place_in_the_output_folder(names):
         Input(f"{i}/{stem}{suffix}", Path(f"{i}/{stem}{suffix}"), stem)
         for i, (stem, suffix) in enumerate(names)
     ]
-    found = command._with_unique_stems(given_inputs)
+    found = command.with_unique_stems(given_inputs)
     stems = [item.stem.casefold() for item in found]
     assert len(set(stems)) == len(stems)
     assert [item.path for item in found] == [item.path for item in given_inputs]
