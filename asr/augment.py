@@ -13,11 +13,13 @@ from common.errors import InputError
 
 QUIET_FRAME = 400  # samples over which the level of the quietest part of a recording is taken
 TELEPHONE_RATE = 8000  # Hz
+EQUALIZER_TAIL = 800  # samples of quiet behind the wave, so that its end does not ring into its beginning
 WARP_GRID = 0.01  # VTLP factors lie on a grid, so that the few filter banks are computed once
 
 KEYS = {
     "speed": {"probability", "range"},
     "silence": {"probability", "range"},
+    "equalizer": {"probability", "range", "points"},
     "telephone": {"probability"},
     "noise": {"probability", "range", "pink"},
     "gain": {"probability", "range"},
@@ -30,7 +32,10 @@ KEYS = {
 def augment_wave(
     wave: np.ndarray, settings: Mapping, rng: np.random.Generator, sample_rate: int = 16000
 ) -> np.ndarray:
-    """Speed, silence, telephone, noise, gain, in this order: (samples,) -> (samples,) float32 in [-1, 1]."""
+    """Speed, silence, equalizer, telephone, noise, gain, in this order.
+
+    (samples,) -> (samples,) float32 in [-1, 1].
+    """
     _check(settings)
     for name, change in _WAVE_CHANGES.items():
         if _drawn(name, settings, rng):
@@ -106,6 +111,17 @@ def _silence(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_
     return np.concatenate([quiet[:before], wave, quiet[before:]])
 
 
+def _equalizer(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    import scipy.fft
+
+    gains = rng.uniform(*block["range"], size=block["points"])  # dB, at points of equal distance in mel
+    size = scipy.fft.next_fast_len(len(wave) + EQUALIZER_TAIL, real=True)
+    mel = np.log1p(scipy.fft.rfftfreq(size, 1 / sample_rate) / 700)
+    curve = np.interp(mel, np.linspace(0, mel[-1], block["points"]), gains)
+    spectrum = scipy.fft.rfft(wave.astype(np.float32, copy=False), size)
+    return scipy.fft.irfft(spectrum * np.float32(10) ** (curve.astype(np.float32) / 20), size)[: len(wave)]
+
+
 def _telephone(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     import soxr
 
@@ -126,6 +142,7 @@ def _gain(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rat
 _WAVE_CHANGES: dict[str, Callable[[np.ndarray, Mapping, np.random.Generator, int], np.ndarray]] = {
     "speed": _speed,
     "silence": _silence,
+    "equalizer": _equalizer,
     "telephone": _telephone,
     "noise": _noise,
     "gain": _gain,

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from common import __version__, arguments, command, lm_command
+from asr import align_command as aligning
+from asr import spot
+from common import __version__, align_command, arguments, command, lm_command
 from common.alphabet import Alphabet
 
 PROGRAM = "asr"
@@ -37,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_train(commands, PROGRAM, DOMAINS, "an4", "fsdd")
     _add_transcribe(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")
+    align_command.add(commands, PROGRAM, "call.wav", aligning.FORMATS, _align)
+    spot.add(commands, _spot)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_demo(commands, PROGRAM, "transcribe the recordings", _demo)
@@ -133,6 +137,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     from common.shelf import open_model
 
     return evaluate(args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device, size), read)
+
+
+def _align(args: argparse.Namespace) -> int:
+    return aligning.align(args, MODELS, DOMAINS, SUFFIXES)
+
+
+def _spot(args: argparse.Namespace) -> int:
+    return spot.spot(args, MODELS, DOMAINS, SUFFIXES)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -16,8 +16,8 @@ import numpy as np
 from common.errors import InputError
 
 _BOTH = ("kind", "sample_rate", "window", "hop", "filters", "deltas", "low", "high", "preemphasis")
-KEYS = {"logmel": (*_BOTH, "prior"), "mfcc": (*_BOTH, "coefficients")}
-OPTIONAL = {"prior"}  # models from before it do without
+KEYS = {"logmel": (*_BOTH, "prior", "band"), "mfcc": (*_BOTH, "coefficients")}
+OPTIONAL = {"prior", "band"}  # models from before it do without
 WHOLE = {"sample_rate", "filters", "deltas", "coefficients"}
 LEAST = {"sample_rate": 1, "filters": 1, "coefficients": 1, "window": 1e-6, "hop": 1e-6}  # of the others, 0
 
@@ -54,7 +54,11 @@ def extract(wave: np.ndarray, settings: Mapping, warp: float = 1.0) -> np.ndarra
     for _ in range(settings["deltas"]):
         parts.append(deltas(parts[-1]))
     smallest, prior = SMALLEST_DEVIATION[settings["kind"]], settings.get("prior", 0)
-    return np.concatenate([normalise(part, smallest, prior) for part in parts], axis=1)
+    heard = _filters_within_band(settings)
+    for part in parts:  # what is above the band is neither seen nor taken into the moments
+        part[:, :heard] = normalise(part[:, :heard], smallest, prior)
+        part[:, heard:] = 0.0
+    return np.concatenate(parts, axis=1)
 
 
 def size(settings: Mapping) -> int:
@@ -62,6 +66,14 @@ def size(settings: Mapping) -> int:
     _check(settings)
     columns = settings["filters"] if settings["kind"] == "logmel" else settings["coefficients"]
     return columns * (1 + settings["deltas"])
+
+
+def _filters_within_band(settings: Mapping) -> int:
+    """How many columns of each part are made of frequencies up to settings["band"] Hz; 0 or none: all."""
+    if not settings.get("band"):
+        return settings["filters"]
+    edges = np.linspace(_mel(settings["low"]), _mel(settings["high"]), settings["filters"] + 2)
+    return int(np.count_nonzero(edges[2:] <= _mel(settings["band"])))
 
 
 def frame_stride(settings: Mapping) -> float:
@@ -199,6 +211,8 @@ def _check(settings: Mapping) -> None:
             f"feature settings: filters from {settings['low']} to {settings['high']} Hz do not fit below"
             f" {settings['sample_rate'] / 2} Hz, half the sample rate"
         )
+    if settings.get("band") and not _filters_within_band(settings):
+        raise InputError(f"feature settings: no filter lies below {settings['band']} Hz, the band")
     if kind == "mfcc" and not 0 < settings["coefficients"] <= settings["filters"]:
         raise InputError(
             f"feature settings: {settings['filters']} filters give 1 … {settings['filters']} coefficients,"

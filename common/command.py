@@ -33,6 +33,7 @@ GROUP = 64  # inputs read before the network sees them: enough to fill batches, 
 STDIN = "-"
 
 SHARED = ("txt", "json", "ctm")  # formats of which several can stand in one stream
+ENDINGS = {"textgrid": "TextGrid"}  # of files, where it is not the format's name
 RECOVERABLE = (InputError, OSError, MemoryError)  # what one input may cause while the others go on
 
 Key = TypeVar("Key")
@@ -177,7 +178,7 @@ def expand(
             found += [Input(str(file), file, str(file.relative_to(path).with_suffix(""))) for file in inside]
         else:
             found.append(Input(argument, path, path.stem))
-    return _with_unique_stems(found)
+    return with_unique_stems(found)
 
 
 def _files(folder: Path, failures: Failures) -> Iterator[Path]:
@@ -187,7 +188,7 @@ def _files(folder: Path, failures: Failures) -> Iterator[Path]:
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
 
 
-def _with_unique_stems(inputs: Sequence[Input]) -> list[Input]:
+def with_unique_stems(inputs: Sequence[Input]) -> list[Input]:
     """Where stems meet, the suffix is kept (a.wav, a.mp3), and where that does not help, a number added."""
     uses = Counter(item.stem.casefold() for item in inputs)  # some file systems do not tell a.wav from A.wav
     taken: set[str] = set()
@@ -261,7 +262,7 @@ def emitter(inputs: Sequence[Input], args: argparse.Namespace) -> Callable[[Inpu
 
 
 def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callable[[Input, str], None]:
-    targets = {item: folder / f"{item.stem}.{suffix}" for item in inputs}
+    targets = {item: folder / f"{item.stem}.{ENDINGS.get(suffix, suffix)}" for item in inputs}
     sources = {item.path.resolve() for item in inputs if item.path is not None}
     for target in targets.values():
         if target.resolve() in sources:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # loading it takes a second
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from common.spotting import Curve
+
 DPI = 120
 WIDTH = (8.0, 120.0)  # inches, least and most
 VISIBLE = 0.05  # a symbol that never gets this probable has no line of its own
@@ -127,6 +129,24 @@ def draw_curves(rows: Iterable[Mapping[str, Any]], path: str | Path, *, title: s
     below.set_ylim(bottom=0)
     below.set_xlabel("epoch")
     _save(figure, above, title, path)
+
+
+def draw_roc(curve: Curve, path: str | Path, *, title: str = "") -> None:
+    """Part of the keywords found against false alarms for each keyword in an hour, the best F1 marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 4.0), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.step([0, *curve.per_hour], [0, *(100 * curve.rate)], where="post", linewidth=1.2)
+    best = curve.best()
+    axes.plot(curve.per_hour[best], 100 * curve.rate[best], "o", label=f"threshold {curve.thresholds[best]:.3f}")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("false alarms for each keyword in an hour")
+    axes.set_ylabel("found, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", frameon=False)
+    _save(figure, axes, title, path)
 
 
 def _number(value: Any) -> float:

@@ -10,8 +10,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import __version__, arguments, command, lm_command
+from common import __version__, align_command, arguments, command, lm_command
 from common.alphabet import Alphabet
+from hwr import align_command as aligning
 
 if TYPE_CHECKING:  # loading them brings torch
     from common.corpus import Sample
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_train(commands, PROGRAM, DOMAINS, "unipen_words", "htr_lines")
     _add_recognise(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
+    align_command.add(commands, PROGRAM, "line.png", aligning.FORMATS, _align)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_demo(commands, PROGRAM, "recognise the handwriting", _demo)
@@ -204,6 +206,10 @@ def _evaluate(args: argparse.Namespace) -> int:
         return _models(args)("image" if first.strokes is None else "ink")
 
     return evaluate(args, choose, read)
+
+
+def _align(args: argparse.Namespace) -> int:
+    return aligning.align(args, (*IMAGES, *INK), read_source, _models(args), _is_ink_xml)
 
 
 def _demo(args: argparse.Namespace) -> int:

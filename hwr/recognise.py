@@ -118,10 +118,11 @@ def recognise(model: Model, lines: Sequence[Prepared], batch_frames: int, **deco
     from common.recognise import recognise as hypotheses
 
     found = hypotheses(model, [line.features for line in lines], batch_frames, **decoding)
-    return [_line(line, nbest, model) for line, nbest in zip(lines, found, strict=True)]
+    return [line_of(line, nbest, model) for line, nbest in zip(lines, found, strict=True)]
 
 
-def _line(line: Prepared, nbest: list[Hypothesis], model: Model) -> Line:
+def line_of(line: Prepared, nbest: Sequence[Hypothesis], model: Model) -> Line:
+    """What the hypotheses about a line say, with boxes; of those with one text the first."""
     readings: dict[str, Reading] = {}
     for hypothesis in nbest:
         symbols = _stripped(hypothesis.symbols)

@@ -152,6 +152,20 @@ def test_telephone_leaves_nothing_above_four_kilohertz() -> None:
     assert power(kept) == pytest.approx(power(tone(1000)), rel=0.01)
 
 
+def test_equalizer_changes_each_band_within_the_range_and_nothing_else() -> None:
+    given = only("equalizer", range=[-6, 6], points=4)
+    gains = []
+    for hertz in (200, 1000, 3000, 7000):
+        changed = augment.augment_wave(tone(hertz, level=0.1), given, rng(1))
+        assert len(changed) == RATE
+        assert peak(changed) == hertz
+        gains.append(10 * np.log10(power(changed[800:-800]) / power(tone(hertz, level=0.1)[800:-800])))
+    assert all(-6.1 <= gain <= 6.1 for gain in gains)
+    assert max(gains) - min(gains) > 1  # not the same for all
+    flat = augment.augment_wave(tone(), only("equalizer", range=[-3, -3], points=2), rng())
+    assert flat == pytest.approx(tone() * 10 ** (-3 / 20), abs=1e-3)
+
+
 def test_warps_lie_on_a_grid_within_the_range() -> None:
     drawn = {augment.draw_warp(only("vtlp", range=[0.9, 1.1]), rng(seed)) for seed in range(500)}
     assert drawn == {round(0.9 + 0.01 * step, 2) for step in range(21)}

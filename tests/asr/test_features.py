@@ -242,3 +242,30 @@ def test_a_prior_leans_the_moments_of_short_utterances_on_all_columns(frames, pr
     expected_variance = (frames * variance + prior * variance.mean()) / (frames + prior)
     expected = (x - expected_mean) / np.maximum(np.sqrt(expected_variance), 0.5)
     np.testing.assert_allclose(features.normalise(x, 0.5, prior), expected, rtol=2e-4, atol=2e-4)
+
+
+def test_nothing_above_the_band_reaches_the_features() -> None:
+    wave = speechlike(0.5)
+    hiss = 0.05 * np.sin(2 * np.pi * 6000 * np.arange(len(wave)) / RATE).astype(np.float32)
+    narrow = conf("logmel", band=3800, prior=100)
+    clean, noisy = features.extract(wave, narrow), features.extract(wave + hiss, narrow)
+    silent = ~clean.any(axis=0)
+    assert 15 < silent.sum() < 25  # mel(3800) is three quarters of mel(7600)
+    assert silent[-silent.sum() :].all()
+    assert (
+        np.abs(noisy - clean).mean()
+        < 0.1
+        * np.abs(
+            features.extract(wave + hiss, conf("logmel")) - features.extract(wave, conf("logmel"))
+        ).mean()
+    )
+    wide = features.extract(wave, conf("logmel"))
+    unleant = features.extract(wave, conf("logmel", band=3800))
+    np.testing.assert_array_equal(
+        unleant[:, ~silent], wide[:, ~silent]
+    )  # each column by itself without prior
+
+
+def test_a_band_without_a_filter_is_refused() -> None:
+    with pytest.raises(InputError, match="no filter lies below 10 Hz"):
+        features.extract(speechlike(0.2), conf("logmel", band=10))

@@ -15,8 +15,10 @@ from omegaconf import OmegaConf
 
 from asr import augment, features
 from asr.audio import read_audio
+from asr.transcribe import Timed
 from common.corpus import read_manifest
 from recipes.an4 import prepare as an4
+from recipes.fsdd import cut as fsdd_cut
 from recipes.fsdd import prepare as fsdd
 from recipes.librispeech import prepare as librispeech
 from recipes.speechocean762 import prepare as speechocean762
@@ -224,6 +226,34 @@ def test_fsdd_one_fold_and_faults(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "george, jackson, lucas, nicolas" in capsys.readouterr().err
     assert fsdd.main([str(tmp_path / "nothing"), str(out)]) == 1
     assert "recordings: is missing" in capsys.readouterr().err
+
+
+def test_fsdd_digits_are_cut_where_the_alignment_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Words that are no digits stay out, and so do segments that no digit can fill."""
+    wave = np.arange(32000, dtype=np.int16)
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    row = {"audio": "a.wav", "text": "ENTER SIX NINE TWO", "speaker": "x"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "text": "NOTHING"}))
+    words = [("ENTER", 0.1, 0.5), ("SIX", 0.5, 0.9), ("NINE", 1.0, 1.05), ("TWO", 1.25, 1.5)]
+    monkeypatch.setattr(fsdd_cut, "load", lambda path: None)
+    monkeypatch.setattr(fsdd_cut, "word_segments", lambda model, sample: [Timed(*w, 1.0) for w in words])
+    assert fsdd_cut.main(["any", str(tmp_path / "digits"), str(tmp_path / "m.jsonl")]) == 0
+    assert "2 of 3 digits; 0 samples not aligned" in capsys.readouterr().out
+    samples = list(read_manifest(tmp_path / "digits.jsonl"))
+    assert [(s.text, s.group, s.duration) for s in samples] == [("SIX", "x", 0.4), ("TWO", "x", 0.25)]
+    found, _ = soundfile.read(samples[0].audio, dtype="int16")
+    np.testing.assert_array_equal(found, wave[8000:14400])
+
+
+def test_fsdd_without_a_digit_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.jsonl").write_text('{"audio": "a.wav", "text": "NOTHING"}')
+    monkeypatch.setattr(fsdd_cut, "load", lambda path: None)
+    assert fsdd_cut.main(["any", str(tmp_path / "digits"), str(tmp_path / "m.jsonl")]) == 1
+    assert "no digit could be cut out" in capsys.readouterr().err
 
 
 def test_the_real_fsdd(tmp_path: Path) -> None:

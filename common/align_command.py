@@ -1,0 +1,165 @@
+"""What `asr align` and `hwr align` share: their options, and which text belongs to which input."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common import arguments, command
+from common.command import Failures, Input, UsageError
+from common.errors import InputError
+
+if TYPE_CHECKING:  # loading them brings numpy
+    from common.align import Spelling
+    from common.alphabet import Alphabet
+    from common.corpus import Sample
+
+MANIFESTS = (".jsonl", ".jsonl.gz")
+TEXTS = (".txt", ".lab", ".gt.txt")  # beside a.wav: a.txt, a.lab (Montreal Forced Aligner), a.gt.txt (kraken)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An input and the text to find in it; sample: the line of a manifest, if it is from there."""
+
+    item: Input
+    text: str
+    sample: Sample | None = None
+
+
+def add(
+    commands: arguments.Subparsers,
+    program: str,
+    what: str,
+    formats: Sequence[str],
+    function: arguments.Command,
+) -> argparse.ArgumentParser:
+    """what: an input for the examples, such as call.wav."""
+    folder = "inputs/"
+    parser = arguments.command_parser(
+        commands,
+        "align",
+        "find where each word and letter of a known text is",
+        f"""
+        {program} align {what} --text "SEVEN TWO"    the text on the command line
+        {program} align {what} --transcript said.txt   or in a file
+        {program} align {folder} --output aligned/       beside each input a text, .txt or .lab
+        {program} align {folder} --transcript texts/     or in another folder
+        {program} align test.jsonl --format json          a manifest has its own texts
+        """,
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="FILE|FOLDER|MANIFEST|-",
+        help="what to align, as for the other commands, or manifests (.jsonl, .jsonl.gz); "
+        "- for standard input",
+    )
+    texts = parser.add_mutually_exclusive_group()
+    texts.add_argument("--text", metavar="TEXT", help="the text of the one input")
+    texts.add_argument(
+        "--transcript",
+        type=Path,
+        metavar="FILE|DIR",
+        help="file of the one input's text, or folder of files named as the inputs, but in "
+        ".txt or .lab (default: beside each input)",
+    )
+    parser.add_argument(
+        "--skip-unknown",
+        action="store_true",
+        help="characters that the model cannot write, such as punctuation, take no time "
+        "(default: they are an error)",
+    )
+    arguments.add_model_arguments(parser, f"default: the one that is marked * by `{program} models`")
+    arguments.add_output_arguments(parser, formats)
+    parser.set_defaults(run=function)
+    return parser
+
+
+def tasks(
+    args: argparse.Namespace,
+    suffixes: Collection[str],
+    kind: str,
+    failures: Failures,
+    also: Callable[[Path], bool] = lambda file: False,
+) -> list[Task]:
+    """Inputs of the command line with their texts; those without one go to `failures`."""
+    given = args.text is not None or (args.transcript is not None and not args.transcript.is_dir())
+    if given and (len(args.inputs) > 1 or Path(args.inputs[0]).is_dir() or _is_manifest(args.inputs[0])):
+        raise UsageError(
+            "--text and a --transcript FILE are the text of one input; for several put a text beside each "
+            "(a.wav, a.txt), or give --transcript DIR or a manifest"
+        )
+    files = command.expand(
+        [name for name in args.inputs if not _is_manifest(name)],
+        [suffix for suffix in suffixes if suffix not in MANIFESTS],
+        kind,
+        failures,
+        also,
+    )
+    found: list[Task] = []
+    for item in files:
+        try:
+            found.append(Task(item, _text_of(item, args)))
+        except (InputError, OSError) as error:
+            failures.add(item.name, error)
+    for name in filter(_is_manifest, args.inputs):
+        found += _samples(Path(name))
+    items = command.with_unique_stems([task.item for task in found])
+    return [Task(item, task.text, task.sample) for item, task in zip(items, found, strict=True)]
+
+
+def _is_manifest(name: str) -> bool:
+    return name.lower().endswith(MANIFESTS)
+
+
+def _samples(manifest: Path) -> Iterator[Task]:
+    from common.corpus import read_manifest
+
+    for sample in read_manifest(manifest):
+        path = sample.source
+        stem = path.stem if path else f"{manifest.name.split('.')[0]}-{sample.where.rpartition(':')[2]}"
+        yield Task(Input(str(path or sample.where), path, stem), sample.text, sample)
+
+
+def _text_of(item: Input, args: argparse.Namespace) -> str:
+    if args.text is not None:
+        return args.text
+    if args.transcript is not None and not args.transcript.is_dir():
+        return read_text(args.transcript)
+    if item.path is None:
+        raise InputError("needs its text: give it with --text or --transcript")
+    folder = args.transcript
+    stem = item.path.with_suffix("") if folder is None else folder / item.stem
+    for ending in TEXTS:
+        path = stem.with_name(stem.name + ending)
+        if path.is_file():
+            return read_text(path)
+    raise InputError(
+        f"there is no text for it ({' or '.join(str(stem) + ending for ending in TEXTS[:2])}); "
+        "put one there, or give --text, --transcript or a manifest"
+    )
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, its lines joined by spaces. Raises InputError naming the file."""
+    try:
+        return " ".join(path.read_text(encoding="utf-8-sig").split())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = command.sentence(error) if isinstance(error, OSError) else "is not UTF-8"
+        raise InputError(f"{path}: cannot be read as text ({reason}); give UTF-8 text") from None
+
+
+def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:
+    """As common.align.spell; tells which characters were passed over."""
+    from common.align import spell
+    from common.alphabet import name_symbols
+
+    spelling = spell(task.text, alphabet, args.skip_unknown)
+    if spelling.unknown:
+        command.say(f"note: {task.item.name}: passed over {name_symbols(spelling.unknown)}")
+    return spelling
+

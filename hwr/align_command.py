@@ -1,0 +1,107 @@
+"""`hwr align`: words and letters of known texts in pictures of lines or in ink, as json or a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import align_command, command
+from common.align_command import Task
+
+if TYPE_CHECKING:  # loading them brings numpy and torch
+    import numpy as np
+
+    from common.align import Spelling
+    from common.decoding import Hypothesis
+    from common.model_file import Model
+    from hwr.recognise import Line, Prepared
+
+    Source = tuple[Model, Prepared, Spelling]
+
+FORMATS = ("json", "tsv")
+
+
+def align(
+    args: argparse.Namespace,
+    suffixes: tuple[str, ...],
+    read_source: Callable[[Path | None], tuple[str, Any]],
+    models: Callable[[str], Model],
+    also: Callable[[Path], bool],
+) -> int:
+    """The command; its options are those of common.align_command.
+
+    read_source: ("image", picture) or ("ink", strokes) of a file, or of standard input (None); models: the
+    model for "image" or "ink"; also: whether a file of a folder is ink though its suffix does not tell.
+    """
+    failures = command.Failures()
+    tasks = align_command.tasks(args, suffixes, "picture or ink", failures, also)
+    if not tasks:
+        return failures.status
+    emit = command.emitter([task.item for task in tasks], args)
+
+    from common.align import align as align_text
+    from common.recognise import log_probs
+    from hwr.recognise import line_of, prepare
+
+    if args.model:
+        models("any")  # a model that cannot be used is told once, not for each input
+
+    def read(task: Task) -> Source:
+        strokes = task.sample.strokes if task.sample else None
+        domain, source = ("ink", strokes) if strokes is not None else read_source(task.item.path)
+        model = models(domain)
+        return model, prepare(source, model.features), align_command.spell_task(task, model.alphabet, args)
+
+    def work(sources: list[Source]) -> list[tuple[Source, np.ndarray]]:
+        found: dict[int, np.ndarray] = {}
+        for model in {id(model): model for model, _, _ in sources}.values():
+            mine = [i for i, source in enumerate(sources) if source[0] is model]
+            scores = log_probs(model, [sources[i][1].features for i in mine], args.batch_frames)
+            found.update(zip(mine, scores, strict=True))
+        return [(source, found[i]) for i, source in enumerate(sources)]
+
+    def write(task: Task, scored: tuple[Source, np.ndarray]) -> None:
+        (model, prepared, spelling), scores = scored
+        hypothesis = align_text(scores, spelling)
+        line = line_of(prepared, [hypothesis], model)
+        text = WRITERS[args.format](line, hypothesis, len(scores), task.item.name, model.card["name"])
+        emit(task.item, text)
+
+    command.run(
+        tasks,
+        read,
+        work,
+        write,
+        failures,
+        name=lambda task: task.item.name,
+        weigh=lambda source: len(source[1].features),
+        budget=args.batch_frames,
+    )
+    return failures.status
+
+
+def as_json(line: Line, found: Hypothesis, frames: int, name: str, model: str) -> str:
+    """As `hwr recognise` writes it, with the score of a frame, and of each symbol the network's frames."""
+    from hwr.formats import as_json as recognised
+
+    whole = json.loads(recognised(line, name, model))
+    del whole["nbest"]
+    whole["score_per_frame"] = round(found.score / frames, 4)
+    for row, symbol in zip(whole["symbols"], found.symbols, strict=True):
+        row["frames"] = [symbol.start, symbol.end]
+    return json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def tsv(line: Line, found: Hypothesis, frames: int, name: str, model: str) -> str:
+    """Of each word left, top, right and bottom in the input's coordinates, confidence and text."""
+    rows = ["left\ttop\tright\tbottom\tconfidence\ttext"]
+    for word in line.best.words:
+        box = [f"{number:.2f}" for number in word.box] if word.box else [""] * 4
+        rows.append("\t".join([*box, f"{word.confidence:.4f}", word.text]))
+    return "\n".join(rows) + "\n"
+
+
+WRITERS = {"json": as_json, "tsv": tsv}
