@@ -50,7 +50,9 @@ def pack(recurrent, hidden, units, pair):  # type: ignore[no-untyped-def]
             block, lane = unit // WIDTH, gate * WIDTH + unit % WIDTH
             source = (gate * hidden + unit) * hidden
             for k in range(hidden):
-                out[((block * units + k // pair * pair) * BLOCK) + lane * pair + k % pair] = recurrent[source + k]
+                out[((block * units + k // pair * pair) * BLOCK) + lane * pair + k % pair] = recurrent[
+                    source + k
+                ]
     return out
 
 
@@ -73,7 +75,20 @@ def pack_transposed(recurrent, hidden, units, pair):  # type: ignore[no-untyped-
 
 @compiled
 def forward(  # type: ignore[no-untyped-def]
-    z, cells, outputs, recurrent, bias, peephole, place, counts, hidden, direction, directions, first, stride, keep
+    z,
+    cells,
+    outputs,
+    recurrent,
+    bias,
+    peephole,
+    place,
+    counts,
+    hidden,
+    direction,
+    directions,
+    first,
+    stride,
+    keep,
 ):
     """All steps of one direction for the rows first, first + stride, …
 
@@ -95,7 +110,11 @@ def forward(  # type: ignore[no-untyped-def]
         count = rows_of(counts[step], first, stride)
         for unit in range(0, units, WIDTH):
             block = unit * 4
-            p_i, p_f, p_o = load(peephole, unit), load(peephole, units + unit), load(peephole, 2 * units + unit)
+            p_i, p_f, p_o = (
+                load(peephole, unit),
+                load(peephole, units + unit),
+                load(peephole, 2 * units + unit),
+            )
             b_i, b_f = load(bias, block), load(bias, block + WIDTH)
             b_g, b_o = load(bias, block + 2 * WIDTH), load(bias, block + 3 * WIDTH)
             for row in range(0, count, ROWS):
@@ -153,7 +172,11 @@ def backward(  # type: ignore[no-untyped-def]
         count = rows_of(counts[step], first, stride)
         for unit in range(0, units, WIDTH):
             block = unit * 4
-            p_i, p_f, p_o = load(peephole, unit), load(peephole, units + unit), load(peephole, 2 * units + unit)
+            p_i, p_f, p_o = (
+                load(peephole, unit),
+                load(peephole, units + unit),
+                load(peephole, 2 * units + unit),
+            )
             s_i, s_f = load(d_bias, block), load(d_bias, block + WIDTH)
             s_g, s_o = load(d_bias, block + 2 * WIDTH), load(d_bias, block + 3 * WIDTH)
             q_i, q_f = load(d_peephole, unit), load(d_peephole, units + unit)
@@ -245,7 +268,17 @@ class _Layer(torch.autograd.Function):
             directions,
             steps,
             lambda d, first, stride: forward(
-                *flat, _flat(r[d]), _flat(b[d]), _flat(p[d]), *_order(steps, d), hidden, d, directions, first, stride, keep
+                *flat,
+                _flat(r[d]),
+                _flat(b[d]),
+                _flat(p[d]),
+                *_order(steps, d),
+                hidden,
+                d,
+                directions,
+                first,
+                stride,
+                keep,
             ),
         )
         if keep:

@@ -45,8 +45,9 @@ PAIRS = ir.VectorType(_Bfloat(), 2 * WIDTH)
 
 
 def has_bf16_product() -> bool:
-    """Whether this processor multiplies pairs of bfloat16 in one instruction (AVX512_BF16)."""
-    return bool(llvm.get_host_cpu_features().get("avx512bf16", False))
+    """Whether the processor compiled for multiplies pairs of bfloat16 in one instruction (AVX512_BF16)."""
+    is_host = numba.config.CPU_NAME is None and numba.config.CPU_FEATURES is None
+    return is_host and bool(llvm.get_host_cpu_features().get("avx512bf16", False))
 
 
 class VectorType(types.Type):
@@ -184,7 +185,7 @@ for _symbol, _build in ((operator.add, "fadd"), (operator.sub, "fsub"), (operato
     _operator(_symbol, _build)
 
 
-# e^r - 1 - r over r² for |r| ≤ ln(2) / 2, relative error of e^r - 1 below 2^-25 (Remez; see the tests)
+# (e^r - 1 - r) / r² for |r| ≤ ln(2) / 2: Taylor's next term is below 2^-25 of e^r - 1
 POLYNOMIAL = (1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5)
 
 
@@ -249,7 +250,18 @@ def _pair_product(builder: Any, sum_: Any, weights: Any, x: Any, native: bool) -
 
 def _make_product(rows: int, ways: int, name: str) -> Any:
     @intrinsic
-    def product(typingctx: Any, out: Any, out_at: Any, weights: Any, weights_at: Any, x: Any, x_at: Any, stride: Any, depth: Any, fresh: Any) -> Any:  # noqa: E501 — fmt: skip
+    def product(
+        typingctx: Any,
+        out: Any,
+        out_at: Any,
+        weights: Any,
+        weights_at: Any,
+        x: Any,
+        x_at: Any,
+        stride: Any,
+        depth: Any,
+        fresh: Any,
+    ) -> Any:  # noqa: E501 — fmt: skip
         """out[r] (+)= x[r] · weights for `rows` rows of one tile of 64 columns; see `tile_product`."""
         floats = _is_float(weights)
         native = not floats and has_bf16_product()
@@ -299,7 +311,9 @@ def _make_product(rows: int, ways: int, name: str) -> Any:
                     for c in range(4)
                 ]
                 for r in range(rows):
-                    value = _splat(builder, builder.load(builder.gep(bases[r], [here]), align=2 if not floats else 4))
+                    value = _splat(
+                        builder, builder.load(builder.gep(bases[r], [here]), align=2 if not floats else 4)
+                    )
                     row = sums[way * rows + r]
                     if floats:
                         new.append([_fma(builder, tile[c], value, row[c]) for c in range(4)])
@@ -325,14 +339,18 @@ def _make_product(rows: int, ways: int, name: str) -> Any:
                     builder.store(builder.fadd(total, kept), pointer, align=4)
             return context.get_dummy_value()
 
-        return types.void(out, types.intp, weights, types.intp, x, types.intp, types.intp, types.intp, types.boolean), code  # noqa: E501 — fmt: skip
+        return types.void(
+            out, types.intp, weights, types.intp, x, types.intp, types.intp, types.intp, types.boolean
+        ), code  # noqa: E501 — fmt: skip
 
     product.__name__ = name
     return product
 
 
 # One row alone needs four sums a column to hide the instruction's latency.
-_products = {rows: _make_product(rows, ways, f"product{rows}") for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))}
+_products = {
+    rows: _make_product(rows, ways, f"product{rows}") for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
+}
 _product1, _product2, _product3, _product4 = (_products[rows] for rows in (1, 2, 3, 4))
 
 
