@@ -162,3 +162,4 @@ def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spel
     if spelling.unknown:
         command.say(f"note: {task.item.name}: passed over {name_symbols(spelling.unknown)}")
     return spelling
+

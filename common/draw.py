@@ -139,9 +139,7 @@ def draw_roc(curve: Curve, path: str | Path, *, title: str = "") -> None:
     axes = figure.subplots()
     axes.step([0, *curve.per_hour], [0, *(100 * curve.rate)], where="post", linewidth=1.2)
     best = curve.best()
-    axes.plot(
-        curve.per_hour[best], 100 * curve.rate[best], "o", label=f"threshold {curve.thresholds[best]:.3f}"
-    )
+    axes.plot(curve.per_hour[best], 100 * curve.rate[best], "o", label=f"threshold {curve.thresholds[best]:.3f}")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 102)
     axes.set_xlabel("false alarms for each keyword in an hour")

@@ -53,12 +53,7 @@ def best_paths(costs, pattern, bounded):  # type: ignore[no-untyped-def]
                 best, source = 0.0, -1
             if state > 0 and before[state - 1] > best:
                 best, source = before[state - 1], state - 1
-            if (
-                state > 1
-                and state % 2 == 0
-                and letter != pattern[state // 2 - 1]
-                and before[state - 2] > best
-            ):
+            if state > 1 and state % 2 == 0 and letter != pattern[state // 2 - 1] and before[state - 2] > best:
                 best, source = before[state - 2], state - 2
             after[state] = best + costs[frame, letter if state % 2 == 0 else 0]
             if source >= 0:
@@ -108,9 +103,7 @@ def spot(
             break
         if not taken[start:stop].any():
             taken[start:stop] = True
-            found.append(
-                Detection(int(start) - shift, int(stop) - shift, int(begin) - shift, float(scores[end]))
-            )
+            found.append(Detection(int(start) - shift, int(stop) - shift, int(begin) - shift, float(scores[end])))
     return sorted(found, key=lambda detection: detection.start)
 
 
@@ -158,9 +151,7 @@ def curve(scores: Sequence[float], correct: Sequence[bool], references: int, hou
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     sorted_scores = np.asarray(scores, float)[order]
     right = np.asarray(correct, bool)[order]
-    steps = (
-        np.append(np.flatnonzero(np.diff(sorted_scores)), len(order) - 1) if len(order) else np.zeros(0, int)
-    )
+    steps = np.append(np.flatnonzero(np.diff(sorted_scores)), len(order) - 1) if len(order) else np.zeros(0, int)
     below = np.append(sorted_scores, 0.0)[steps + 1]
     return Curve(
         (sorted_scores[steps] + below) / 2,

@@ -62,9 +62,7 @@ def best_path(log_probs, states, skips, block):  # type: ignore[no-untyped-def]
         low, high = max(0, state - 2 * (end - first)), state + 1
         moves = np.empty((end - first, high - low), np.int8)
         before, after = kept[piece, low : high + 2].copy(), np.full(high - low + 2, -np.inf)
-        if (
-            low > 0
-        ):  # two states stand in front that are not closed; what comes from there cannot reach `state`
+        if low > 0:  # two states stand in front that are not closed; what comes from there cannot reach `state`
             before[:2] = -np.inf
         own, skip = states[low:high], skips[low:high]
         for frame in range(first, end):

@@ -1,14 +1,14 @@
 """Whole ragged sequences through one LSTM layer on a CPU, compiled by numba: every step of a direction in one
 call, without the framework between the steps.
 
-The recurrent product, the gates and the storing of a tile (four rows × sixteen units) happen while it is in the
-processor's registers and nearest cache; the recurrent weights of a direction stay in the second-level cache of
-the core that computes it. Directions (and, with more threads, interleaved rows: they do not depend on each
-other) run in threads of their own. Projections of the inputs and weight gradients are one product of torch each.
+The recurrent product, the gates and the storing of a tile (four rows × sixteen units) happen while it is in
+registers and the nearest cache; the recurrent weights of a direction stay in the second cache of the core
+that computes it. Directions (and, with more threads, interleaved rows: they do not depend on each other) run
+in threads of their own. Projections of the inputs and gradients of the weights are one product of torch each.
 
-Frames are *packed by steps* (`fused.Steps`). The backward direction reads and writes the same frames in mirrored
-order, so nothing is copied for it. Units are padded to a multiple of 16, and the four gates of sixteen units
-stand together: a frame's pre-activations are (directions, units / 16, 4 gates, 16).
+Frames are *packed by steps* (`fused.Steps`). The backward direction reads and writes the same frames in
+mirrored order, so nothing is copied for it. Units are padded to a multiple of 16, and the four gates of
+sixteen units stand together: a frame's pre-activations are (directions, units / 16, 4 gates, 16).
 
 numba compiles at the first use and keeps the result on the disk for later processes.
 """
@@ -42,21 +42,6 @@ def rows_of(count, first, stride):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def pack(recurrent, hidden, units, pair):  # type: ignore[no-untyped-def]
-    """R, flat (4 hidden, hidden), as `forward` reads it: (units / 16, units / pair, 4 gates, 16, pair)."""
-    out = np.zeros(4 * units * units, recurrent.dtype)
-    for gate in range(4):
-        for unit in range(hidden):
-            block, lane = unit // WIDTH, gate * WIDTH + unit % WIDTH
-            source = (gate * hidden + unit) * hidden
-            for k in range(hidden):
-                out[((block * units + k // pair * pair) * BLOCK) + lane * pair + k % pair] = recurrent[
-                    source + k
-                ]
-    return out
-
-
-@compiled
 def pack_transposed(recurrent, hidden, units, pair):  # type: ignore[no-untyped-def]
     """R, flat (4 hidden, hidden), as `backward` reads it: (units / 64, 4 units / pair, 64, pair), the second
     dimension in the order of a frame's pre-activations."""
@@ -78,12 +63,11 @@ def forward(  # type: ignore[no-untyped-def]
     z,
     cells,
     outputs,
-    recurrent,
+    weights,
     bias,
     peephole,
     place,
     counts,
-    hidden,
     direction,
     directions,
     first,
@@ -92,17 +76,15 @@ def forward(  # type: ignore[no-untyped-def]
 ):
     """All steps of one direction for the rows first, first + stride, …
 
-    All arrays are flat. z: (frames, directions, units / 16, 4, 16) holds W x and, if `keep`, the gates' activations
-    afterwards; cells: (frames, directions, units) float32, written if `keep`; outputs: (frames, directions,
-    units); recurrent: (4 hidden, hidden); bias: (units / 16, 4, 16); peephole: (3, units); place: (frames,) where
-    the frames of this direction stand; counts: (steps,) rows that run.
+    All arrays are flat. z: (frames, directions, units / 16, 4, 16) holds W x and, if `keep`, the activations
+    of the gates afterwards; cells: (frames, directions, units) float32, written if `keep`; outputs: (frames,
+    directions, units); weights: what `_packed` gives; bias: (units / 16, 4, 16); peephole: (3, units); place:
+    (frames,) where the frames of this direction stand; counts: (steps,) rows that run.
     """
-    pair = 4 // recurrent.itemsize
     units = peephole.size // 3
     rows = rows_of(counts[0], first, stride)
-    weights = pack(recurrent, hidden, units, pair)
     c = np.zeros(rows * units, np.float32)
-    h = np.zeros(2 * rows * units, recurrent.dtype)  # before and after the step
+    h = np.zeros(2 * rows * units, weights.dtype)  # before and after the step
     sums = np.empty(ROWS * BLOCK, np.float32)
     old, new = 0, rows * units
     offset = 0
@@ -154,8 +136,11 @@ def backward(  # type: ignore[no-untyped-def]
     gates, cells, outputs, d_outputs, d_z, previous, d_bias, d_peephole,
     recurrent, peephole, place, counts, hidden, direction, directions, first, stride,
 ):  # fmt: skip
-    """The steps of `forward` back from the last. Written: d_z, like `gates`; previous: (frames, directions, units),
-    the outputs one step before; d_bias: (units / 16, 4, 16) and d_peephole: (3, units), both float32."""
+    """The steps of `forward` back from the last.
+
+    Written are d_z, like `gates`; previous: (frames, directions, units), the outputs one step before; d_bias:
+    (units / 16, 4, 16) and d_peephole: (3, units), both float32, from zeros. recurrent: (4 hidden, hidden).
+    """
     pair = 4 // recurrent.itemsize
     units = peephole.size // 3
     rows = rows_of(counts[0], first, stride)
@@ -239,8 +224,8 @@ def layer(
 
     x: (frames, inputs), packed by steps, float32 or bfloat16, which is the operands' dtype; the cell state is
     float32. weights: W, (directions, 4 hidden, inputs); recurrent: R, (directions, 4 hidden, hidden); bias:
-    (directions, 4 hidden); peephole: (directions, 3, hidden) or None. Returns (frames, directions * hidden), each
-    direction's output at its own frame.
+    (directions, 4 hidden); peephole: (directions, 3, hidden) or None.
+    Returns (frames, directions * hidden), each direction's output at its own frame.
     """
     if peephole is None:
         peephole = bias.new_zeros(bias.shape[0], 3, recurrent.shape[-1])
@@ -263,24 +248,16 @@ class _Layer(torch.autograd.Function):
         z = x @ w.flatten(0, 1).T
         cells = z.new_empty(frames if keep else 0, directions, units, dtype=torch.float32)
         outputs = z.new_empty(frames, directions, units)
+        packed = _packed(r, units)
         flat = [_flat(t) for t in (z, cells, outputs)]
         _each(
             directions,
             steps,
             lambda d, first, stride: forward(
-                *flat,
-                _flat(r[d]),
-                _flat(b[d]),
-                _flat(p[d]),
-                *_order(steps, d),
-                hidden,
-                d,
-                directions,
-                first,
-                stride,
-                keep,
+                *flat, _flat(packed[d]), _flat(b[d]), _flat(p[d]), *_order(steps, d),
+                d, directions, first, stride, keep,
             ),
-        )
+        )  # fmt: skip
         if keep:
             ctx.save_for_backward(x, w, r, p, z, cells, outputs)
             ctx.steps = steps
@@ -330,6 +307,17 @@ def _by_blocks(t: Tensor, units: int) -> Tensor:
     return gates.unflatten(2, (-1, WIDTH)).transpose(1, 2).reshape(len(t), 4 * units, *rest)
 
 
+def _packed(recurrent: Tensor, units: int) -> Tensor:
+    """R as `forward` reads it: (directions, units / 16, units / pair, 4, 16, pair), pair 2 in bfloat16."""
+    directions, _, hidden = recurrent.shape
+    missing = units - hidden
+    gates = torch.nn.functional.pad(
+        recurrent.unflatten(1, (4, hidden)), (0, missing, 0, missing)
+    ).contiguous()
+    words = gates.view(torch.int32).view(directions, 4, units // WIDTH, WIDTH, -1)
+    return words.permute(0, 2, 4, 1, 3).contiguous().view(recurrent.dtype)
+
+
 def _by_gates(t: Tensor, hidden: int) -> Tensor:
     """The inverse of `_by_blocks`."""
     blocks = t.unflatten(1, (-1, 4, WIDTH)).transpose(1, 2).flatten(2, 3)
@@ -359,7 +347,7 @@ def _threads(number: int, process: int) -> ThreadPoolExecutor:
 
 
 def _each(directions: int, steps: Steps, work: Any) -> None:
-    """work(direction, first, stride) for all directions and shares of the rows, in torch's number of threads."""
+    """work(direction, first, stride) for all directions and shares of rows, in torch's number of threads."""
     stride = _shares(directions, steps)
     tasks = [(d, first, stride) for first in range(stride) for d in range(directions)]
     others = min(torch.get_num_threads(), len(tasks)) - 1

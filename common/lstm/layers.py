@@ -23,8 +23,8 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 class LSTMStack(nn.Module):
     """`layers` recurrent layers, each in both directions unless `bidirectional` is off.
 
-    cell: a name of `cells.VARIANTS`. Where nothing below is asked for, "lstm" and "peephole" run compiled on a
-    CPU, and elsewhere "lstm" goes through torch's own kernels.
+    cell: a name of `cells.VARIANTS`. Where nothing below is asked for, "lstm" and "peephole" run compiled on
+    a CPU, and elsewhere "lstm" goes through torch's own kernels.
     dropout: on the input of every layer but the first.
     projection: size of each direction's output, if above 0 (Sak, Senior & Beaufays 2014).
     recurrent_dropout: on h where the recurrent weights take it, one mask a row for all steps and gates (Gal &

@@ -2,8 +2,8 @@
 
 numba compiles scalars; what is written here are functions that give it LLVM's vectors, on any processor: LLVM
 splits a vector where registers are narrower. A float32 array is read as it stands, a uint16 array as bfloat16
-(the upper half of a float32), so one source serves both. Only the product of bfloat16 pairs is a processor's own
-instruction (`vdpbf16ps` of AVX512_BF16); elsewhere it is two exact float32 products.
+(the upper half of a float32), so one source serves both. Only the product of bfloat16 pairs is an instruction
+of some processors (`vdpbf16ps` of AVX512_BF16); elsewhere it is two exact float32 products.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         element = VECTOR if _is_float(array) else ir.VectorType(SHORT, WIDTH)
-        pointer = _address(context, builder, array, *arguments, element)
+        source, at = arguments
+        pointer = _address(context, builder, array, source, at, element)
         value = builder.load(pointer, align=array.dtype.bitwidth // 8)
         return value if _is_float(array) else _widen(builder, value)
 
@@ -149,7 +150,8 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte = ir.IntType(8).as_pointer()
-        pointer = builder.bitcast(_address(context, builder, array, *arguments, SHORT), byte)
+        source, at = arguments
+        pointer = builder.bitcast(_address(context, builder, array, source, at, SHORT), byte)
         _llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, INT(0), INT(3), INT(1))
         return context.get_dummy_value()
 
@@ -248,119 +250,106 @@ def _pair_product(builder: Any, sum_: Any, weights: Any, x: Any, native: bool) -
     return sum_
 
 
-def _make_product(rows: int, ways: int, name: str) -> Any:
+def _sum_loop(
+    builder: Any, tile: Any, rows: list[Any], words: Any, ways: int, multiply: Any
+) -> list[list[Any]]:
+    """Σ rows[r][k] tile[k] over all words k as a loop of machine code. Returns four vectors a row.
+
+    ways: sums kept apart for words k, k + 1, …, so that an instruction need not wait for the one before.
+    """
+    size = words.type
+    before, loop, after = builder.block, builder.append_basic_block("sum"), builder.append_basic_block("end")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k = builder.phi(size)
+    k.add_incoming(size(0), before)
+    sums = [[[builder.phi(VECTOR) for _ in range(4)] for _ in rows] for _ in range(ways)]
+    new = []
+    for way in range(ways):
+        word = builder.add(k, size(way))
+        at = builder.mul(word, size(BLOCK))
+        columns = [builder.gep(tile, [builder.add(at, size(WIDTH * c))]) for c in range(4)]
+        kind = ir.VectorType(tile.type.pointee, WIDTH).as_pointer()
+        weights = [builder.load(builder.bitcast(c, kind), align=4) for c in columns]
+        numbers = [_splat(builder, builder.load(builder.gep(row, [word]), align=2)) for row in rows]
+        new.append(
+            [
+                [multiply(old, w, x) for old, w in zip(olds, weights, strict=True)]
+                for olds, x in zip(sums[way], numbers, strict=True)
+            ]
+        )
+    for phi, value in zip(_flatten(sums), _flatten(new), strict=True):
+        phi.add_incoming(_constant(0.0), before)
+        phi.add_incoming(value, loop)
+    following = builder.add(k, size(ways))
+    k.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_unsigned("<", following, words), loop, after)
+    builder.position_at_end(after)
+    totals = new[0]
+    for more in new[1:]:
+        totals = [
+            [builder.fadd(a, b) for a, b in zip(*pair, strict=True)]
+            for pair in zip(totals, more, strict=True)
+        ]
+    return totals
+
+
+def _flatten(nested: list[list[list[Any]]]) -> list[Any]:
+    return [value for rows in nested for row in rows for value in row]
+
+
+def _make_product(rows: int, ways: int) -> Any:
+    """`tile_product` for one number of rows, its sums in registers."""
+
     @intrinsic
-    def product(
-        typingctx: Any,
-        out: Any,
-        out_at: Any,
-        weights: Any,
-        weights_at: Any,
-        x: Any,
-        x_at: Any,
-        stride: Any,
-        depth: Any,
-        fresh: Any,
-    ) -> Any:  # noqa: E501 — fmt: skip
-        """out[r] (+)= x[r] · weights for `rows` rows of one tile of 64 columns; see `tile_product`."""
-        floats = _is_float(weights)
-        native = not floats and has_bf16_product()
-        together = 1 if floats else 2  # elements of x in one 32-bit word
-        element = FLOAT if floats else INT
-        kind = VECTOR if floats else INTS
+    def product(typingctx, out, out_at, weights, weights_at, x, x_at, stride, depth, fresh):  # type: ignore[no-untyped-def]
+        is_float = _is_float(weights)
+        word, element = (FLOAT, FLOAT) if is_float else (INT, SHORT)  # two bfloat16 make a word
+        native = has_bf16_product()
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             out_, out_at_, weights_, weights_at_, x_, x_at_, stride_, depth_, fresh_ = arguments
-            w_base = _address(context, builder, weights, weights_, weights_at_, element)
-            x_base = _address(context, builder, x, x_, x_at_, element)
-            o_base = _address(context, builder, out, out_, out_at_, FLOAT)
-            size = depth_.type
-            bases = [
-                builder.bitcast(
-                    builder.gep(
-                        _address(context, builder, x, x_, x_at_, FLOAT if floats else SHORT),
-                        [builder.mul(stride_, size(r))],
-                    ),
-                    element.as_pointer(),
+
+            def multiply(old: Any, w: Any, number: Any) -> Any:
+                return (
+                    _fma(builder, w, number, old)
+                    if is_float
+                    else _pair_product(builder, old, w, number, native)
                 )
-                for r in range(rows)
-            ]
-            del x_base
-            words = builder.udiv(depth_, size(together))
-            before = builder.block
-            loop, after = builder.append_basic_block("k"), builder.append_basic_block("end")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(size)
-            k.add_incoming(size(0), before)
-            sums = [[builder.phi(VECTOR) for _ in range(4)] for _ in range(rows * ways)]
-            for row in sums:
-                for phi in row:
-                    phi.add_incoming(_constant(0.0), before)
-            new: list[list[Any]] = []
-            for way in range(ways):
-                here = builder.add(k, size(way))
-                at = builder.mul(here, size(BLOCK))
-                tile = [
-                    builder.load(
-                        builder.bitcast(
-                            builder.gep(w_base, [builder.add(at, size(WIDTH * c))]), kind.as_pointer()
-                        ),
-                        align=4,
-                    )
-                    for c in range(4)
-                ]
-                for r in range(rows):
-                    value = _splat(
-                        builder, builder.load(builder.gep(bases[r], [here]), align=2 if not floats else 4)
-                    )
-                    row = sums[way * rows + r]
-                    if floats:
-                        new.append([_fma(builder, tile[c], value, row[c]) for c in range(4)])
-                    else:
-                        new.append([_pair_product(builder, row[c], tile[c], value, native) for c in range(4)])
-            following = builder.add(k, size(ways))
-            for row, changed in zip(sums, new, strict=True):
-                for phi, value in zip(row, changed, strict=True):
-                    phi.add_incoming(value, loop)
-            k.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_unsigned("<", following, words), loop, after)
-            builder.position_at_end(after)
-            for r in range(rows):
-                for c in range(4):
-                    total = new[r][c]
-                    for way in range(1, ways):
-                        total = builder.fadd(total, new[way * rows + r][c])
-                    pointer = builder.bitcast(
-                        builder.gep(o_base, [size(r * BLOCK + c * WIDTH)]), VECTOR.as_pointer()
-                    )
-                    old = builder.load(pointer, align=4)
-                    kept = builder.select(fresh_, _constant(0.0), old)
-                    builder.store(builder.fadd(total, kept), pointer, align=4)
+
+            start = _address(context, builder, x, x_, x_at_, element)
+            size = depth_.type
+            starts = [builder.gep(start, [builder.mul(stride_, size(r))]) for r in range(rows)]
+            starts = [builder.bitcast(s, word.as_pointer()) for s in starts]
+            tile = _address(context, builder, weights, weights_, weights_at_, word)
+            words = depth_ if is_float else builder.udiv(depth_, size(2))
+            totals = _sum_loop(builder, tile, starts, words, ways, multiply)
+            target = _address(context, builder, out, out_, out_at_, FLOAT)
+            for place, total in enumerate(vector for row in totals for vector in row):
+                pointer = builder.bitcast(builder.gep(target, [size(place * WIDTH)]), VECTOR.as_pointer())
+                old = builder.select(fresh_, _constant(0.0), builder.load(pointer, align=4))
+                builder.store(builder.fadd(total, old), pointer, align=4)
             return context.get_dummy_value()
 
-        return types.void(
-            out, types.intp, weights, types.intp, x, types.intp, types.intp, types.intp, types.boolean
-        ), code  # noqa: E501 — fmt: skip
+        numbers = types.intp, types.intp, types.intp, types.boolean
+        return types.void(out, types.intp, weights, types.intp, x, *numbers), code
 
-    product.__name__ = name
     return product
 
 
 # One row alone needs four sums a column to hide the instruction's latency.
-_products = {
-    rows: _make_product(rows, ways, f"product{rows}") for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
-}
-_product1, _product2, _product3, _product4 = (_products[rows] for rows in (1, 2, 3, 4))
+_product1, _product2, _product3, _product4 = (
+    _make_product(rows, ways) for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
+)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def tile_product(out, out_at, weights, weights_at, x, x_at, stride, depth, rows, fresh):  # type: ignore[no-untyped-def]
     """out[r, column] = Σ x[r, k] weights[k, column] for 1–4 rows r and the 64 columns of a tile, k < depth.
 
-    Row r starts at x[x_at + r * stride] and at out[out_at + r * 64]; the tile's weights stand at weights_at as
-    (depth, 64) in float32, (depth / 2, 64, 2) in bfloat16. fresh: whether to forget what `out` holds; else the
-    sum is added to it. depth: a multiple of 16.
+    Row r starts at x[x_at + r * stride] and at out[out_at + r * 64]; the tile's weights stand at weights_at
+    as (depth, 64) in float32, (depth / 2, 64, 2) in bfloat16. fresh: whether to forget what `out` holds; else
+    the sum is added to it. depth: a multiple of 16.
     """
     if rows == 4:
         _product4(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
