@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -53,6 +54,17 @@ def has_bf16(accelerator: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.backends.cpu.get_cpu_capability() if accelerator in ("auto", "cpu") else ""
     return "AVX512" in capabilities and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@cache
+def has_numba() -> bool:
+    """Whether numba compiles here; NUMBA_DISABLE_JIT=1 turns it off."""
+    try:
+        import numba
+    except ImportError as error:
+        log.warning("numba does not load (%s): recurrent layers run uncompiled, several times slower", error)
+        return False
+    return not numba.config.DISABLE_JIT
 
 
 def leave() -> None:

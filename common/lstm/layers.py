@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from common.device import has_numba
 from common.errors import InputError
 from common.lstm import gru
 from common.lstm.cells import GRU, VARIANTS, Weights, normalise
@@ -22,8 +23,9 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 class LSTMStack(nn.Module):
     """`layers` recurrent layers, each in both directions unless `bidirectional` is off.
 
-    cell: a name of `cells.VARIANTS`; the plain "lstm" goes through torch's own kernels where nothing below is
-    asked for. dropout: on the input of every layer but the first.
+    cell: a name of `cells.VARIANTS`. Where nothing below is asked for, "lstm" and "peephole" run compiled on
+    a CPU, and elsewhere "lstm" goes through torch's own kernels.
+    dropout: on the input of every layer but the first.
     projection: size of each direction's output, if above 0 (Sak, Senior & Beaufays 2014).
     recurrent_dropout: on h where the recurrent weights take it, one mask a row for all steps and gates (Gal &
     Ghahramani 2016, "tied weights"); the cell state is not touched.
@@ -122,7 +124,7 @@ class LSTMStack(nn.Module):
         self._check_gaps(gaps)
         if _is_empty(x, lengths):
             return x.new_zeros(*x.shape[:2], self.outputs)
-        if self._is_torchs():
+        if self._is_torchs() and not self._is_compiled(x):
             return self._padded(x, lengths)
         return self._packed(x, lengths, None, gaps)[0]
 
@@ -156,9 +158,18 @@ class LSTMStack(nn.Module):
 
     def _is_torchs(self) -> bool:
         """Whether torch's own kernels compute just this."""
+        return self.variant in (VARIANTS["lstm"], VARIANTS["np"]) and self._is_bare()
+
+    def _is_bare(self) -> bool:
+        """Whether nothing is added to the cell's equations."""
         dropout = self.training and self.recurrent_dropout
-        plain = self.variant in (VARIANTS["lstm"], VARIANTS["np"])
-        return plain and not (self.projection or dropout or any(self.zoneout))
+        return not (self.projection or dropout or any(self.zoneout))
+
+    def _is_compiled(self, x: Tensor) -> bool:
+        """Whether `compiled.layer` computes just this."""
+        known = self.variant in (VARIANTS["lstm"], VARIANTS["np"], VARIANTS["peephole"]) and self._is_bare()
+        fits = x.device.type == "cpu" and _operand_dtype(x) in (torch.float32, torch.bfloat16)
+        return known and fits and not torch.compiler.is_compiling() and has_numba()
 
     def _drop(self, x: Tensor, layer: int) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if layer and self.dropout else x
@@ -174,8 +185,12 @@ class LSTMStack(nn.Module):
         if gaps is not None:
             gaps = self._packed_gaps(gaps[:, :longest].flatten()[steps.gather].to(exact(x.dtype)), steps)
         carried = []
+        is_compiled = state is None and self._is_compiled(x)
         for layer in range(len(self.inputs)):
             packed = self._drop(packed, layer)
+            if is_compiled:
+                packed = self._compiled_layer(layer, packed, steps)
+                continue
             both = torch.stack((packed, packed[steps.mirror]) if self.directions == 2 else (packed,))
             old = state[layer] if state is not None else None
             states = self._layer(layer, both, steps, old, gaps)
@@ -189,6 +204,13 @@ class LSTMStack(nn.Module):
         rows = packed.new_zeros(batch * longest, self.outputs).index_copy(0, steps.gather, packed)
         rows = nn.functional.pad(rows.view(batch, longest, -1), (0, 0, 0, frames - longest)).to(x.dtype)
         return rows, carried
+
+    def _compiled_layer(self, layer: int, packed: Tensor, steps: Steps) -> Tensor:
+        from common.lstm import compiled  # late: it brings numba
+
+        peephole = self.peephole[layer] if self.variant.peepholes else None
+        parameters = self.inputs[layer], self.recurrent[layer], self.bias[layer], peephole
+        return compiled.layer(packed, *parameters, steps)
 
     def _packed_gaps(self, gaps: Tensor, steps: Steps) -> Tensor:
         """(directions, frames, 1): going backward, the time to a frame is the gap of the frame after it."""
