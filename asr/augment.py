@@ -17,6 +17,7 @@ EQUALIZER_TAIL = 800  # samples of quiet behind the wave, so that its end does n
 WARP_GRID = 0.01  # VTLP factors lie on a grid, so that the few filter banks are computed once
 
 KEYS = {
+    "crop": {"probability", "range", "proportion"},
     "speed": {"probability", "range"},
     "silence": {"probability", "range"},
     "equalizer": {"probability", "range", "points"},
@@ -32,7 +33,7 @@ KEYS = {
 def augment_wave(
     wave: np.ndarray, settings: Mapping, rng: np.random.Generator, sample_rate: int = 16000
 ) -> np.ndarray:
-    """Speed, silence, equalizer, telephone, noise, gain, in this order.
+    """Crop, speed, silence, equalizer, telephone, noise, gain, in this order.
 
     (samples,) -> (samples,) float32 in [-1, 1].
     """
@@ -99,6 +100,12 @@ def white_or_pink(count: int, pink: bool, rng: np.random.Generator) -> np.ndarra
     return (noise / max(_level(noise), 1e-12)).astype(np.float32)
 
 
+def _crop(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    most = int(block["proportion"] * len(wave))
+    before, after = (min(int(rng.uniform(*block["range"]) * sample_rate), most) for _ in range(2))
+    return wave[before : len(wave) - after]
+
+
 def _speed(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     return change_speed(wave, rng.uniform(*block["range"]))
 
@@ -140,6 +147,7 @@ def _gain(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rat
 
 
 _WAVE_CHANGES: dict[str, Callable[[np.ndarray, Mapping, np.random.Generator, int], np.ndarray]] = {
+    "crop": _crop,
     "speed": _speed,
     "silence": _silence,
     "equalizer": _equalizer,

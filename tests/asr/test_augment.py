@@ -152,6 +152,18 @@ def test_telephone_leaves_nothing_above_four_kilohertz() -> None:
     assert power(kept) == pytest.approx(power(tone(1000)), rel=0.01)
 
 
+def test_crop_takes_from_both_ends_within_its_range_and_share() -> None:
+    wave = np.linspace(-0.5, 0.5, RATE, dtype=np.float32)
+    for seed in range(20):
+        cropped = augment.augment_wave(wave, only("crop", range=[0.1, 0.2], proportion=0.5), rng(seed))
+        start = int(np.searchsorted(wave, cropped[0]))
+        end = RATE - start - len(cropped)
+        assert 0.1 * RATE - 1 <= min(start, end) <= max(start, end) <= 0.2 * RATE
+        np.testing.assert_array_equal(cropped, wave[start : RATE - end])
+    short = augment.augment_wave(wave[:1000], only("crop", range=[0.1, 0.2], proportion=0.2), rng())
+    assert len(short) == 600
+
+
 def test_equalizer_changes_each_band_within_the_range_and_nothing_else() -> None:
     given = only("equalizer", range=[-6, 6], points=4)
     gains = []
