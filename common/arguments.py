@@ -182,6 +182,18 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
         "model's file (take a valid set, never the test)",
     )
     parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit the confidences to how often they are right, as `train` does, and keep the fit in the "
+        "model's file (take a valid set, and decode as you will later)",
+    )
+    parser.add_argument(
+        "--reliability",
+        type=Path,
+        metavar="FILE",
+        help="draw how right what is read is, by how sure it is (.png)",
+    )
+    parser.add_argument(
         "--by",
         action="append",
         metavar="KEY",

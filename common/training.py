@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common import model_file
+from common import calibration, model_file
 from common.alphabet import Alphabet
 from common.batching import bucketed_batches, share
+from common.calibration import Calibration
 from common.checkpoint import load_checkpoint, part, restore_optimizer, save_checkpoint
 from common.ctc import ctc_loss
 from common.data import Batch, Batches, Corpus, MemoryCache, Reader, build_corpus, load_samples, loader
+from common.decoding import Hypothesis
 from common.device import leave, make_fabric
 from common.errors import InputError
 from common.metrics import Report
@@ -301,20 +303,20 @@ class _Training:
             state["epoch"] % self.trainer["validate_every"] == 0 or self._agreed_reason()
         ):  # the last one always
             started = time.monotonic()
-            report, loss = self._validate()
+            rates, loss, read = self._validate()
             state["seconds"] += time.monotonic() - started
-            row |= {"valid_loss": loss, "valid_cer": report["cer"], "valid_wer": report["wer"]}
-            if report["cer"] < state["best"] or not state["best_epoch"]:
-                state["best"], state["best_epoch"] = report["cer"], state["epoch"]
-                self._save_model(best, row)
+            row |= {"valid_loss": loss, "valid_cer": rates["cer"], "valid_wer": rates["wer"]}
+            if rates["cer"] < state["best"] or not state["best_epoch"]:
+                state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
+                self._save_model(best, row, calibration.fit(read))
         state["rows"].append(row)
         state["sums"] = dict.fromkeys(sums, 0)
         self._save_checkpoint()
         self._report(row)
         return self._finished()
 
-    def _validate(self) -> tuple[Report, float]:
-        """Greedy error rates and loss a symbol on the valid set, with the averaged weights if there are."""
+    def _validate(self) -> tuple[Report, float, list[tuple[str, Hypothesis]]]:
+        """As `validate`, with the averaged weights if there are."""
         self.module.eval()
         with self._averaged(), torch.inference_mode(), self.fabric.autocast():
             return validate(self.network, self.valid_corpus, self.alphabet, self.trainer, self.fabric.device)
@@ -332,7 +334,7 @@ class _Training:
         finally:
             self.network.load_state_dict(own)
 
-    def _save_model(self, path: Path, row: dict[str, Any]) -> None:
+    def _save_model(self, path: Path, row: dict[str, Any], confidence: Calibration) -> None:
         if self.fabric.global_rank:
             return
         config = self.config
@@ -340,6 +342,7 @@ class _Training:
             "name": config["name"],
             "training": {"seed": self.seed, "epoch": row["epoch"], "minutes": row["minutes"]},
             "valid": {"cer": row["valid_cer"], "wer": row["valid_wer"]},
+            "confidence": confidence.as_json(),
         }
         model_file.save(
             path,

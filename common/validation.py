@@ -12,7 +12,7 @@ from common.alphabet import Alphabet
 from common.batching import bucketed_batches
 from common.ctc import ctc_loss
 from common.data import Batches, Corpus, loader
-from common.decoding import decode
+from common.decoding import Hypothesis, decode
 from common.errors import InputError
 from common.metrics import Report, error_rates
 from common.network import Network
@@ -22,10 +22,14 @@ log = logging.getLogger(__name__)
 
 def validate(
     network: Network, corpus: Corpus, alphabet: Alphabet, trainer: Mapping[str, Any], device: torch.device
-) -> tuple[Report, float]:
-    """Greedy error rates and loss a symbol on a valid set; the caller puts the network into evaluation."""
+) -> tuple[Report, float, list[tuple[str, Hypothesis]]]:
+    """Greedy error rates, loss a symbol, and (reference, hypothesis) of each sample of a valid set.
+
+    The caller puts the network into evaluation.
+    """
     batches = bucketed_batches(corpus.lengths, 2 * trainer["max_frames"], 256, 0, 0, shuffle=False)
-    pairs, total, symbols = [], 0.0, 0
+    pairs: list[tuple[str, Hypothesis]] = []
+    total, symbols = 0.0, 0
     for batch in loader(Batches(corpus, batches), trainer["workers"]):
         log_probs, lengths = network(batch.features.to(device), batch.lengths.to(device))
         losses = ctc_loss(log_probs, lengths, batch.targets.to(device), batch.target_lengths)
@@ -33,9 +37,9 @@ def validate(
         symbols += int(batch.target_lengths.sum())
         rows = log_probs.float().cpu().numpy()
         for row, length, index in zip(rows, lengths.tolist(), batch.indices, strict=True):
-            text = decode(row[:length], alphabet)[0].text
-            pairs.append((corpus.samples[index].text, text))
-    return error_rates(pairs), total / max(symbols, 1)
+            pairs.append((corpus.samples[index].text, decode(row[:length], alphabet)[0]))
+    rates = error_rates((reference, hypothesis.text) for reference, hypothesis in pairs)
+    return rates, total / max(symbols, 1), pairs
 
 
 def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float, tensorboard: bool) -> None:
