@@ -88,7 +88,7 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -
         "--lm",
         type=Path,
         metavar="FILE",
-        help="language model for beam search: as `lm` makes it, ARPA (also gzipped) or KenLM's binary (probing)",
+        help="language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary",
     )
     parser.add_argument(
         "--lexicon", type=Path, metavar="FILE", help="write only the words of this file (one a line)"
