@@ -22,7 +22,7 @@ from common.errors import InputError
 
 MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
 TYPES = ("probing", "rest probing", "trie", "quantized trie", "array trie", "quantized array trie")
-MOST_PAIRS = 20_000_000_000  # tried for one order: a minute or so
+MOST_PAIRS = 20_000_000_000  # tried for one order: a minute and a half, at 4.5 ns each
 FACTOR, TOKEN_FACTOR = np.uint64(8978948897894561157), np.uint64(17894857484156487943)
 WEIGHTS = np.dtype([("prob", "<f4"), ("backoff", "<f4")])
 MIDDLE = np.dtype([("key", "<u8"), ("prob", "<f4"), ("backoff", "<f4")])
@@ -155,7 +155,7 @@ def _longer(path: Path, below: Order, keys: np.ndarray, contexts: int) -> Order:
     with np.errstate(over="ignore"):
         code = (below.first[by_suffix] + np.uint64(1)) * TOKEN_FACTOR
     bits = max(6, int(math.log2(4 * len(keys) + 1)) + 1)  # 4 to 8 for each key: few are looked up in vain
-    sieve = np.zeros(1 << (bits - 6), np.uint64)
+    sieve = np.zeros((2, 1 << (bits - 6)), np.uint64)  # by the first bits of the keys, and by the last
     prefix, suffix = _try(below.key, code, by_suffix, starts, ends, np.array(keys), sieve, bits)
     order = np.lexsort((below.last[suffix], prefix))
     prefix, suffix = prefix[order], suffix[order]
@@ -168,10 +168,13 @@ def _longer(path: Path, below: Order, keys: np.ndarray, contexts: int) -> Order:
 @numba.njit(cache=True)
 def _try(key, code, by_suffix, starts, ends, keys, sieve, bits):  # type: ignore[no-untyped-def]
     """Numbers of prefix and suffix of each n-gram that is in the table."""
-    shift, one, low = np.uint64(64 - bits), np.uint64(1), np.uint64(63)
+    shift, one, six, low = np.uint64(64 - bits), np.uint64(1), np.uint64(6), np.uint64(63)
+    mask = (one << np.uint64(bits)) - one
     for k in keys:
         place = k >> shift
-        sieve[place >> np.uint64(6)] |= one << (place & low)
+        sieve[0, place >> six] |= one << (place & low)
+        place = k & mask
+        sieve[1, place >> six] |= one << (place & low)
     prefix, suffix = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
     count = 0
     for context in range(len(starts) - 1):
@@ -180,7 +183,10 @@ def _try(key, code, by_suffix, starts, ends, keys, sieve, bits):  # type: ignore
             for i in range(ends[context], ends[context + 1]):
                 wanted = high ^ code[i]
                 place = wanted >> shift
-                if not (sieve[place >> np.uint64(6)] >> (place & low)) & one:
+                if not (sieve[0, place >> six] >> (place & low)) & one:
+                    continue
+                place = wanted & mask
+                if not (sieve[1, place >> six] >> (place & low)) & one:
                     continue
                 at = np.searchsorted(keys, wanted)
                 if at < len(keys) and keys[at] == wanted and count < len(keys):
