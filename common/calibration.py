@@ -9,9 +9,10 @@ through maps that were fitted on a valid set. There are three levels, each made 
 - a hypothesis: the product of all its symbols but the spaces, through the map of hypotheses; it is the
   chance that the whole text is right.
 
-A map is a temperature and a shift of the log-odds (Platt 1999). Temperatures alone, a temperature of the
-frames' posteriors, and a word's least or mean symbol in place of the product were tried on three valid sets
-and were worse on the test sets beside them.
+A map is a temperature and a shift of the log-odds (Platt 1999). Fitted on the valid sets of AN4, UNIPEN words
+and Copiste lines and measured on their test sets (mean of the words' calibration errors, bins of equal mass):
+2.6 %, against 5.6 % by a temperature alone, 5.3 % by one of the frames' posteriors, 3.3 % by a word's least
+symbol. A temperature of the posteriors below these maps is as good (2.4 %), but needs the frames once more.
 """
 
 from __future__ import annotations
