@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.calibration import UNCALIBRATED, Calibration
 from common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings torch
@@ -44,6 +45,7 @@ class Reading:
 
     symbols: tuple[Timed, ...]
     score: float
+    calibration: Calibration = UNCALIBRATED
 
     @property
     def text(self) -> str:
@@ -51,18 +53,23 @@ class Reading:
 
     @property
     def words(self) -> list[Timed]:
-        """The words of text.split(), each as sure as its least sure letter."""
+        """The words of text.split()."""
         spoken = (list(run) for space, run in groupby(self.symbols, lambda s: s.text.isspace()) if not space)
         return [
-            Timed("".join(s.text for s in run), run[0].start, run[-1].end, min(s.confidence for s in run))
+            Timed(
+                "".join(s.text for s in run),
+                run[0].start,
+                run[-1].end,
+                self.calibration.word(s.confidence for s in run),
+            )
             for run in spoken
         ]
 
     @property
     def confidence(self) -> float | None:
-        """Mean of the words' confidences; None where nothing was read."""
-        words = self.words
-        return sum(word.confidence for word in words) / len(words) if words else None
+        """The chance that the whole text is right (common.calibration); None where nothing was read."""
+        inked = [symbol.confidence for symbol in self.symbols if not symbol.text.isspace()]
+        return self.calibration.text(inked) if inked else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,7 @@ def transcribe(
 
 def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float, nbest: int) -> Transcript:
     readings: dict[str, Reading] = {}
+    calibration = found[0][0].calibration if found else UNCALIBRATED
     for score, picks in best_sums([[h.score for h in hypotheses] for hypotheses in found], nbest):
         symbols: list[Timed] = []
         for hypotheses, pick, (start, end) in zip(found, picks, recording.spans, strict=True):
@@ -174,7 +182,7 @@ def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float,
             if symbols and piece:  # a cut parts two words
                 symbols.append(Timed(" ", symbols[-1].end, piece[0].start, 1.0))
             symbols += piece
-        reading = Reading(tuple(single_spaces(symbols)), score)
+        reading = Reading(tuple(single_spaces(symbols)), score, calibration)
         readings.setdefault(reading.text, reading)  # two hypotheses may differ in spaces only
     return Transcript(tuple(readings.values()), recording.duration)
 

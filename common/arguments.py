@@ -88,7 +88,7 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -
         "--lm",
         type=Path,
         metavar="FILE",
-        help="language model for beam search: as `lm` makes it, or ARPA (also gzipped)",
+        help="language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary",
     )
     parser.add_argument(
         "--lexicon", type=Path, metavar="FILE", help="write only the words of this file (one a line)"
@@ -180,6 +180,18 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
         action="store_true",
         help="with --lm: find the weight and bonus of the fewest errors and keep them in the language "
         "model's file (take a valid set, never the test)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit the confidences to how often they are right, as `train` does, and keep the fit in the "
+        "model's file (take a valid set, and decode as you will later)",
+    )
+    parser.add_argument(
+        "--reliability",
+        type=Path,
+        metavar="FILE",
+        help="draw how right what is read is, by how sure it is (.png)",
     )
     parser.add_argument(
         "--by",

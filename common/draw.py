@@ -6,6 +6,7 @@ that nothing global is touched and no screen is needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.alphabet import Alphabet
+from common.calibration import BINS, Outcomes, calibration_error, reliability
 from common.decoding import Hypothesis, Symbol
 from common.errors import InputError
 
@@ -158,6 +160,34 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
+def draw_reliability(outcomes: Outcomes, path: str | Path, *, title: str = "") -> None:
+    """A reliability diagram (Guo et al. 2017, figure 1) of each level: how right it is, by how sure.
+
+    outcomes: of common.calibration.outcomes. Bars are the bins, the dashed line is perfect calibration; below
+    is how much of all is in each bin. Raises InputError when the picture cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(outcomes), 4.4), dpi=DPI, layout="constrained")
+    axes = figure.subplots(2, len(outcomes), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 1])
+    for (level, (confidences, right)), above, below in zip(outcomes.items(), *axes, strict=True):
+        bins = reliability(confidences, right)
+        places = [(math.floor(min(b["confidence"] * BINS, BINS - 1)) + 0.5) / BINS for b in bins]
+        above.bar(places, [b["right"] for b in bins], 0.9 / BINS, color="C0")
+        above.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=0.8)
+        above.plot([b["confidence"] for b in bins], [b["right"] for b in bins], "o", color="C1", markersize=4)
+        error = calibration_error(confidences, right)
+        above.text(0.04, 0.94, f"ECE {error:.1%}", va="top", fontsize=9)
+        above.set(xlim=(0, 1), ylim=(0, 1))
+        above.set_title(f"{len(right):,} {level}", fontsize=10)
+        below.bar(places, [b["count"] / len(right) for b in bins], 0.9 / BINS, color="grey")
+        below.set_xlabel("confidence")
+    axes[0, 0].set_ylabel("share that is right")
+    axes[1, 0].set_ylabel("share of all")
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    _write_picture(figure, path)
+
+
 def _panels(width: float, upper: float, *, sharex: bool) -> tuple[Figure, tuple[Axes, Axes]]:
     """A figure with the input (`upper` inches high) above the activations or curves."""
     from matplotlib.figure import Figure
@@ -228,6 +258,10 @@ def _write(axes: Axes, text: str, place: Any, colour: str, *, above: float) -> N
 
 def _save(figure: Figure, above: Axes, title: str, path: str | Path) -> None:
     above.set_title(title, loc="left", fontsize=10, parse_math=False)
+    _write_picture(figure, path)
+
+
+def _write_picture(figure: Figure, path: str | Path) -> None:
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:  # ValueError: the ending names no format

@@ -8,11 +8,13 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common import calibration, model_file
 from common.alphabet import name_symbols
 from common.command import Failures, UsageError, decoding, run, say, write_whole
 from common.corpus import Sample, read_manifest
@@ -52,6 +54,8 @@ def evaluate(
     for key in args.by or ():
         check_key(samples, key)
     model = choose_model(samples[0])
+    if args.calibrate:
+        model.card.pop("confidence", None)  # what is fitted takes its place
     asked = decoding(args, model)
     if args.tune:
         asked |= _tuned(samples, model, read, failures, args.batch_frames, asked)
@@ -59,10 +63,14 @@ def evaluate(
     if not items:
         raise InputError("no sample could be read, so there are no rates")
     _warn_of_unknown(items, model)
+    if args.calibrate:
+        items = _calibrated(items, model)
+    sure = calibration.outcomes((item.sample.text, item.hypothesis) for item in items)
     report = {
         "model": model.card.get("name"),
         "manifests": [str(path) for path in args.manifests],
         **rates(items),
+        "calibration": calibration.summary(sure),
         "seconds": round(time.perf_counter() - started, 3),
         "failed": failures.count,
     }
@@ -71,7 +79,31 @@ def evaluate(
     print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
     if args.output:
         write_whole(args.output, hypotheses(items, args.output.suffix))
+    if args.reliability:
+        from common.draw import draw_reliability
+
+        draw_reliability(sure, args.reliability, title=str(model.card.get("name")))
     return failures.status
+
+
+def _calibrated(items: list[Item], model: Model) -> list[Item]:
+    """Fits a calibration on what was read, keeps it in the model's file, and applies it."""
+    if model.path is None:
+        raise UsageError("--calibrate keeps what it finds in the model's file, and this model has none")
+    pairs = [(item.sample.text, item.hypothesis) for item in items]
+    found = calibration.fit(pairs)
+    before = calibration.summary(calibration.outcomes(pairs))
+    items = [replace(item, hypothesis=item.hypothesis.calibrated(found)) for item in items]
+    after = calibration.summary(calibration.outcomes((item.sample.text, item.hypothesis) for item in items))
+    for level, numbers in found.as_json().items():
+        said = f"temperature {numbers['temperature']:.3f}, shift {numbers['shift']:+.3f}"
+        if numbers == {"temperature": 1.0, "shift": 0.0}:
+            said = f"left as they are: fewer than {calibration.LEAST} right or wrong ones"
+        errors = f"{before[level]['ece']:.2%} → {after[level]['ece']:.2%}"
+        say(f"{level}: {said}; expected calibration error {errors}")
+    model_file.note(model.path, confidence=found.as_json())
+    say(f"kept in {model.path}")
+    return items
 
 
 def _tuned(
@@ -175,6 +207,8 @@ def check_output(args: argparse.Namespace) -> None:
         raise UsageError(
             f"--tune keeps what it finds in the language model's file, and {args.lm} is no .safetensors"
         )
+    if args.reliability:
+        _check_picture(args.reliability)
     if path is None:
         return
     if path.suffix not in (".jsonl", ".tsv"):
@@ -185,6 +219,13 @@ def check_output(args: argparse.Namespace) -> None:
         raise UsageError(f"--output {path}: this is the manifest itself; give another name")
     if not path.parent.is_dir():
         raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix != ".png" or path.is_dir():
+        raise UsageError(f"--reliability {path}: the picture is written as FILE.png")
+    if not path.parent.is_dir():
+        raise UsageError(f"--reliability {path}: there is no folder {path.parent}; make it first")
 
 
 def hypotheses(items: Iterable[Item], suffix: str) -> str:
@@ -198,7 +239,7 @@ def hypotheses(items: Iterable[Item], suffix: str) -> str:
 
 
 def _row(item: Item) -> dict[str, Any]:
-    words = item.hypothesis.words()
+    confidence = item.hypothesis.confidence
     return {
         "sample": item.sample.where,
         "file": str(item.sample.source or ""),
@@ -206,7 +247,7 @@ def _row(item: Item) -> dict[str, Any]:
         "hypothesis": item.text,
         "char_errors": edits(item.sample.text.strip(), item.text).errors,
         "word_errors": edits(item.sample.text.split(), item.text.split()).errors,
-        "confidence": round(sum(word.confidence for word in words) / len(words), 4) if words else None,
+        "confidence": None if confidence is None else round(confidence, 4),
         "score": round(item.hypothesis.score, 4),
     }
 

@@ -4,7 +4,7 @@ Rates are totals over totals (all edits of all items / all symbols of all refere
 rates of items or batches, which would give a one-word line the weight of a ten-word one.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -54,26 +54,49 @@ def edits(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edit
     Of several smallest sets the one that jiwer and rapidfuzz report is counted (deletion before insertion
     before substitution, from the end). Works on strings (characters) and on lists (words).
     """
+    substitutions = insertions = deletions = 0
+    for column, row in _steps(reference, hypothesis):
+        if row < 0:
+            deletions += 1
+        elif column < 0:
+            insertions += 1
+        else:
+            substitutions += reference[column] != hypothesis[row]
+    return Edits(substitutions, insertions, deletions, len(reference))
+
+
+def matched(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> list[bool]:
+    """Whether each symbol (word) of the hypothesis is kept from the reference by the edits of `edits`."""
+    left, right = _common_ends(reference, hypothesis)
+    kept = [row < left or row >= len(hypothesis) - right for row in range(len(hypothesis))]
+    for column, row in _steps(reference, hypothesis):
+        if column >= 0 and row >= 0:
+            kept[row] = reference[column] == hypothesis[row]
+    return kept
+
+
+def _steps(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
+    """The alignment between the common ends, from its end: (place in the reference, place in the hypothesis),
+    where -1 stands for none."""
     left, right = _common_ends(reference, hypothesis)
     ref = reference[left : len(reference) - right]
     hyp = hypothesis[left : len(hypothesis) - right]
-    if not ref or not hyp:
-        return Edits(0, len(hyp), len(ref), len(reference))
-    plus, minus = _bit_rows(ref, hyp)
-    substitutions = insertions = deletions = 0
     column, row = len(ref), len(hyp)
+    plus, minus = _bit_rows(ref, hyp) if ref and hyp else ([], [])
     while column and row:
         bit = 1 << (column - 1)
         if plus[row - 1] & bit:
-            deletions, column = deletions + 1, column - 1
+            column -= 1
+            yield left + column, -1
             continue
         row -= 1
         if row and minus[row - 1] & bit:
-            insertions += 1
+            yield -1, left + row
         else:
             column -= 1
-            substitutions += ref[column] != hyp[row]
-    return Edits(substitutions, insertions + row, deletions + column, len(reference))
+            yield left + column, left + row
+    yield from ((left + place, -1) for place in range(column))
+    yield from ((-1, left + place) for place in range(row))
 
 
 def _common_ends(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[int, int]:

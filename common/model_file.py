@@ -5,6 +5,7 @@ is ever executed, and everything is checked before it is used.
 """
 
 import json
+import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 
 from common.alphabet import Alphabet
 from common.batching import pad
+from common.calibration import Calibration
 from common.errors import InputError
 from common.network import Network
 
@@ -42,11 +44,17 @@ class Model:
     size: int  # features a frame
     decoder: dict[str, Any] = field(default_factory=dict)  # defaults of decode()
     card: dict[str, Any] = field(default_factory=dict)  # name, description, data, licence, results, default …
+    path: Path | None = None  # the file, where a command has opened it
 
     @property
     def stride(self) -> int:
         """Input frames that one output frame stands for."""
         return self.network.stride
+
+    @property
+    def calibration(self) -> Calibration:
+        """Of confidences, as fitted on a valid set: in the card, so that it goes wherever the card does."""
+        return Calibration.from_json(self.card.get("confidence"))
 
     @property
     def device(self) -> torch.device:
@@ -95,6 +103,26 @@ def save(
     }
     partial = path.with_name(path.name + ".partial")
     save_file(kept, partial, {"carousel": json.dumps(header, ensure_ascii=False)})
+    partial.replace(path)
+
+
+def note(path: str | Path, **card: Any) -> None:
+    """Adds entries to the card in a model file, whole or not at all; the weights' bytes stay as they are.
+
+    Raises InputError for what is no model file.
+    """
+    path = Path(path)
+    header = read_header(path)
+    header["card"] = header.get("card", {}) | card
+    partial = path.with_name(path.name + ".partial")
+    with open(path, "rb") as source, open(partial, "wb") as target:
+        (length,) = struct.unpack("<Q", source.read(8))
+        table = json.loads(source.read(length))  # of the tensors' places, counted from the end of this JSON
+        table["__metadata__"]["carousel"] = json.dumps(header, ensure_ascii=False)
+        text = json.dumps(table, ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)  # the format wants the tensors aligned
+        target.write(struct.pack("<Q", len(text)) + text)
+        shutil.copyfileobj(source, target)
     partial.replace(path)
 
 
@@ -157,6 +185,11 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
         wrong = ["alphabet"]
     if not wrong and not isinstance(header.get("decoder", {}).get("decoder", ""), str):
         wrong = ["decoder"]
+    if not wrong:
+        try:
+            Calibration.from_json(header.get("card", {}).get("confidence"))
+        except ValueError as error:
+            wrong = [str(error)]
     if wrong or header["domain"] not in DOMAINS:
         raise InputError(f"{path}: its description is damaged ({', '.join(wrong) or 'domain'}); get it anew")
     return header

@@ -18,13 +18,17 @@ BATCH_FRAMES = 20_000  # feature frames in a batch with its padding: 200 s of sp
 def recognise(
     model: Model, arrays: Sequence[np.ndarray], batch_frames: int = BATCH_FRAMES, **decoding: Any
 ) -> list[list[Hypothesis]]:
-    """The n-best list of each array (frames, size), in their order.
+    """The n-best list of each array (frames, size), in their order, with the model's calibrated confidences.
 
     decoding: decoder, beam, nbest and further options of common.decoding.decode; see `options`.
     An array without frames (silence, an empty page) is read as empty text and never shown to the network.
     """
     asked = options(model, decoding)
-    return [decode(scores, model.alphabet, **asked) for scores in log_probs(model, arrays, batch_frames)]
+    calibration = model.calibration
+    return [
+        [hypothesis.calibrated(calibration) for hypothesis in decode(scores, model.alphabet, **asked)]
+        for scores in log_probs(model, arrays, batch_frames)
+    ]
 
 
 def options(model: Model, asked: Mapping[str, Any]) -> dict[str, Any]:

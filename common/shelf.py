@@ -51,6 +51,7 @@ def open_model(
         _check_size(path, header, size)
     model = model_file.load(path, _device(device))
     model.card["name"] = str(model.card.get("name", path.stem))
+    model.path = path
     return model
 
 

@@ -1,6 +1,5 @@
 """The training loop: CTC on batches of like length, averaged weights, exact resumption, one run folder."""
 
-import csv
 import logging
 import math
 import time
@@ -13,18 +12,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common import model_file
+from common import calibration, model_file
 from common.alphabet import Alphabet
 from common.batching import bucketed_batches, share
+from common.calibration import Calibration
 from common.checkpoint import load_checkpoint, part, restore_optimizer, save_checkpoint
 from common.ctc import ctc_loss
 from common.data import Batch, Batches, Corpus, MemoryCache, Reader, build_corpus, load_samples, loader
-from common.decoding import decode
+from common.decoding import Hypothesis
 from common.device import leave, make_fabric
 from common.errors import InputError
-from common.metrics import Report, error_rates
+from common.metrics import Report
 from common.network import Network
 from common.optimizing import gradient_norm, learning_rate, make_optimizer, weight_noise
+from common.validation import report, validate
 
 log = logging.getLogger(__name__)
 
@@ -302,36 +303,23 @@ class _Training:
             state["epoch"] % self.trainer["validate_every"] == 0 or self._agreed_reason()
         ):  # the last one always
             started = time.monotonic()
-            report, loss = self._validate()
+            rates, loss, read = self._validate()
             state["seconds"] += time.monotonic() - started
-            row |= {"valid_loss": loss, "valid_cer": report["cer"], "valid_wer": report["wer"]}
-            if report["cer"] < state["best"] or not state["best_epoch"]:
-                state["best"], state["best_epoch"] = report["cer"], state["epoch"]
-                self._save_model(best, row)
+            row |= {"valid_loss": loss, "valid_cer": rates["cer"], "valid_wer": rates["wer"]}
+            if rates["cer"] < state["best"] or not state["best_epoch"]:
+                state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
+                self._save_model(best, row, calibration.fit(read))
         state["rows"].append(row)
         state["sums"] = dict.fromkeys(sums, 0)
         self._save_checkpoint()
         self._report(row)
         return self._finished()
 
-    def _validate(self) -> tuple[Report, float]:
-        """Greedy error rates and loss a symbol on the valid set, with the averaged weights if there are."""
-        corpus = self.valid_corpus
-        batches = bucketed_batches(corpus.lengths, 2 * self.trainer["max_frames"], 256, 0, 0, shuffle=False)
-        pairs, total, symbols = [], 0.0, 0
+    def _validate(self) -> tuple[Report, float, list[tuple[str, Hypothesis]]]:
+        """As `validate`, with the averaged weights if there are."""
         self.module.eval()
         with self._averaged(), torch.inference_mode(), self.fabric.autocast():
-            for batch in loader(Batches(corpus, batches), self.trainer["workers"]):
-                device = self.fabric.device
-                log_probs, lengths = self.network(batch.features.to(device), batch.lengths.to(device))
-                losses = ctc_loss(log_probs, lengths, batch.targets.to(device), batch.target_lengths)
-                total += float(losses[torch.isfinite(losses)].sum())
-                symbols += int(batch.target_lengths.sum())
-                rows = log_probs.float().cpu().numpy()
-                for row, length, index in zip(rows, lengths.tolist(), batch.indices, strict=True):
-                    text = decode(row[:length], self.alphabet)[0].text
-                    pairs.append((corpus.samples[index].text, text))
-        return error_rates(pairs), total / max(symbols, 1)
+            return validate(self.network, self.valid_corpus, self.alphabet, self.trainer, self.fabric.device)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -346,7 +334,7 @@ class _Training:
         finally:
             self.network.load_state_dict(own)
 
-    def _save_model(self, path: Path, row: dict[str, Any]) -> None:
+    def _save_model(self, path: Path, row: dict[str, Any], confidence: Calibration) -> None:
         if self.fabric.global_rank:
             return
         config = self.config
@@ -354,6 +342,7 @@ class _Training:
             "name": config["name"],
             "training": {"seed": self.seed, "epoch": row["epoch"], "minutes": row["minutes"]},
             "valid": {"cer": row["valid_cer"], "wer": row["valid_wer"]},
+            "confidence": confidence.as_json(),
         }
         model_file.save(
             path,
@@ -378,37 +367,8 @@ class _Training:
     def _report(self, row: dict[str, Any]) -> None:
         if self.fabric.global_rank:
             return
-        with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
-            names = list(dict.fromkeys(key for r in self.state["rows"] for key in r))
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.state["rows"])
-        if self.trainer["tensorboard"]:
-            _tensorboard(self.folder, row)
-        from common.draw import draw_curves
-
-        draw_curves(self.state["rows"], self.folder / "curves.png")
         left = self.state["seconds"] / self.state["epoch"] * (self.trainer["epochs"] - self.state["epoch"])
-        valid = (
-            f", valid CER {100 * row['valid_cer']:.2f} % WER {100 * row['valid_wer']:.2f} %"
-            if "valid_cer" in row
-            else ""
-        )
-        log.info(
-            "epoch %d: loss %.3f%s, %s frames/s, %.1f min, at most %.0f min left",
-            row["epoch"],
-            row["train_loss"],
-            valid,
-            f"{row['frames_per_second']:,.0f}",
-            row["minutes"],
-            left / 60,
-        )
-        if row["unvaried"]:
-            log.warning(
-                "epoch %d: %d samples could not be read when varied, and were taken as they are",
-                row["epoch"],
-                row["unvaried"],
-            )
+        report(self.folder, self.state["rows"], left / 60, self.trainer["tensorboard"])
 
 
 # -- parts without state
@@ -417,15 +377,3 @@ class _Training:
 def _progress(title: str, total: int, done: int) -> tqdm:
     """A bar with the time left; nothing at all where the output is not a terminal."""
     return tqdm(total=total, initial=done, desc=title, disable=None, leave=False, unit="batch")
-
-
-def _tensorboard(folder: Path, row: Mapping[str, float]) -> None:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError(
-            "trainer.tensorboard needs the extra `tensorboard`: pip install 'carousel-ctc[tensorboard]'"
-        ) from None
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))

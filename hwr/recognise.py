@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.calibration import UNCALIBRATED, Calibration
 from common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings torch
@@ -38,6 +39,7 @@ class Reading:
 
     symbols: tuple[Placed, ...]
     score: float
+    calibration: Calibration = UNCALIBRATED
 
     @property
     def text(self) -> str:
@@ -45,20 +47,22 @@ class Reading:
 
     @property
     def words(self) -> list[Placed]:
-        """The words of text.split(), each as sure as its least sure letter."""
+        """The words of text.split()."""
         runs = (list(run) for space, run in groupby(self.symbols, lambda s: s.text.isspace()) if not space)
         return [
             Placed(
-                "".join(s.text for s in run), _around([s.box for s in run]), min(s.confidence for s in run)
+                "".join(s.text for s in run),
+                _around([s.box for s in run]),
+                self.calibration.word(s.confidence for s in run),
             )
             for run in runs
         ]
 
     @property
     def confidence(self) -> float | None:
-        """Mean of the words' confidences; None where nothing was read."""
-        words = self.words
-        return sum(word.confidence for word in words) / len(words) if words else None
+        """The chance that the whole text is right (common.calibration); None where nothing was read."""
+        inked = [symbol.confidence for symbol in self.symbols if not symbol.text.isspace()]
+        return self.calibration.text(inked) if inked else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +129,12 @@ def line_of(line: Prepared, nbest: Sequence[Hypothesis], model: Model) -> Line:
     """What the hypotheses about a line say, with boxes; of those with one text the first."""
     readings: dict[str, Reading] = {}
     for hypothesis in nbest:
-        symbols = _stripped(hypothesis.symbols)
+        symbols = hypothesis.stripped()
         boxes = symbol_boxes(symbols, line, model.stride)
         placed = tuple(Placed(s.text, box, s.confidence) for s, box in zip(symbols, boxes, strict=True))
-        reading = Reading(placed, hypothesis.score)
+        reading = Reading(placed, hypothesis.score, hypothesis.calibration)
         readings.setdefault(reading.text, reading)  # two hypotheses may differ in spaces at the ends only
     return Line(tuple(readings.values()), model.domain)
-
-
-def _stripped(symbols: Sequence[Symbol]) -> list[Symbol]:
-    inked = [i for i, symbol in enumerate(symbols) if not symbol.text.isspace()]
-    return list(symbols[inked[0] : inked[-1] + 1]) if inked else []
 
 
 def symbol_boxes(symbols: Sequence[Symbol], line: Prepared, stride: int) -> list[Box | None]:

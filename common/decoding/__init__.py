@@ -8,12 +8,13 @@ them into seconds or pixels by one constant.
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from common.alphabet import Alphabet
+from common.calibration import UNCALIBRATED, Calibration
 from common.errors import InputError
 
 DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be missing and is slow to load
@@ -25,7 +26,8 @@ DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """One symbol: output frames [start, end), and a confidence in 0 … 1, its highest posterior there."""
+    """One symbol: output frames [start, end), and a confidence in 0 … 1, its highest posterior there,
+    calibrated if the hypothesis is."""
 
     text: str
     start: int
@@ -35,7 +37,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Symbols between spaces: output frames [start, end) and a confidence, the lowest of its symbols'."""
+    """Symbols between spaces: output frames [start, end) and a confidence (common.calibration)."""
 
     text: str
     start: int
@@ -45,14 +47,34 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A text with the place of each symbol. score: natural log; what it sums up is the decoder's to say."""
+    """A text with the place of each symbol. score: natural log; what it sums up is the decoder's to say.
+    calibration: what the symbols' confidences have gone through, and those of words and text go through."""
 
     symbols: tuple[Symbol, ...]
     score: float
+    calibration: Calibration = UNCALIBRATED
 
     @property
     def text(self) -> str:
         return "".join(symbol.text for symbol in self.symbols)
+
+    @property
+    def confidence(self) -> float | None:
+        """The chance that the whole text is right (common.calibration); None where nothing was read."""
+        inked = [symbol.confidence for symbol in self.symbols if not symbol.text.isspace()]
+        return self.calibration.text(inked) if inked else None
+
+    def calibrated(self, calibration: Calibration) -> "Hypothesis":
+        """The same text and places with calibrated confidences; `self` must not be calibrated."""
+        if calibration == UNCALIBRATED:
+            return self
+        symbols = (replace(s, confidence=calibration.symbols(s.confidence)) for s in self.symbols)
+        return replace(self, symbols=tuple(symbols), calibration=calibration)
+
+    def stripped(self) -> tuple[Symbol, ...]:
+        """The symbols without spaces at the ends."""
+        inked = [place for place, symbol in enumerate(self.symbols) if not symbol.text.isspace()]
+        return self.symbols[inked[0] : inked[-1] + 1] if inked else ()
 
     def words(self) -> list[Word]:
         """The words of the text, which are those of text.split()."""
@@ -62,15 +84,14 @@ class Hypothesis:
             if not symbol.text.isspace():
                 current.append(symbol)
             elif current:
-                words.append(_word(current))
+                words.append(self._word(current))
                 current = []
-        return [*words, _word(current)] if current else words
+        return [*words, self._word(current)] if current else words
 
-
-def _word(symbols: list[Symbol]) -> Word:
-    # A word is no surer than its least sure letter: a mean would hide the one letter that makes it wrong.
-    confidence = min(symbol.confidence for symbol in symbols)
-    return Word("".join(symbol.text for symbol in symbols), symbols[0].start, symbols[-1].end, confidence)
+    def _word(self, symbols: list[Symbol]) -> Word:
+        confidence = self.calibration.word(symbol.confidence for symbol in symbols)
+        text = "".join(symbol.text for symbol in symbols)
+        return Word(text, symbols[0].start, symbols[-1].end, confidence)
 
 
 def decode(

@@ -5,8 +5,8 @@ the arc that reads its last token in the state of its context; as a context it i
 state 0 is the empty context. So reading a token is a search among the arcs of a state, and if it is not
 there, the weight of the state and the same in the state of the next shorter context (Katz 1987).
 
-Files are ARPA (also gzipped), as SRILM and KenLM write it, or our own: the arrays in safetensors, which load
-at once. Logarithms are natural inside, and of base 10 in ARPA files.
+Files are ARPA (also gzipped), as SRILM and KenLM write it, KenLM's binary ones (kenlm_file.py), or our own:
+the arrays in safetensors, which load at once. Logarithms are natural inside, and of base 10 in ARPA files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import gzip
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -200,10 +200,14 @@ def load(path: Path) -> NGrams:
     """A model from a file, ARPA or our own. Raises InputError naming the file when it cannot be read."""
     try:
         with open(path, "rb") as file:
-            start = file.read(2)
+            start = file.read(7)
         if path.suffix == ".safetensors":
             return _load_arrays(path)
-        opener: Any = gzip.open if start == b"\x1f\x8b" else open
+        if start == b"mmap lm":
+            from common.decoding import kenlm_file
+
+            return kenlm_file.read(path)
+        opener: Any = gzip.open if start[:2] == b"\x1f\x8b" else open
         with opener(path, "rt", encoding="utf-8") as file:
             return _read_arpa(file, path)
     except (OSError, EOFError, UnicodeDecodeError) as error:
@@ -337,11 +341,14 @@ def _read_arpa(file: IO[str], path: Path) -> NGrams:
             implied = weights[n - 1][prefix] + scores[n - 1][suffix]
             scores[n] = np.where(np.isnan(scores[n]), implied, scores[n])
         structure.append((prefix, rows[n][:, -1], suffix))
-    letters = [word for word in words if word not in (UNKNOWN, BEGIN, END)]
+    return recognised(NGrams.build(words, structure, scores, weights))
+
+
+def recognised(model: NGrams) -> NGrams:
+    """The model with what a foreign file does not say: what its tokens are, and whether sentences end."""
+    letters = [word for word in model.words if word not in (UNKNOWN, BEGIN, END)]
     unit = "characters" if all(len(word) == 1 or word == SPACE for word in letters) else "words"
-    running = bool(scores[0][END_ID] <= NEVER)
-    built = NGrams.build(words, structure, scores, weights)
-    return NGrams(**{**built.__dict__, "unit": unit, "running": running})
+    return replace(model, unit=unit, running=bool(model.log_prob[END_ID] <= NEVER))
 
 
 def _numbered(

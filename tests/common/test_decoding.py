@@ -393,12 +393,12 @@ def test_options_left_open_take_the_defaults_of_the_decoder():
     assert options_of("greedy") == {}
 
 
-def test_words_are_parted_at_spaces_and_as_sure_as_their_least_sure_letter():
+def test_words_are_parted_at_spaces_and_as_sure_as_all_their_letters_together():
     letters = [(" ", 1.0), ("a", 0.9), ("b", 0.5), (" ", 0.2), (" ", 1.0), ("c", 0.8)]
     symbols = tuple(
         Symbol(text, 2 * i, 2 * i + 1, confidence) for i, (text, confidence) in enumerate(letters)
     )
-    assert Hypothesis(symbols, -1.0).words() == [Word("ab", 2, 5, 0.5), Word("c", 10, 11, 0.8)]
+    assert Hypothesis(symbols, -1.0).words() == [Word("ab", 2, 5, 0.45), Word("c", 10, 11, 0.8)]
     assert Hypothesis((), 0.0).words() == []
 
 

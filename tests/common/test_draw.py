@@ -10,7 +10,7 @@ from PIL import Image
 
 from common.alphabet import Alphabet
 from common.decoding import Hypothesis, Symbol
-from common.draw import _peaks, draw_activations, draw_curves, draw_ink
+from common.draw import _peaks, draw_activations, draw_curves, draw_ink, draw_reliability
 from common.errors import InputError
 
 BLUE, ORANGE = (
@@ -153,6 +153,20 @@ def test_curves_leave_out_what_was_not_measured(tmp_path):
     left = image.shape[1] // 2  # the line from epoch 2 to epoch 6 goes on through what is left out
     assert near(image[top:bottom, left - 20 : left + 20], BLUE).any(axis=0).all()
     draw_curves([], path)  # before the first epoch
+
+
+def test_a_bar_is_as_high_as_the_share_that_is_right(tmp_path):
+    path = tmp_path / "reliability.png"
+    sure = np.repeat([0.1, 0.5], 100)
+    draw_reliability({"words": (sure, np.arange(200) % 4 == 0), "symbols": (sure[:0], sure[:0] > 0)}, path)
+    image = pixels(path)
+    (top, bottom), (_, _) = frames_of(image)
+    blue = near(image[top : bottom + 1], BLUE)
+    columns = np.flatnonzero(blue.any(axis=0))
+    bars = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
+    assert len(bars) == 2  # of 15 bins two hold something
+    for bar in bars:
+        assert blue[:, bar].sum(axis=0).max() / (bottom - top) == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["no-such-folder/x.png", "x.bogus"])
