@@ -23,7 +23,7 @@ import numpy as np
 from common.alphabet import Alphabet, normalise
 from common.decoding import Hypothesis, check, check_search, ngram, place, search
 from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
-from common.decoding.tree import NONE, ROOT, Entries, Tree, compact, empty_entries
+from common.decoding.tree import ENTRY, LINK, NODE, NONE, ROOT, SLOT, Tree, compact
 from common.errors import InputError
 
 BLOCK = 1000  # frames, after which …
@@ -90,27 +90,31 @@ class Search:
     knowledge: Knowledge = field(default_factory=lambda: know_nothing())
     frame: int = 0  # frames seen
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
-    entries: Entries = field(default_factory=lambda: empty_entries(1))
+    count: int = 1  # entries
+    entries: np.ndarray = field(init=False)  # (count or more,) ENTRY
     tree: Tree = field(init=False)
 
     def __post_init__(self) -> None:
-        self.entries.pb[0], self.entries.vb[0] = 1.0, 0.0
-        one = [np.zeros(1, kind) for kind in (np.int32, np.int32, np.float64, *[np.int32] * 4)]
-        links = [np.zeros(1, kind) for kind in (*[np.int32] * 4, np.float64)]
-        key, value = np.full(64, NONE, np.int64), np.zeros(64, np.int32)
-        self.tree = Tree._make([*one, key, value, *links, np.array([1, 0])])
-        self.tree.state[ROOT] = self.knowledge.start
+        self.entries, nodes = np.zeros(1, ENTRY), np.zeros(1, NODE)
+        self.entries[0] = (1.0, 0.0, 0.0, -np.inf, -np.inf, ROOT, NONE, 0, NONE, 0, NONE)
+        nodes[ROOT]["parent"], nodes[ROOT]["state"] = NONE, self.knowledge.start
+        table = np.zeros(64, SLOT)
+        table["key"] = NONE
+        self.tree = Tree(nodes, np.zeros(1, LINK), table, np.array([1, 0]))
 
 
 def advance(found: Search, log_probs: np.ndarray) -> None:
     """Feeds further frames (frames, symbols); block by block or all at once, the result is the same."""
-    rows = np.ascontiguousarray(log_probs, np.float64)
-    for first in range(0, len(rows), BLOCK):
-        found.entries, found.tree, found.frame, found.scale = search.run(
+    for first in range(0, len(log_probs), BLOCK):
+        rows = np.empty((2, *log_probs[first : first + BLOCK].shape))
+        rows[0] = log_probs[first : first + BLOCK]
+        np.exp(rows[0], out=rows[1])
+        found.entries, found.count, found.tree, found.frame, found.scale = search.run(
             found.entries,
+            found.count,
             found.tree,
             found.knowledge.tables,
-            rows[first : first + BLOCK],
+            rows,
             found.frame,
             found.scale,
             found.beam,
@@ -118,19 +122,18 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
             float(found.score_threshold),
         )
         if found.tree.size.max() > COMPACT:
-            found.tree = compact(found.entries, found.tree, rows.shape[1])
+            found.tree = compact(found.entries, found.count, found.tree, log_probs.shape[1])
 
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
     """The best texts after the frames so far, best first."""
-    entries, tree, knowledge = found.entries, found.tree, found.knowledge
+    entries, nodes, knowledge = found.entries[: found.count], found.tree.nodes, found.knowledge
     with np.errstate(divide="ignore"):
-        scores = np.log(entries.pb + entries.pn) + found.scale
+        scores = np.log(entries["pb"] + entries["pn"]) + found.scale
     if knowledge.tables.units:
-        nodes = entries.node
         closing = [
-            search.closing_gain(knowledge.tables, knowledge.end, tree.state[node], tree.spot[node])
-            for node in nodes.tolist()
+            search.closing_gain(knowledge.tables, knowledge.end, nodes[node]["state"], nodes[node]["spot"])
+            for node in entries["node"].tolist()
         ]
         complete = scores + closing
         if np.isfinite(complete.max()):  # else no text of the beam ends with a word of the lexicon
@@ -139,33 +142,9 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
     for entry in np.argsort(-scores, kind="stable")[:nbest].tolist():
         if results and scores[entry] == -np.inf:
             break
-        indices, spans = _unroll(entries, tree, entry, found.frame)
-        results.append(Hypothesis(place(alphabet, indices, spans), float(scores[entry])))
+        indices, *spans = (part.tolist() for part in search.best_path(entries, entry, found.tree.links, found.frame))
+        results.append(Hypothesis(place(alphabet, indices, zip(*spans)), float(scores[entry])))
     return results
-
-
-def _unroll(
-    entries: Entries, tree: Tree, entry: int, frame: int
-) -> tuple[list[int], list[tuple[int, int, float]]]:
-    """Indices and (start, end, confidence) of the symbols on the best path of an entry."""
-    indices: list[int] = []
-    spans: list[tuple[int, int, float]] = []
-    if entries.node[entry] == ROOT:
-        return indices, spans
-    if entries.vn[entry] > entries.vb[entry]:
-        link, start = entries.before[entry], entries.start[entry]
-        end, peak = frame, entries.peak[entry]
-    else:
-        link, start = entries.closed_before[entry], entries.closed_start[entry]
-        end, peak = entries.closed_end[entry], entries.closed_peak[entry]
-    symbol = tree.symbol[entries.node[entry]]
-    while True:
-        indices.append(int(symbol))
-        spans.append((int(start), int(end), math.exp(peak)))
-        if link == NONE:
-            return indices[::-1], spans[::-1]
-        symbol, start, end = tree.link_symbol[link], tree.link_start[link], tree.link_end[link]
-        peak, link = tree.link_peak[link], tree.link_before[link]
 
 
 # --- language model and lexicon ---

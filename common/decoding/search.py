@@ -18,15 +18,14 @@ from common.decoding.ngram import UNKNOWN_ID, step
 from common.decoding.tree import (
     BLANK,
     NONE,
-    ROOT,
-    copy_entry,
-    empty_entries,
+    child_of,
     grown,
-    link_of,
+    record,
     reserve,
-    slot_of,
 )
 
+LOW = 1e-60  # highest probability of a beam below which all are scaled up
+TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
 OUTSIDE = -1  # place in the lexicon of a word that is not in it
 
 
@@ -115,212 +114,323 @@ def kth_largest(values, k):  # type: ignore[no-untyped-def]
     return values[want]
 
 
-@numba.njit(cache=True)
-def stay(e, tree, row, p, frame):  # type: ignore[no-untyped-def]
-    """The entries after a frame without a new symbol: a blank, or the last symbol once more."""
-    n = len(e.node)
-    after = empty_entries(n)
-    for i in range(n):
-        last = tree.symbol[e.node[i]]
-        after.node[i] = e.node[i]
-        after.pb[i] = (e.pb[i] + e.pn[i]) * p[BLANK]
-        after.vb[i] = max(e.vb[i], e.vn[i]) + row[BLANK]
-        if e.vn[i] > e.vb[i]:  # the best path leaves its symbol here
-            after.closed_before[i], after.closed_start[i] = e.before[i], e.start[i]
-            after.closed_end[i], after.closed_peak[i] = frame, e.peak[i]
-        else:
-            after.closed_before[i], after.closed_start[i] = e.closed_before[i], e.closed_start[i]
-            after.closed_end[i], after.closed_peak[i] = e.closed_end[i], e.closed_peak[i]
-        if e.node[i] != ROOT:
-            after.pn[i] = e.pn[i] * p[last]
-            after.vn[i] = e.vn[i] + row[last]
-            after.before[i], after.start[i] = e.before[i], e.start[i]
-            after.peak[i] = max(e.peak[i], row[last])
-    return after
+# What a frame finds an entry as, and needs only within it:
+# pb, both = pb + pn, vb, top = max(vb, vn), node, closed: before the frame
+# over: link of a best path that has left the last symbol, after the frame
+# child: first of the entries whose text is this one's and a symbol more; sibling: the next of the same
+# hole: (another list) the entries that are dropped
+BEFORE = record("node closed over child sibling hole", "pb both vb top")
+# A text that is new on the beam: the entry that it extends, the symbol, its node if a language model was asked
+FOUND = record("source symbol target", "score")
 
 
 @numba.njit(cache=True)
-def merge(e, after, tree, row, p, passed, frame):  # type: ignore[no-untyped-def]
-    """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
-
-    Returns (entries, symbols): whether an entry's text and a symbol are on the beam already.
-    """
-    merged = np.zeros((len(e.node), len(p)), np.bool_)
-    for j in range(len(e.node)):
-        node = e.node[j]
-        if node == ROOT:
-            continue
-        parent, symbol = tree.parent[node], tree.symbol[node]
-        if tree.seen[parent] != frame or not passed[symbol]:
-            continue
-        i = tree.row[parent]
-        merged[i, symbol] = True
-        doubled = parent != ROOT and tree.symbol[parent] == symbol
-        before = e.pb[i] if doubled else e.pb[i] + e.pn[i]
-        after.pn[j] += before * p[symbol] * (np.exp(tree.gain[node]) if tree.gain[node] != 0.0 else 1.0)
-        blank = doubled or e.vb[i] >= e.vn[i]
-        path = (e.vb[i] if blank else e.vn[i]) + row[symbol] + tree.gain[node]
-        if path > after.vn[j]:
-            after.vn[j], after.start[j], after.peak[j] = path, frame, row[symbol]
-            after.before[j] = link_of(tree, e, i, frame, blank)
-    return merged
-
-
-@numba.njit(cache=True)
-def extend(e, after, tree, know, p, order, merged, beam, ratio):  # type: ignore[no-untyped-def]
-    """Texts that are new on the beam: (scores, entries that they extend, symbols, gains), those worth a look.
-
-    order: symbols that may extend, the likeliest first. What cannot come among the best `beam`, or is below
-    `ratio` of the best, is not computed.
-    """
-    n = len(e.node)
-    stayed = after.pb + after.pn
-    best = stayed.max()
-    least = stayed.min() if n >= beam else 0.0  # the best `beam` are all above this
-    most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
-    room = max(64, 2 * n)
-    scores, rows, symbols, gains = (
-        np.empty(room),
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room),
-    )
+def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-def]
+    """How many symbols may extend in a frame; sets which, and their order."""
+    best = row[0]
+    for symbol in range(1, len(row)):
+        best = max(best, row[symbol])
+    floor = min(symbol_threshold, best)
     count = 0
-    for i in range(n):
-        last = tree.symbol[e.node[i]]  # blank for the empty text, and so no symbol
-        either = e.pb[i] + e.pn[i]
-        for symbol in order:
-            score = (e.pb[i] if last == symbol else either) * p[symbol]
-            cut = max(least, best * ratio)
-            if either * p[symbol] * most <= cut:
-                break
-            if score * most <= cut or merged[i, symbol]:
-                continue
-            gain = 0.0
-            if know.units:
-                gain = gain_of(know, tree.state[e.node[i]], tree.spot[e.node[i]], symbol)[0]
-                score *= np.exp(gain)
-                if score <= cut:
-                    continue
-            if count == len(scores):
-                if n + count > 2 * beam:
-                    least = max(least, kth_largest(np.concatenate((stayed, scores)), beam))
-                    count = squeeze(scores, rows, symbols, gains, least)
-                if 2 * count > len(scores):
-                    room = 2 * len(scores)
-                    scores, rows = grown(scores, room), grown(rows, room)
-                    symbols, gains = grown(symbols, room), grown(gains, room)
-            scores[count], rows[count], symbols[count], gains[count] = score, i, symbol, gain
-            best = max(best, score)
-            count += 1
-    return scores[:count], rows[:count], symbols[:count], gains[:count]
-
-
-@numba.njit(cache=True)
-def squeeze(scores, rows, symbols, gains, least):  # type: ignore[no-untyped-def]
-    """Moves what scores at least `least` to the front; returns how many that are."""
-    count = 0
-    for k in range(len(scores)):
-        if scores[k] >= least:
-            scores[count], rows[count], symbols[count], gains[count] = (
-                scores[k],
-                rows[k],
-                symbols[k],
-                gains[k],
-            )
+    passed[BLANK] = False
+    for symbol in range(1, len(row)):
+        passed[symbol] = row[symbol] >= floor and row[symbol] > -np.inf
+        if passed[symbol]:
+            k = count
+            while k > 0 and row[order[k - 1]] < row[symbol]:  # few, so insertion is fast
+                order[k] = order[k - 1]
+                k -= 1
+            order[k] = symbol
             count += 1
     return count
 
 
 @numba.njit(cache=True)
-def child_of(tree, know, node, symbol, gain, width):  # type: ignore[no-untyped-def]
-    """The node of a text and a further symbol, made if there is none yet."""
-    wanted = np.int64(node) * width + symbol
-    slot = slot_of(tree.key, wanted)
-    if tree.key[slot] != NONE:
-        return tree.value[slot]
-    child = tree.size[0]
-    tree.size[0] = child + 1
-    tree.key[slot], tree.value[slot] = wanted, child
-    tree.parent[child], tree.symbol[child], tree.gain[child], tree.seen[child] = node, symbol, gain, NONE
-    _, tree.state[child], tree.spot[child] = gain_of(know, tree.state[node], tree.spot[node], symbol)
+def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
+    """Where the best path that goes on with a blank leaves its last symbol in this frame."""
+    for i in range(n):
+        if e[i].vn > e[i].vb:
+            link = links[size[1]]
+            link.before, link.symbol, link.start, link.end = e[i].before, e[i].last, e[i].start, frame
+            link.peak = e[i].peak
+            e[i].closed = size[1]
+            size[1] += 1
+
+
+@numba.njit(cache=True)
+def stay(e, n, row, p):  # type: ignore[no-untyped-def]
+    """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability."""
+    best = 0.0
+    for i in range(n):
+        x = e[i]
+        last = x.last  # the empty text: blank, and nothing ends in it, neither a sum nor a path
+        blank = (x.pb + x.pn) * p[BLANK]
+        again = x.pn * p[last]
+        if again < TINY:
+            again = 0.0
+        x.pb, x.pn = blank, again
+        best = max(best, blank + again)
+        x.vb = max(x.vb, x.vn) + row[BLANK]
+        x.vn += row[last]
+        x.peak = max(x.peak, row[last])
+    return best
+
+
+@numba.njit(cache=True)
+def remember(e, n, was):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        x, y = was[i], e[i]
+        x.pb, x.both, x.vb, x.top = y.pb, y.pb + y.pn, y.vb, max(y.vb, y.vn)
+        x.node, x.closed, x.child = y.node, y.closed, NONE
+
+
+@numba.njit(cache=True)
+def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-def]
+    """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
+
+    Notes for each entry which others are its children by a symbol that may extend.
+    """
+    for j in range(n):
+        x = e[j]
+        symbol = x.last
+        was[j].over = x.closed
+        if not passed[symbol]:
+            continue
+        i = nodes[x.above].row
+        if i == NONE:
+            continue
+        parent = was[i]
+        was[j].sibling, parent.child = parent.child, j
+        gain = nodes[x.node].gain
+        doubled = e[i].last == symbol
+        before = parent.pb if doubled else parent.both
+        x.pn += before * p[symbol] * (np.exp(gain) if gain != 0.0 else 1.0)
+        path = (parent.vb if doubled else parent.top) + row[symbol] + gain
+        if path > x.vn:
+            x.vn, x.start, x.peak = path, frame, row[symbol]
+            x.before = parent.closed if doubled else e[i].closed
+
+
+@numba.njit(cache=True)
+def extend(e, n, was, found, tree, know, p, order, taken, beam, ratio):  # type: ignore[no-untyped-def]
+    """Finds the texts that are new on the beam and worth a look: returns them, how many, the best
+    probability of all, and the tree.
+
+    order: symbols that may extend, the likeliest first; taken: (symbols,) to write in. What cannot come
+    among the best `beam`, or is below `ratio` of the best, is not computed.
+    """
+    best, least = 0.0, np.inf
+    for i in range(n):
+        total = e[i].pb + e[i].pn
+        best, least = max(best, total), min(least, total)
+    if n < beam:
+        least = 0.0  # else the best `beam` are all at least this
+    most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
+    nodes, table = tree.nodes, tree.table
+    cut = max(least, best * ratio)
+    count = 0
+    for i in range(n):
+        x = was[i]
+        if x.both * p[order[0]] * most <= cut:
+            continue
+        last = e[i].last
+        j = x.child
+        while j != NONE:
+            taken[e[j].last] = True
+            j = was[j].sibling
+        if know.units and tree.size[0] + len(order) > len(nodes):
+            tree = reserve(tree, len(order), 0, len(p))
+            nodes, table = tree.nodes, tree.table
+        for symbol in order:
+            if x.both * p[symbol] * most <= cut:
+                break
+            score = (x.pb if last == symbol else x.both) * p[symbol]
+            if score * most <= cut or taken[symbol]:
+                continue
+            target = NONE
+            if know.units:
+                target = scored_child(nodes, table, tree.size, know, x.node, symbol, len(p))
+                if nodes[target].gain != 0.0:
+                    score *= np.exp(nodes[target].gain)
+                if score <= cut:
+                    continue
+            if count == len(found):
+                if n + count > 2 * beam:
+                    least = max(least, nth_total(e, n, found, count, beam))
+                    count = squeeze(found, count, least)
+                    cut = max(least, cut)
+                if 2 * count > len(found):
+                    found = grown(found, 2 * len(found))
+            new = found[count]
+            new.score, new.source, new.symbol, new.target = score, i, symbol, target
+            best, cut = max(best, score), max(cut, score * ratio)
+            count += 1
+        j = x.child
+        while j != NONE:
+            taken[e[j].last] = False
+            j = was[j].sibling
+    return found, count, best, tree
+
+
+@numba.njit(cache=True)
+def scored_child(nodes, table, size, know, node, symbol, symbols):  # type: ignore[no-untyped-def]
+    """child_of, and what the language model has to say of it, which is asked once for each text."""
+    known = size[0]
+    child = child_of(nodes, table, size, node, symbol, symbols)
+    if child == known:
+        new = nodes[child]
+        new.gain, new.state, new.spot = gain_of(know, nodes[node].state, nodes[node].spot, symbol)
     return child
 
 
 @numba.njit(cache=True)
-def select(e, after, tree, know, row, found, frame, beam, ratio):  # type: ignore[no-untyped-def]
-    """The best of the entries that stayed and the texts that are new."""
-    scores, rows, symbols, gains = found
-    n, m = len(after.node), len(scores)
-    totals = np.concatenate((after.pb + after.pn, scores))
-    cut, spare = totals.max() * ratio, n + m
-    if n + m > beam:
-        least = kth_largest(totals.copy(), beam)
-        if least > cut:
-            cut = least
-            spare = beam - np.sum(totals > cut)  # of those that are equal to the least
-    kept = np.empty(n + m, np.int32)
-    count = 0
-    for k in range(n + m):
-        if totals[k] > cut or (totals[k] == cut and spare > 0 and totals[k] > 0):
-            spare -= totals[k] == cut
-            kept[count] = k
-            count += 1
-    chosen = empty_entries(count)
-    for k in range(count):
-        i = kept[k]
-        if i < n:
-            copy_entry(after, i, chosen, k)
-            continue
-        i -= n
-        parent, symbol = rows[i], symbols[i]
-        doubled = e.node[parent] != ROOT and tree.symbol[e.node[parent]] == symbol
-        blank = doubled or e.vb[parent] >= e.vn[parent]
-        chosen.node[k] = child_of(tree, know, e.node[parent], symbol, gains[i], len(row))
-        chosen.pn[k] = scores[i]
-        chosen.vn[k] = (e.vb[parent] if blank else e.vn[parent]) + row[symbol] + gains[i]
-        chosen.before[k] = link_of(tree, e, parent, frame, blank)
-        chosen.start[k], chosen.peak[k] = frame, row[symbol]
-    return chosen
+def nth_total(e, n, found, count, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of the probabilities of entries and texts that are new."""
+    totals = np.empty(n + count)
+    for i in range(n):
+        totals[i] = e[i].pb + e[i].pn
+    for i in range(count):
+        totals[n + i] = found[i].score
+    return kth_largest(totals, k)
 
 
 @numba.njit(cache=True)
-def run(e, tree, know, rows, frame, scale, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
-    """The beam after some frames, rows (frames, symbols) of natural logs: entries, tree, frame, scale."""
+def squeeze(found, count, least):  # type: ignore[no-untyped-def]
+    """Moves those that score at least `least` to the front; returns how many that are."""
+    kept = 0
+    for k in range(count):
+        if found[k].score >= least:
+            found[kept] = found[k]
+            kept += 1
+    return kept
+
+
+@numba.njit(cache=True)
+def spare_places(e, n, found, count, cut, beam):  # type: ignore[no-untyped-def]
+    """How many of those with the probability `cut` stay, so that `beam` do with those above it."""
+    for i in range(n):
+        beam -= e[i].pb + e[i].pn > cut
+    for k in range(count):
+        beam -= found[k].score > cut
+    return beam
+
+
+@numba.njit(cache=True)
+def select(e, n, was, found, count, nodes, table, size, row, frame, beam, cut):  # type: ignore[no-untyped-def]
+    """Drops the entries below `cut`, and puts the texts that are new in their places; returns how many
+    there are."""
+    spare = n + count
+    if n + count > beam:
+        least = nth_total(e, n, found, count, beam)
+        if least > cut:
+            cut, spare = least, spare_places(e, n, found, count, least, beam)
+    holes = 0
+    for i in range(n):
+        total = e[i].pb + e[i].pn
+        if total > cut or (total == cut and spare > 0 and total > 0):
+            spare -= total == cut
+        else:
+            nodes[e[i].node].row = NONE
+            was[holes].hole = i
+            holes += 1
+    used = 0
+    for k in range(count):
+        new, parent = found[k], was[found[k].source]
+        if not (new.score > cut or (new.score == cut and spare > 0)):
+            continue
+        spare -= new.score == cut
+        if used < holes:
+            at = was[used].hole
+            used += 1
+        else:
+            at = n
+            n += 1
+        symbol, node = new.symbol, new.target
+        if node == NONE:
+            node = child_of(nodes, table, size, parent.node, symbol, len(row))
+        nodes[node].row = at
+        doubled = nodes[parent.node].symbol == symbol
+        x = e[at]
+        x.node, x.above, x.last = node, parent.node, symbol
+        x.pb, x.pn, x.vb = 0.0, new.score, -np.inf
+        x.vn = (parent.vb if doubled else parent.top) + row[symbol] + nodes[node].gain
+        x.before = parent.closed if doubled else parent.over
+        x.start, x.peak, x.closed = frame, row[symbol], NONE
+    while holes > used:  # from the last hole on, so that what stands at the end is no hole
+        holes -= 1
+        n -= 1
+        at = was[holes].hole
+        if at != n:
+            e[at] = e[n]
+            nodes[e[at].node].row = at
+    return n
+
+
+@numba.njit(cache=True, nogil=True)
+def run(e, n, tree, know, rows, frame, scale, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
+    """The beam after some frames: entries, how many they are, tree, frame, scale.
+
+    rows: (2, frames, symbols) natural logs, and probabilities.
+    """
     ratio = np.exp(-score_threshold)
-    symbols = rows.shape[1]
-    passed, order = np.empty(symbols, np.bool_), np.empty(symbols, np.int32)
-    for row in rows:
-        new = min(beam, len(e.node) * symbols)
-        tree = reserve(tree, new, len(e.node) + new, symbols)
-        p = np.exp(row)
-        floor = min(symbol_threshold, row.max())
-        count = 0
-        for symbol in range(symbols):
-            passed[symbol] = symbol != BLANK and row[symbol] >= floor and row[symbol] > -np.inf
-            if passed[symbol]:
-                k = count
-                while k > 0 and row[order[k - 1]] < row[symbol]:  # few, so insertion is fast
-                    order[k] = order[k - 1]
-                    k -= 1
-                order[k] = symbol
-                count += 1
-        after = stay(e, tree, row, p, frame)
-        if count:
-            merged = merge(e, after, tree, row, p, passed, frame)
-            found = extend(e, after, tree, know, p, order[:count], merged, beam, ratio)
-            after = select(e, after, tree, know, row, found, frame, beam, ratio)
-        e = after
+    symbols = rows.shape[2]
+    passed, order, taken = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
+    was, found = np.empty(len(e), BEFORE), np.empty(64, FOUND)
+    for t in range(rows.shape[1]):
+        row, p = rows[0, t], rows[1, t]
+        count = passing(row, symbol_threshold, passed, order)
+        if tree.size[1] + n > len(tree.links):
+            tree = reserve(tree, 0, n, symbols)
+        if count == 0:
+            close(e, n, tree.links, tree.size, frame)
+            best = stay(e, n, row, p)
+        else:
+            room = min(beam, n + n * count)
+            if room > len(e):
+                e = grown(e, min(beam, 2 * room))
+                was = np.empty(len(e), BEFORE)
+            remember(e, n, was)
+            close(e, n, tree.links, tree.size, frame)
+            stay(e, n, row, p)
+            merge(e, n, was, tree.nodes, row, p, passed, frame)
+            found, new, best, tree = extend(
+                e, n, was, found, tree, know, p, order[:count], taken, beam, ratio
+            )
+            if best > 0.0:  # else a lexicon has nowhere to go
+                if tree.size[0] + new > len(tree.nodes):
+                    tree = reserve(tree, new, 0, symbols)
+                n = select(
+                    e, n, was, found, new, tree.nodes, tree.table, tree.size, row, frame, beam, best * ratio
+                )
         frame += 1
-        best = 0.0
-        for i in range(len(e.node)):
-            tree.seen[e.node[i]], tree.row[e.node[i]] = frame, i
-            best = max(best, e.pb[i] + e.pn[i])
-        scale += np.log(best)
-        for i in range(len(e.node)):
-            e.pb[i] /= best
-            e.pn[i] /= best
-    return e, tree, frame, scale
+        if 0.0 < best < LOW:
+            scale += np.log(best)
+            for i in range(n):
+                e[i].pb /= best
+                e[i].pn /= best
+    return e, n, tree, frame, scale
+
+
+@numba.njit(cache=True)
+def best_path(e, i, links, frame):  # type: ignore[no-untyped-def]
+    """Symbols, first frames, frames after the last, and confidences on the best path of entry i."""
+    opened = e[i].vn > e[i].vb
+    first = e[i].before if opened else e[i].closed
+    count, link = int(opened), first
+    while link != NONE:
+        count, link = count + 1, links[link].before
+    symbol, start, end = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
+    peak = np.empty(count)
+    if opened:
+        symbol[-1], start[-1], end[-1], peak[-1] = e[i].last, e[i].start, frame, e[i].peak
+        count -= 1
+    link = first
+    while link != NONE:
+        count -= 1
+        x = links[link]
+        symbol[count], start[count], end[count], peak[count] = x.symbol, x.start, x.end, x.peak
+        link = x.before
+    return symbol, start, end, np.exp(peak)
 
 
 @numba.njit(cache=True)
