@@ -142,7 +142,9 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
     for entry in np.argsort(-scores, kind="stable")[:nbest].tolist():
         if results and scores[entry] == -np.inf:
             break
-        indices, *spans = (part.tolist() for part in search.best_path(entries, entry, found.tree.links, found.frame))
+        indices, *spans = (
+            part.tolist() for part in search.best_path(entries, entry, found.tree.links, found.frame)
+        )
         results.append(Hypothesis(place(alphabet, indices, zip(*spans)), float(scores[entry])))
     return results
 

@@ -165,7 +165,7 @@ def tokens(text: str, unit: str) -> list[str]:
     return text.split() if unit == "words" else [SPACE if c == " " else c for c in text]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def step(first, token, log_prob, follow, backoff, shorter, state, word):  # type: ignore[no-untyped-def]
     """ln of the probability of a token in a state, and the state after it."""
     weight = 0.0

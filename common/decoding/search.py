@@ -51,7 +51,7 @@ class Knowledge(NamedTuple):
     shorter: np.ndarray
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
     """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
     word = know.spot_word[spot] if spot != OUTSIDE else NONE
@@ -65,7 +65,7 @@ def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
     return know.weight * score + know.bonus, state
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
     """ln of what a further symbol gives, and state and place after it."""
     if know.units == 0:
@@ -90,10 +90,10 @@ def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
     return (know.unknown if spot != OUTSIDE else 0.0), state, OUTSIDE
 
 
-@numba.njit(cache=True)
-def kth_largest(values, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of values, which are reordered (Hoare's selection)."""
-    low, high, want = 0, len(values) - 1, k - 1
+@numba.njit(cache=True, _nrt=False)
+def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of the first `count` values, which are reordered (Hoare's selection)."""
+    low, high, want = 0, count - 1, k - 1
     while low < high:
         pivot, i, j = values[(low + high) // 2], low, high
         while i <= j:
@@ -124,7 +124,7 @@ BEFORE = record("node closed over child sibling hole", "pb both vb top")
 FOUND = record("source symbol target", "score")
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-def]
     """How many symbols may extend in a frame; sets which, and their order."""
     best = row[0]
@@ -145,7 +145,7 @@ def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-de
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
     """Where the best path that goes on with a blank leaves its last symbol in this frame."""
     for i in range(n):
@@ -157,7 +157,7 @@ def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
             size[1] += 1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def stay(e, n, row, p):  # type: ignore[no-untyped-def]
     """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability."""
     best = 0.0
@@ -176,7 +176,7 @@ def stay(e, n, row, p):  # type: ignore[no-untyped-def]
     return best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def remember(e, n, was):  # type: ignore[no-untyped-def]
     for i in range(n):
         x, y = was[i], e[i]
@@ -184,7 +184,7 @@ def remember(e, n, was):  # type: ignore[no-untyped-def]
         x.node, x.closed, x.child = y.node, y.closed, NONE
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-def]
     """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
 
@@ -211,13 +211,13 @@ def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-d
             x.before = parent.closed if doubled else e[i].closed
 
 
-@numba.njit(cache=True)
-def extend(e, n, was, found, tree, know, p, order, taken, beam, ratio):  # type: ignore[no-untyped-def]
-    """Finds the texts that are new on the beam and worth a look: returns them, how many, the best
-    probability of all, and the tree.
+@numba.njit(cache=True, _nrt=False)
+def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio):  # type: ignore[no-untyped-def]
+    """Finds the texts that are new on the beam and worth a look; returns how many, and the best probability
+    of all.
 
-    order: symbols that may extend, the likeliest first; taken: (symbols,) to write in. What cannot come
-    among the best `beam`, or is below `ratio` of the best, is not computed.
+    order: the `count` symbols that may extend, the likeliest first; taken: (symbols,) to write in. What
+    cannot come among the best `beam`, or is below `ratio` of the best, is not computed.
     """
     best, least = 0.0, np.inf
     for i in range(n):
@@ -226,22 +226,16 @@ def extend(e, n, was, found, tree, know, p, order, taken, beam, ratio):  # type:
     if n < beam:
         least = 0.0  # else the best `beam` are all at least this
     most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
-    nodes, table = tree.nodes, tree.table
     cut = max(least, best * ratio)
-    count = 0
+    new = 0
     for i in range(n):
         x = was[i]
         if x.both * p[order[0]] * most <= cut:
             continue
         last = e[i].last
-        j = x.child
-        while j != NONE:
-            taken[e[j].last] = True
-            j = was[j].sibling
-        if know.units and tree.size[0] + len(order) > len(nodes):
-            tree = reserve(tree, len(order), 0, len(p))
-            nodes, table = tree.nodes, tree.table
-        for symbol in order:
+        mark(e, was, x.child, taken, True)
+        for k in range(count):
+            symbol = order[k]
             if x.both * p[symbol] * most <= cut:
                 break
             score = (x.pb if last == symbol else x.both) * p[symbol]
@@ -249,30 +243,32 @@ def extend(e, n, was, found, tree, know, p, order, taken, beam, ratio):  # type:
                 continue
             target = NONE
             if know.units:
-                target = scored_child(nodes, table, tree.size, know, x.node, symbol, len(p))
+                target = scored_child(nodes, table, size, know, x.node, symbol, len(p))
                 if nodes[target].gain != 0.0:
                     score *= np.exp(nodes[target].gain)
                 if score <= cut:
                     continue
-            if count == len(found):
-                if n + count > 2 * beam:
-                    least = max(least, nth_total(e, n, found, count, beam))
-                    count = squeeze(found, count, least)
-                    cut = max(least, cut)
-                if 2 * count > len(found):
-                    found = grown(found, 2 * len(found))
-            new = found[count]
-            new.score, new.source, new.symbol, new.target = score, i, symbol, target
+            if new == len(found):
+                least = nth_total(e, n, found, new, totals, beam)
+                new = squeeze(found, new, least, beam)
+                cut = max(least, cut)
+            y = found[new]
+            y.score, y.source, y.symbol, y.target = score, i, symbol, target
             best, cut = max(best, score), max(cut, score * ratio)
-            count += 1
-        j = x.child
-        while j != NONE:
-            taken[e[j].last] = False
-            j = was[j].sibling
-    return found, count, best, tree
+            new += 1
+        mark(e, was, x.child, taken, False)
+    return new, best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
+def mark(e, was, j, taken, value):  # type: ignore[no-untyped-def]
+    """Sets whether the last symbols of entry j and its siblings are taken."""
+    while j != NONE:
+        taken[e[j].last] = value
+        j = was[j].sibling
+
+
+@numba.njit(cache=True, _nrt=False)
 def scored_child(nodes, table, size, know, node, symbol, symbols):  # type: ignore[no-untyped-def]
     """child_of, and what the language model has to say of it, which is asked once for each text."""
     known = size[0]
@@ -283,29 +279,32 @@ def scored_child(nodes, table, size, know, node, symbol, symbols):  # type: igno
     return child
 
 
-@numba.njit(cache=True)
-def nth_total(e, n, found, count, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of the probabilities of entries and texts that are new."""
-    totals = np.empty(n + count)
+@numba.njit(cache=True, _nrt=False)
+def nth_total(e, n, found, count, totals, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of the probabilities of entries and texts that are new; totals: to write in."""
     for i in range(n):
         totals[i] = e[i].pb + e[i].pn
     for i in range(count):
         totals[n + i] = found[i].score
-    return kth_largest(totals, k)
+    return kth_largest(totals, n + count, k)
 
 
-@numba.njit(cache=True)
-def squeeze(found, count, least):  # type: ignore[no-untyped-def]
-    """Moves those that score at least `least` to the front; returns how many that are."""
+@numba.njit(cache=True, _nrt=False)
+def squeeze(found, count, least, room):  # type: ignore[no-untyped-def]
+    """Moves those that score at least `least` to the front, at most `room`; returns how many that are."""
+    equal = room
+    for k in range(count):
+        equal -= found[k].score > least
     kept = 0
     for k in range(count):
-        if found[k].score >= least:
+        if found[k].score > least or (found[k].score == least and equal > 0):
+            equal -= found[k].score == least
             found[kept] = found[k]
             kept += 1
     return kept
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def spare_places(e, n, found, count, cut, beam):  # type: ignore[no-untyped-def]
     """How many of those with the probability `cut` stay, so that `beam` do with those above it."""
     for i in range(n):
@@ -315,13 +314,13 @@ def spare_places(e, n, found, count, cut, beam):  # type: ignore[no-untyped-def]
     return beam
 
 
-@numba.njit(cache=True)
-def select(e, n, was, found, count, nodes, table, size, row, frame, beam, cut):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, _nrt=False)
+def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam, cut):  # type: ignore[no-untyped-def]
     """Drops the entries below `cut`, and puts the texts that are new in their places; returns how many
     there are."""
     spare = n + count
     if n + count > beam:
-        least = nth_total(e, n, found, count, beam)
+        least = nth_total(e, n, found, count, totals, beam)
         if least > cut:
             cut, spare = least, spare_places(e, n, found, count, least, beam)
     holes = 0
@@ -374,33 +373,66 @@ def run(e, n, tree, know, rows, frame, scale, beam, symbol_threshold, score_thre
     """
     ratio = np.exp(-score_threshold)
     symbols = rows.shape[2]
-    passed, order, taken = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
-    was, found = np.empty(len(e), BEFORE), np.empty(64, FOUND)
+    passed, order, taken = (
+        np.empty(symbols, np.bool_),
+        np.empty(symbols, np.int32),
+        np.zeros(symbols, np.bool_),
+    )
+    was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
+    size = tree.size
     for t in range(rows.shape[1]):
         row, p = rows[0, t], rows[1, t]
         count = passing(row, symbol_threshold, passed, order)
-        if tree.size[1] + n > len(tree.links):
-            tree = reserve(tree, 0, n, symbols)
+        more = n * count  # texts at most
+        if size[1] + n > len(tree.links) or size[0] + more > len(tree.nodes):
+            tree = reserve(tree, more, n, symbols)
         if count == 0:
-            close(e, n, tree.links, tree.size, frame)
+            close(e, n, tree.links, size, frame)
             best = stay(e, n, row, p)
         else:
-            room = min(beam, n + n * count)
-            if room > len(e):
-                e = grown(e, min(beam, 2 * room))
+            if min(beam, n + more) > len(e):
+                e = grown(e, min(beam, 2 * (n + more)))
                 was = np.empty(len(e), BEFORE)
+            if min(2 * beam, more) > len(found):
+                found = np.empty(min(2 * beam, 2 * more), FOUND)
+            if n + len(found) > len(totals):
+                totals = np.empty(len(e) + len(found))
             remember(e, n, was)
-            close(e, n, tree.links, tree.size, frame)
+            close(e, n, tree.links, size, frame)
             stay(e, n, row, p)
             merge(e, n, was, tree.nodes, row, p, passed, frame)
-            found, new, best, tree = extend(
-                e, n, was, found, tree, know, p, order[:count], taken, beam, ratio
+            new, best = extend(
+                e,
+                n,
+                was,
+                found,
+                totals,
+                tree.nodes,
+                tree.table,
+                size,
+                know,
+                p,
+                order,
+                count,
+                taken,
+                beam,
+                ratio,
             )
             if best > 0.0:  # else a lexicon has nowhere to go
-                if tree.size[0] + new > len(tree.nodes):
-                    tree = reserve(tree, new, 0, symbols)
                 n = select(
-                    e, n, was, found, new, tree.nodes, tree.table, tree.size, row, frame, beam, best * ratio
+                    e,
+                    n,
+                    was,
+                    found,
+                    new,
+                    totals,
+                    tree.nodes,
+                    tree.table,
+                    size,
+                    row,
+                    frame,
+                    beam,
+                    best * ratio,
                 )
         frame += 1
         if 0.0 < best < LOW:

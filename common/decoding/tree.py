@@ -20,7 +20,10 @@ BLANK = 0
 
 
 def record(integers: str, floats: str) -> np.dtype:
-    return np.dtype([(name, np.float64) for name in floats.split()] + [(name, np.int32) for name in integers.split()], align=True)
+    return np.dtype(
+        [(name, np.float64) for name in floats.split()] + [(name, np.int32) for name in integers.split()],
+        align=True,
+    )
 
 
 # A prefix of the beam:
@@ -71,14 +74,17 @@ def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
             table[slot].key = NONE
         for node in range(1, tree.size[0]):
             slot = slot_of(table, np.int64(texts[node].parent) * symbols + texts[node].symbol)
-            table[slot].key, table[slot].node = np.int64(texts[node].parent) * symbols + texts[node].symbol, node
+            table[slot].key, table[slot].node = (
+                np.int64(texts[node].parent) * symbols + texts[node].symbol,
+                node,
+            )
     need = tree.size[1] + links
     if need > len(marks):
         marks = grown(marks, 2 * need)
     return Tree(texts, marks, table, tree.size)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def slot_of(table, key):  # type: ignore[no-untyped-def]
     """Where a key is in the hash table, or the free place where it would be (linear probing)."""
     mask = len(table) - 1
@@ -88,7 +94,7 @@ def slot_of(table, key):  # type: ignore[no-untyped-def]
     return slot
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def child_of(nodes, table, size, node, symbol, symbols):  # type: ignore[no-untyped-def]
     """The node of a text and a further symbol, made if there is none yet."""
     key = np.int64(node) * symbols + symbol
