@@ -23,7 +23,7 @@ import numpy as np
 from common.alphabet import Alphabet, normalise
 from common.decoding import Hypothesis, check, check_search, ngram, place, search
 from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
-from common.decoding.tree import ENTRY, LINK, NODE, NONE, ROOT, SLOT, Tree, compact
+from common.decoding.tree import ENTRY, LINK, NODE, NONE, ROOT, Tree, compact
 from common.errors import InputError
 
 BLOCK = 1000  # frames, after which …
@@ -98,9 +98,7 @@ class Search:
         self.entries, nodes = np.zeros(1, ENTRY), np.zeros(1, NODE)
         self.entries[0] = (1.0, 0.0, 0.0, -np.inf, -np.inf, ROOT, NONE, 0, NONE, 0, NONE)
         nodes[ROOT]["parent"], nodes[ROOT]["state"] = NONE, self.knowledge.start
-        table = np.zeros(64, SLOT)
-        table["key"] = NONE
-        self.tree = Tree(nodes, np.zeros(1, LINK), table, np.array([1, 0]))
+        self.tree = Tree(nodes, np.zeros(1, LINK), np.zeros(64, np.int32), np.array([1, 0]))
 
 
 def advance(found: Search, log_probs: np.ndarray) -> None:
@@ -109,20 +107,21 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
         rows = np.empty((2, *log_probs[first : first + BLOCK].shape))
         rows[0] = log_probs[first : first + BLOCK]
         np.exp(rows[0], out=rows[1])
-        found.entries, found.count, found.tree, found.frame, found.scale = search.run(
+        found.entries, found.count, found.tree, divided = search.run(
             found.entries,
             found.count,
             found.tree,
             found.knowledge.tables,
             rows,
             found.frame,
-            found.scale,
             found.beam,
             float(found.symbol_threshold),
             float(found.score_threshold),
         )
+        found.frame += rows.shape[1]
+        found.scale += divided
         if found.tree.size.max() > COMPACT:
-            found.tree = compact(found.entries, found.count, found.tree, log_probs.shape[1])
+            found.tree = compact(found.entries, found.count, found.tree)
 
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
@@ -145,7 +144,7 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
         indices, *spans = (
             part.tolist() for part in search.best_path(entries, entry, found.tree.links, found.frame)
         )
-        results.append(Hypothesis(place(alphabet, indices, zip(*spans)), float(scores[entry])))
+        results.append(Hypothesis(place(alphabet, indices, zip(*spans, strict=True)), float(scores[entry])))
     return results
 
 

@@ -243,7 +243,7 @@ def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, 
                 continue
             target = NONE
             if know.units:
-                target = scored_child(nodes, table, size, know, x.node, symbol, len(p))
+                target = scored_child(nodes, table, size, know, x.node, symbol)
                 if nodes[target].gain != 0.0:
                     score *= np.exp(nodes[target].gain)
                 if score <= cut:
@@ -269,10 +269,10 @@ def mark(e, was, j, taken, value):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, _nrt=False)
-def scored_child(nodes, table, size, know, node, symbol, symbols):  # type: ignore[no-untyped-def]
+def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-untyped-def]
     """child_of, and what the language model has to say of it, which is asked once for each text."""
     known = size[0]
-    child = child_of(nodes, table, size, node, symbol, symbols)
+    child = child_of(nodes, table, size, node, symbol)
     if child == known:
         new = nodes[child]
         new.gain, new.state, new.spot = gain_of(know, nodes[node].state, nodes[node].spot, symbol)
@@ -305,13 +305,11 @@ def squeeze(found, count, least, room):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, _nrt=False)
-def spare_places(e, n, found, count, cut, beam):  # type: ignore[no-untyped-def]
-    """How many of those with the probability `cut` stay, so that `beam` do with those above it."""
-    for i in range(n):
-        beam -= e[i].pb + e[i].pn > cut
+def count_above(values, count, limit):  # type: ignore[no-untyped-def]
+    above = 0
     for k in range(count):
-        beam -= found[k].score > cut
-    return beam
+        above += values[k] > limit
+    return above
 
 
 @numba.njit(cache=True, _nrt=False)
@@ -322,7 +320,7 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
     if n + count > beam:
         least = nth_total(e, n, found, count, totals, beam)
         if least > cut:
-            cut, spare = least, spare_places(e, n, found, count, least, beam)
+            cut, spare = least, beam - count_above(totals, n + count, least)  # of those that are equal to it
     holes = 0
     for i in range(n):
         total = e[i].pb + e[i].pn
@@ -346,7 +344,7 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
             n += 1
         symbol, node = new.symbol, new.target
         if node == NONE:
-            node = child_of(nodes, table, size, parent.node, symbol, len(row))
+            node = child_of(nodes, table, size, parent.node, symbol)
         nodes[node].row = at
         doubled = nodes[parent.node].symbol == symbol
         x = e[at]
@@ -365,82 +363,76 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
     return n
 
 
-@numba.njit(cache=True, nogil=True)
-def run(e, n, tree, know, rows, frame, scale, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
-    """The beam after some frames: entries, how many they are, tree, frame, scale.
+@numba.njit(cache=True, _nrt=False)
+def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, frame, symbol, beam, limits):  # type: ignore[no-untyped-def]
+    """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
+    ln of what probabilities were divided by, and how many texts that frame may add.
 
-    rows: (2, frames, symbols) natural logs, and probabilities.
+    symbol: (passed, order, taken), all (symbols,) to write in; limits: symbol and score threshold.
     """
-    ratio = np.exp(-score_threshold)
-    symbols = rows.shape[2]
-    passed, order, taken = (
-        np.empty(symbols, np.bool_),
-        np.empty(symbols, np.int32),
-        np.zeros(symbols, np.bool_),
-    )
-    was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
-    size = tree.size
-    for t in range(rows.shape[1]):
-        row, p = rows[0, t], rows[1, t]
-        count = passing(row, symbol_threshold, passed, order)
-        more = n * count  # texts at most
-        if size[1] + n > len(tree.links) or size[0] + more > len(tree.nodes):
-            tree = reserve(tree, more, n, symbols)
+    passed, order, taken = symbol
+    ratio, scale = np.exp(-limits[1]), 0.0
+    first = frame - t
+    while t < rows.shape[1]:
+        row, p, frame = rows[0, t], rows[1, t], first + t
+        count = passing(row, limits[0], passed, order)
+        more = n * count
+        if (
+            size[1] + n > len(links)
+            or size[0] + more > len(nodes)
+            or min(beam, n + more) > len(e)
+            or min(2 * beam, more) > len(found)
+        ):
+            return n, t, scale, more
         if count == 0:
-            close(e, n, tree.links, size, frame)
+            close(e, n, links, size, frame)
             best = stay(e, n, row, p)
         else:
-            if min(beam, n + more) > len(e):
-                e = grown(e, min(beam, 2 * (n + more)))
-                was = np.empty(len(e), BEFORE)
-            if min(2 * beam, more) > len(found):
-                found = np.empty(min(2 * beam, 2 * more), FOUND)
-            if n + len(found) > len(totals):
-                totals = np.empty(len(e) + len(found))
             remember(e, n, was)
-            close(e, n, tree.links, size, frame)
+            close(e, n, links, size, frame)
             stay(e, n, row, p)
-            merge(e, n, was, tree.nodes, row, p, passed, frame)
+            merge(e, n, was, nodes, row, p, passed, frame)
             new, best = extend(
-                e,
-                n,
-                was,
-                found,
-                totals,
-                tree.nodes,
-                tree.table,
-                size,
-                know,
-                p,
-                order,
-                count,
-                taken,
-                beam,
-                ratio,
+                e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
             )
             if best > 0.0:  # else a lexicon has nowhere to go
                 n = select(
-                    e,
-                    n,
-                    was,
-                    found,
-                    new,
-                    totals,
-                    tree.nodes,
-                    tree.table,
-                    size,
-                    row,
-                    frame,
-                    beam,
-                    best * ratio,
+                    e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio
                 )
-        frame += 1
         if 0.0 < best < LOW:
             scale += np.log(best)
             for i in range(n):
                 e[i].pb /= best
                 e[i].pn /= best
-    return e, n, tree, frame, scale
+        t += 1
+    return n, t, scale, 0
+
+
+@numba.njit(cache=True, nogil=True)
+def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
+    """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
+
+    rows: (2, frames, symbols) natural logs, and probabilities.
+    """
+    symbols = rows.shape[2]
+    symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
+    was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
+    t, scale = 0, 0.0
+    while True:
+        n, t_next, divided, more = frames(
+            e, n, was, found, totals, tree.nodes, tree.links, tree.table, tree.size, know, rows, t,
+            frame + t, symbol, beam, (symbol_threshold, score_threshold),
+        )  # fmt: skip
+        t, scale = t_next, scale + divided
+        if t == rows.shape[1]:
+            return e, n, tree, scale
+        tree = reserve(tree, more, n)
+        if min(beam, n + more) > len(e):
+            e = grown(e, min(beam, 2 * (n + more)))
+            was = np.empty(len(e), BEFORE)
+        if min(2 * beam, more) > len(found):
+            found = np.empty(min(2 * beam, 2 * more), FOUND)
+        totals = np.empty(len(e) + len(found))
 
 
 @numba.njit(cache=True)

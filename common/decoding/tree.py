@@ -20,27 +20,22 @@ BLANK = 0
 
 
 def record(integers: str, floats: str) -> np.dtype:
-    return np.dtype(
-        [(name, np.float64) for name in floats.split()] + [(name, np.int32) for name in integers.split()],
-        align=True,
-    )
+    """Floats first: then nothing has to be left free between them."""
+    fields = [(name, np.float64) for name in floats.split()] + [(name, np.int32) for name in integers.split()]
+    return np.dtype(fields, align=True)
 
 
-# A prefix of the beam:
-# node; above, that of the text without its last symbol; last, that symbol (blank: there is none)
-# pb, pn: probability of all paths that end in a blank or in the last symbol, over e^scale
-# vb, vn: ln of the best path of either kind
-# before, start, peak: path of vn: link of the symbol before the last one, first frame of the last symbol, and
-# its highest log-probability so far
-# closed: path of vb: link of its last symbol
+# A prefix of the beam. node: its text; above: that without its last symbol; last: that symbol (blank: there is
+# none); pb, pn: probability of all paths that end in a blank or in the last symbol, over e^scale; vb, vn: ln of
+# the best path of either kind; before, start, peak: of the path of vn, the link of the symbol before the last
+# one, and the last one's first frame and highest log-probability so far; closed: of the path of vb, the link of
+# the last symbol
 ENTRY = record("node above last before start closed", "pb pn vb vn peak")
-# A text that has been on the beam: parent, the text without its last symbol; symbol, that one; gain, ln of what the language model
-# gives for it; state of the language model; spot, the place in the lexicon; row, the entry of the beam or NONE
+# A text that has been on the beam. parent: that without its last symbol; gain: ln of what the language model
+# gives for that symbol; state of the language model; spot: place in the lexicon; row: entry of the beam, or NONE
 NODE = record("parent symbol state spot row", "gain")
-# A symbol on a best path that has left it
+# A symbol that a best path has left: the link before it, its first frame, the one after it, its highest ln
 LINK = record("before symbol start end", "peak")
-# hash table: key is parent * symbols + symbol, or NONE
-SLOT = np.dtype([("key", np.int64), ("node", np.int32)], align=True)
 
 
 class Tree(NamedTuple):
@@ -48,7 +43,7 @@ class Tree(NamedTuple):
 
     nodes: np.ndarray  # (nodes,) NODE
     links: np.ndarray  # (links,) LINK
-    table: np.ndarray  # (2^k,) SLOT
+    table: np.ndarray  # (2^k,) nodes by parent and symbol; ROOT: the place is free
     size: np.ndarray  # (2,) nodes and links that are in use
 
 
@@ -60,24 +55,18 @@ def grown(array, size):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
+def reserve(tree, nodes, links):  # type: ignore[no-untyped-def]
     """The tree with room for so many more nodes and links."""
     texts, marks, table = tree.nodes, tree.links, tree.table
     need = tree.size[0] + nodes
     if need > len(texts):
         texts = grown(texts, 2 * need)
-        capacity = len(table)
+        capacity = 64
         while capacity < 2 * len(texts):
             capacity *= 2
-        table = np.empty(capacity, table.dtype)
-        for slot in range(capacity):
-            table[slot].key = NONE
+        table = np.zeros(capacity, np.int32)
         for node in range(1, tree.size[0]):
-            slot = slot_of(table, np.int64(texts[node].parent) * symbols + texts[node].symbol)
-            table[slot].key, table[slot].node = (
-                np.int64(texts[node].parent) * symbols + texts[node].symbol,
-                node,
-            )
+            table[slot_of(texts, table, texts[node].parent, texts[node].symbol)] = node
     need = tree.size[1] + links
     if need > len(marks):
         marks = grown(marks, 2 * need)
@@ -85,32 +74,34 @@ def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, _nrt=False)
-def slot_of(table, key):  # type: ignore[no-untyped-def]
-    """Where a key is in the hash table, or the free place where it would be (linear probing)."""
+def slot_of(nodes, table, parent, symbol):  # type: ignore[no-untyped-def]
+    """Where a text is in the hash table, or the free place where it would be (linear probing)."""
     mask = len(table) - 1
-    slot = (key * 0x9E3779B97F4A7C1) >> 20 & mask
-    while table[slot].key != NONE and table[slot].key != key:
+    slot = ((np.int64(parent) << 20 ^ symbol) * 0x9E3779B97F4A7C1) >> 20 & mask
+    while table[slot] != ROOT:
+        node = nodes[table[slot]]
+        if node.parent == parent and node.symbol == symbol:
+            break
         slot = (slot + 1) & mask
     return slot
 
 
 @numba.njit(cache=True, _nrt=False)
-def child_of(nodes, table, size, node, symbol, symbols):  # type: ignore[no-untyped-def]
+def child_of(nodes, table, size, parent, symbol):  # type: ignore[no-untyped-def]
     """The node of a text and a further symbol, made if there is none yet."""
-    key = np.int64(node) * symbols + symbol
-    slot = slot_of(table, key)
-    if table[slot].key != NONE:
-        return table[slot].node
+    slot = slot_of(nodes, table, parent, symbol)
+    if table[slot] != ROOT:
+        return table[slot]
     child = size[0]
     size[0] = child + 1
-    table[slot].key, table[slot].node = key, child
+    table[slot] = child
     new = nodes[child]
-    new.parent, new.symbol, new.row, new.gain, new.state, new.spot = node, symbol, NONE, 0.0, 0, 0
+    new.parent, new.symbol, new.row, new.gain, new.state, new.spot = parent, symbol, NONE, 0.0, 0, 0
     return child
 
 
 @numba.njit(cache=True)
-def compact(e, count, tree, symbols):  # type: ignore[no-untyped-def]
+def compact(e, count, tree):  # type: ignore[no-untyped-def]
     """The tree with only the texts and links that the `count` entries still need, in their order."""
     texts, marks = tree.nodes, tree.links
     node_used, link_used = np.zeros(tree.size[0], np.bool_), np.zeros(tree.size[1], np.bool_)
@@ -142,4 +133,4 @@ def compact(e, count, tree, symbols):  # type: ignore[no-untyped-def]
         if e[i].closed != NONE:
             e[i].closed = link_now[e[i].closed]
     size = np.array([len(kept), len(held)])
-    return reserve(Tree(kept, held, tree.table[:1].copy(), size), len(kept), len(held), symbols)
+    return reserve(Tree(kept, held, tree.table, size), len(kept), len(held))
