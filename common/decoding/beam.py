@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,14 @@ import numpy as np
 from common.alphabet import Alphabet, normalise
 from common.decoding import Hypothesis, check, check_search, ngram, place, search
 from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
-from common.decoding.tree import ENTRY, LINK, NODE, NONE, ROOT, Tree, compact
+from common.decoding.tree import BLANK, ENTRY, LINK, NODE, NONE, ROOT, Tree, compact
 from common.errors import InputError
 
 BLOCK = 1000  # frames, after which …
+KEEP = 1 << 18  # texts or links: room of a search that the next one takes over, as fresh memory is slow
 COMPACT = 1 << 20  # … more texts or links than this are freed of those that fell off the beam: about 100 MB
+
+_kept = threading.local()
 
 
 def decode(
@@ -65,9 +69,13 @@ def decode(
     check(log_probs, alphabet)
     check_search(beam, nbest, symbol_threshold, score_threshold)
     knowledge = know(alphabet, lm, lm_weight, bonus, unknown, lexicon)
-    found = Search(beam, symbol_threshold, score_threshold, knowledge)
+    found = Search(beam, symbol_threshold, score_threshold, knowledge, getattr(_kept, "tree", None))
+    _kept.tree = None
     advance(found, log_probs)
-    return hypotheses(found, alphabet, nbest)
+    results = hypotheses(found, alphabet, nbest)
+    if len(found.tree.nodes) <= KEEP and len(found.tree.links) <= KEEP:
+        _kept.tree = found.tree
+    return results
 
 
 @dataclass(frozen=True)
@@ -88,17 +96,25 @@ class Search:
     symbol_threshold: float
     score_threshold: float
     knowledge: Knowledge = field(default_factory=lambda: know_nothing())
+    memory: InitVar[Tree | None] = None  # of a search that is over
     frame: int = 0  # frames seen
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
     count: int = 1  # entries
     entries: np.ndarray = field(init=False)  # (count or more,) ENTRY
     tree: Tree = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.entries, nodes = np.zeros(1, ENTRY), np.zeros(1, NODE)
+    def __post_init__(self, memory: Tree | None) -> None:
+        self.entries = np.zeros(1, ENTRY)
         self.entries[0] = (1.0, 0.0, 0.0, -np.inf, -np.inf, ROOT, NONE, 0, NONE, 0, NONE)
-        nodes[ROOT]["parent"], nodes[ROOT]["state"] = NONE, self.knowledge.start
-        self.tree = Tree(nodes, np.zeros(1, LINK), np.zeros(64, np.int32), np.array([1, 0]))
+        nodes, links, table, _ = memory or (
+            np.zeros(1, NODE),
+            np.zeros(1, LINK),
+            np.zeros(64, np.int32),
+            None,
+        )
+        table.fill(ROOT)
+        nodes[ROOT] = (0.0, NONE, BLANK, self.knowledge.start, 0, 0)
+        self.tree = Tree(nodes, links, table, np.array([1, 0]))
 
 
 def advance(found: Search, log_probs: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from common.decoding.compiled import borrowing
 from common.decoding.ngram import UNKNOWN_ID, step
 from common.decoding.tree import (
     BLANK,
@@ -51,7 +52,7 @@ class Knowledge(NamedTuple):
     shorter: np.ndarray
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
     """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
     word = know.spot_word[spot] if spot != OUTSIDE else NONE
@@ -65,7 +66,7 @@ def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
     return know.weight * score + know.bonus, state
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
     """ln of what a further symbol gives, and state and place after it."""
     if know.units == 0:
@@ -90,7 +91,7 @@ def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
     return (know.unknown if spot != OUTSIDE else 0.0), state, OUTSIDE
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
     """The k-th largest of the first `count` values, which are reordered (Hoare's selection)."""
     low, high, want = 0, count - 1, k - 1
@@ -114,17 +115,15 @@ def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
     return values[want]
 
 
-# What a frame finds an entry as, and needs only within it:
-# pb, both = pb + pn, vb, top = max(vb, vn), node, closed: before the frame
-# over: link of a best path that has left the last symbol, after the frame
-# child: first of the entries whose text is this one's and a symbol more; sibling: the next of the same
-# hole: (another list) the entries that are dropped
+# What is known of an entry only within a frame. pb, both (pb + pn), vb, top (the higher of vb and vn), node,
+# closed: before the frame; over: closed after it; child: the first of the entries whose text is this one's and
+# a symbol more; sibling: the next of the same; hole (a list of its own): the entries that are dropped
 BEFORE = record("node closed over child sibling hole", "pb both vb top")
-# A text that is new on the beam: the entry that it extends, the symbol, its node if a language model was asked
+# A text that is new on the beam: the entry that it extends, the symbol, its node if something is known of it
 FOUND = record("source symbol target", "score")
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-def]
     """How many symbols may extend in a frame; sets which, and their order."""
     best = row[0]
@@ -145,7 +144,7 @@ def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-de
     return count
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
     """Where the best path that goes on with a blank leaves its last symbol in this frame."""
     for i in range(n):
@@ -157,7 +156,7 @@ def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
             size[1] += 1
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def stay(e, n, row, p):  # type: ignore[no-untyped-def]
     """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability."""
     best = 0.0
@@ -176,7 +175,7 @@ def stay(e, n, row, p):  # type: ignore[no-untyped-def]
     return best
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def remember(e, n, was):  # type: ignore[no-untyped-def]
     for i in range(n):
         x, y = was[i], e[i]
@@ -184,7 +183,7 @@ def remember(e, n, was):  # type: ignore[no-untyped-def]
         x.node, x.closed, x.child = y.node, y.closed, NONE
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-def]
     """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
 
@@ -211,7 +210,7 @@ def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-d
             x.before = parent.closed if doubled else e[i].closed
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio):  # type: ignore[no-untyped-def]
     """Finds the texts that are new on the beam and worth a look; returns how many, and the best probability
     of all.
@@ -260,7 +259,7 @@ def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, 
     return new, best
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def mark(e, was, j, taken, value):  # type: ignore[no-untyped-def]
     """Sets whether the last symbols of entry j and its siblings are taken."""
     while j != NONE:
@@ -268,7 +267,7 @@ def mark(e, was, j, taken, value):  # type: ignore[no-untyped-def]
         j = was[j].sibling
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-untyped-def]
     """child_of, and what the language model has to say of it, which is asked once for each text."""
     known = size[0]
@@ -279,7 +278,7 @@ def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-unt
     return child
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def nth_total(e, n, found, count, totals, k):  # type: ignore[no-untyped-def]
     """The k-th largest of the probabilities of entries and texts that are new; totals: to write in."""
     for i in range(n):
@@ -289,7 +288,7 @@ def nth_total(e, n, found, count, totals, k):  # type: ignore[no-untyped-def]
     return kth_largest(totals, n + count, k)
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def squeeze(found, count, least, room):  # type: ignore[no-untyped-def]
     """Moves those that score at least `least` to the front, at most `room`; returns how many that are."""
     equal = room
@@ -304,7 +303,7 @@ def squeeze(found, count, least, room):  # type: ignore[no-untyped-def]
     return kept
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def count_above(values, count, limit):  # type: ignore[no-untyped-def]
     above = 0
     for k in range(count):
@@ -312,7 +311,7 @@ def count_above(values, count, limit):  # type: ignore[no-untyped-def]
     return above
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam, cut):  # type: ignore[no-untyped-def]
     """Drops the entries below `cut`, and puts the texts that are new in their places; returns how many
     there are."""
@@ -363,7 +362,7 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
     return n
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, frame, symbol, beam, limits):  # type: ignore[no-untyped-def]
     """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
     ln of what probabilities were divided by, and how many texts that frame may add.
@@ -396,9 +395,7 @@ def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, f
                 e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
             )
             if best > 0.0:  # else a lexicon has nowhere to go
-                n = select(
-                    e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio
-                )
+                n = select(e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio)
         if 0.0 < best < LOW:
             scale += np.log(best)
             for i in range(n):

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from common.decoding.compiled import borrowing
+
 NONE = -1
 ROOT = 0  # node of the empty text
 BLANK = 0
@@ -25,14 +27,14 @@ def record(integers: str, floats: str) -> np.dtype:
     return np.dtype(fields, align=True)
 
 
-# A prefix of the beam. node: its text; above: that without its last symbol; last: that symbol (blank: there is
-# none); pb, pn: probability of all paths that end in a blank or in the last symbol, over e^scale; vb, vn: ln of
-# the best path of either kind; before, start, peak: of the path of vn, the link of the symbol before the last
-# one, and the last one's first frame and highest log-probability so far; closed: of the path of vb, the link of
-# the last symbol
+# A prefix of the beam. node: its text; above: that without its last symbol; last: that symbol (blank: there
+# is none); pb, pn: probability of all paths that end in a blank or in the last symbol, over e^scale; vb, vn: ln
+# of the best path of either kind; before, start, peak: of the path of vn, the link of the symbol before the
+# last one, and the last one's first frame and highest log-probability so far; closed: of the path of vb, the
+# link of the last symbol
 ENTRY = record("node above last before start closed", "pb pn vb vn peak")
 # A text that has been on the beam. parent: that without its last symbol; gain: ln of what the language model
-# gives for that symbol; state of the language model; spot: place in the lexicon; row: entry of the beam, or NONE
+# gives for that symbol; state of the language model; spot: place in the lexicon; row: entry of the beam or NONE
 NODE = record("parent symbol state spot row", "gain")
 # A symbol that a best path has left: the link before it, its first frame, the one after it, its highest ln
 LINK = record("before symbol start end", "peak")
@@ -65,15 +67,14 @@ def reserve(tree, nodes, links):  # type: ignore[no-untyped-def]
         while capacity < 2 * len(texts):
             capacity *= 2
         table = np.zeros(capacity, np.int32)
-        for node in range(1, tree.size[0]):
-            table[slot_of(texts, table, texts[node].parent, texts[node].symbol)] = node
+        fill(table, texts, tree.size[0])
     need = tree.size[1] + links
     if need > len(marks):
         marks = grown(marks, 2 * need)
     return Tree(texts, marks, table, tree.size)
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
 def slot_of(nodes, table, parent, symbol):  # type: ignore[no-untyped-def]
     """Where a text is in the hash table, or the free place where it would be (linear probing)."""
     mask = len(table) - 1
@@ -86,7 +87,13 @@ def slot_of(nodes, table, parent, symbol):  # type: ignore[no-untyped-def]
     return slot
 
 
-@numba.njit(cache=True, _nrt=False)
+@borrowing
+def fill(table, nodes, count):  # type: ignore[no-untyped-def]
+    for node in range(1, count):
+        table[slot_of(nodes, table, nodes[node].parent, nodes[node].symbol)] = node
+
+
+@borrowing
 def child_of(nodes, table, size, parent, symbol):  # type: ignore[no-untyped-def]
     """The node of a text and a further symbol, made if there is none yet."""
     slot = slot_of(nodes, table, parent, symbol)
