@@ -116,8 +116,8 @@ def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
 
 
 # What is known of an entry only within a frame. pb, both (pb + pn), vb, top (the higher of vb and vn), node,
-# closed: before the frame; over: closed after it; child: the first of the entries whose text is this one's and
-# a symbol more; sibling: the next of the same; hole (a list of its own): the entries that are dropped
+# closed: before the frame; over: closed after it; child: the first of the entries whose text is this one's
+# and a symbol more; sibling: the next of the same; hole (a list of its own): the entries that are dropped
 BEFORE = record("node closed over child sibling hole", "pb both vb top")
 # A text that is new on the beam: the entry that it extends, the symbol, its node if something is known of it
 FOUND = record("source symbol target", "score")

@@ -28,13 +28,14 @@ def record(integers: str, floats: str) -> np.dtype:
 
 
 # A prefix of the beam. node: its text; above: that without its last symbol; last: that symbol (blank: there
-# is none); pb, pn: probability of all paths that end in a blank or in the last symbol, over e^scale; vb, vn: ln
-# of the best path of either kind; before, start, peak: of the path of vn, the link of the symbol before the
-# last one, and the last one's first frame and highest log-probability so far; closed: of the path of vb, the
-# link of the last symbol
+# is none); pb, pn: probability of all paths that end in a blank or in the last symbol, over e^scale; vb, vn:
+# ln of the best path of either kind; before, start, peak: of the path of vn, the link of the symbol before
+# the last one, and the last one's first frame and highest log-probability so far; closed: of the path of vb,
+# the link of the last symbol
 ENTRY = record("node above last before start closed", "pb pn vb vn peak")
 # A text that has been on the beam. parent: that without its last symbol; gain: ln of what the language model
-# gives for that symbol; state of the language model; spot: place in the lexicon; row: entry of the beam or NONE
+# gives for that symbol; state of the language model; spot: place in the lexicon; row: entry of the beam, or
+# NONE
 NODE = record("parent symbol state spot row", "gain")
 # A symbol that a best path has left: the link before it, its first frame, the one after it, its highest ln
 LINK = record("before symbol start end", "peak")
