@@ -93,6 +93,13 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -
     parser.add_argument(
         "--lexicon", type=Path, metavar="FILE", help="write only the words of this file (one a line)"
     )
+    parser.add_argument(
+        "--unlisted",
+        type=float,
+        metavar="X",
+        help="with --lexicon: write other words too, each at this cost in natural logs, at most 0 "
+        "(default: only those that are listed)",
+    )
     for name, what in (
         ("--lm-weight", "of the language model's natural logs (default: what was tuned, or 0.5)"),
         ("--bonus", "added for each token of the language model (default: what was tuned, or 0)"),

@@ -32,6 +32,7 @@ DEFAULT_BEAM = 16  # of the decoders
 GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
 STDIN = "-"
 
+SEARCHING = ("beam", "lm", "lexicon", "unlisted", "lm_weight", "bonus", "unknown")  # options of beam search
 SHARED = ("txt", "json", "ctm")  # formats of which several can stand in one stream
 RECOVERABLE = (InputError, OSError, MemoryError)  # what one input may cause while the others go on
 
@@ -105,11 +106,7 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
     Without a model only the arguments are checked, which takes no time.
     """
     nbest = getattr(args, "nbest", 1)
-    searching = {
-        name: value
-        for name in ("beam", "lm", "lexicon", "lm_weight", "bonus", "unknown")
-        if (value := getattr(args, name, None)) is not None
-    }
+    searching = {name: value for name in SEARCHING if (value := getattr(args, name, None)) is not None}
     if args.decoder == "greedy" and (searching or nbest > 1):
         named = ", ".join("--" + name.replace("_", "-") for name in [*searching, *["nbest"] * (nbest > 1)])
         raise UsageError(f"--decoder greedy searches nothing, so leave out {named}, or take --decoder beam")
@@ -122,6 +119,10 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
             raise UsageError(
                 f"--{name.replace('_', '-')} says how much a language model counts; give one with --lm"
             )
+    if "unlisted" in searching and "lexicon" not in searching:
+        raise UsageError(
+            "--unlisted says what a word costs that a lexicon does not have; give one with --lexicon"
+        )
     for name in ("lm", "lexicon"):
         if name in searching and not searching[name].is_file():
             raise UsageError(f"--{name} {searching[name]}: there is no such file")

@@ -12,19 +12,18 @@ through them has still ended in a blank, so a doubled letter is not lost.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from common.alphabet import Alphabet, normalise
-from common.decoding import Hypothesis, check, check_search, ngram, place, search
-from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
+from common.alphabet import Alphabet
+from common.decoding import Hypothesis, check, check_search, place, search
+from common.decoding.gains import closing_gain
+from common.decoding.knowledge import Knowledge, know, know_nothing
+from common.decoding.ngram import NGrams
 from common.decoding.tree import NONE, ROOT, Entries, Tree, compact, empty_entries
-from common.errors import InputError
 
 BLOCK = 1000  # frames, after which …
 COMPACT = 1 << 20  # … more texts or links than this are freed of those that fell off the beam: about 100 MB
@@ -43,6 +42,7 @@ def decode(
     bonus: float | None = None,
     unknown: float | None = None,
     lexicon: Path | str | None = None,
+    unlisted: float | None = None,
 ) -> list[Hypothesis]:
     """The likeliest texts, best first: at most nbest, and at least one.
 
@@ -55,6 +55,7 @@ def decode(
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
     unknown: what a word adds that the vocabulary of a model over words does not have (None: -10).
     lexicon: a file of words, one a line; no others are written, with or without a language model.
+    unlisted: what a word adds that the lexicon does not have, at most 0; None: there are none.
 
     The score is the log-probability of the text, summed over all its paths but those that were pruned
     (without pruning CTC's forward score), and what the language model adds. Places and confidences are those
@@ -64,20 +65,18 @@ def decode(
     """
     check(log_probs, alphabet)
     check_search(beam, nbest, symbol_threshold, score_threshold)
-    knowledge = know(alphabet, lm, lm_weight, bonus, unknown, lexicon)
+    knowledge = know(
+        alphabet,
+        lm=lm,
+        lm_weight=lm_weight,
+        bonus=bonus,
+        unknown=unknown,
+        lexicon=lexicon,
+        unlisted=unlisted,
+    )
     found = Search(beam, symbol_threshold, score_threshold, knowledge)
     advance(found, log_probs)
     return hypotheses(found, alphabet, nbest)
-
-
-@dataclass(frozen=True)
-class Knowledge:
-    """What a search knows beside the network's output: the compiled part's tables, and how texts begin and
-    end."""
-
-    tables: search.Knowledge
-    start: int = 0  # state of the language model
-    end: int = NONE  # token that it reads at the end
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Search:
     beam: int
     symbol_threshold: float
     score_threshold: float
-    knowledge: Knowledge = field(default_factory=lambda: know_nothing())
+    knowledge: Knowledge = field(default_factory=know_nothing)
     frame: int = 0  # frames seen
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
     entries: Entries = field(default_factory=lambda: empty_entries(1))
@@ -95,7 +94,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.entries.pb[0], self.entries.vb[0] = 1.0, 0.0
-        one = [np.zeros(1, kind) for kind in (np.int32, np.int32, np.float64, *[np.int32] * 4)]
+        one = [np.zeros(1, kind) for kind in (np.int32, np.int32, np.float64, *[np.int32] * 5)]
         links = [np.zeros(1, kind) for kind in (*[np.int32] * 4, np.float64)]
         key, value = np.full(64, NONE, np.int64), np.zeros(64, np.int32)
         self.tree = Tree._make([*one, key, value, *links, np.array([1, 0])])
@@ -129,7 +128,7 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
     if knowledge.tables.units:
         nodes = entries.node
         closing = [
-            search.closing_gain(knowledge.tables, knowledge.end, tree.state[node], tree.spot[node])
+            closing_gain(knowledge.tables, knowledge.end, tree.state[node], tree.spot[node], tree.hot[node])
             for node in nodes.tolist()
         ]
         complete = scores + closing
@@ -166,131 +165,3 @@ def _unroll(
             return indices[::-1], spans[::-1]
         symbol, start, end = tree.link_symbol[link], tree.link_start[link], tree.link_end[link]
         peak, link = tree.link_peak[link], tree.link_before[link]
-
-
-# --- language model and lexicon ---
-
-
-def know_nothing() -> Knowledge:
-    ints, floats = np.zeros(1, np.int32), np.zeros(1, np.float32)
-    tables = search.Knowledge(
-        0, False, 0.0, 0.0, 0.0, NONE, ints, ints, ints, ints, ints, ints, ints, floats, ints, floats, ints
-    )
-    return Knowledge(tables)
-
-
-def know(
-    alphabet: Alphabet,
-    lm: NGrams | Path | str | None,
-    lm_weight: float | None,
-    bonus: float | None,
-    unknown: float | None,
-    lexicon: Path | str | None,
-) -> Knowledge:
-    """The tables of a language model and a lexicon for an alphabet; those of files are kept for later."""
-    if lm is None and lexicon is None:
-        return know_nothing()
-    model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
-    if unknown is not None and (lexicon is not None or (model is not None and model.unit == "characters")):
-        raise InputError("unknown goes with a language model over words and no lexicon: else there are none")
-    unknown = -10.0 if unknown is None else unknown
-    advice = {"lm_weight": 0.5, "bonus": 0.0} | (model.advice if model else {})
-    lm_weight = advice["lm_weight"] if lm_weight is None else lm_weight
-    bonus = advice["bonus"] if bonus is None else bonus
-    for name, value in (("lm_weight", lm_weight), ("bonus", bonus), ("unknown", unknown)):
-        if not math.isfinite(value):
-            raise InputError(f"{name} must be a number, not {value!r}")
-    if lm_weight < 0 or unknown > 0:
-        raise InputError(f"lm_weight must be at least 0 and unknown at most 0, not {lm_weight} and {unknown}")
-    if model is not None and model.unit == "characters":
-        if lexicon is not None:
-            raise InputError(
-                "a lexicon goes with a language model over words, and this one is over characters"
-            )
-        parts = _of_characters(alphabet, _Same(model))
-    else:
-        parts = _of_words(alphabet, None if model is None else _Same(model), lexicon)
-    units, closed, space, *arrays = parts
-    automaton = _NO_MODEL if model is None else model.automaton()
-    weight = float(lm_weight) if model is not None else 0.0
-    tables = search.Knowledge(units, closed, weight, float(bonus), float(unknown), space, *arrays, *automaton)
-    if model is None:
-        return Knowledge(tables)
-    end = END_ID if not model.running else (model.index().get(SPACE, NONE) if units == 1 else NONE)
-    return Knowledge(tables, model.start, end)
-
-
-# one token of probability 1, so that a lexicon without a language model has something to read
-_NO_MODEL = (
-    np.array([0, 1], np.int32), np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.int32),
-    np.zeros(1, np.float32), np.zeros(1, np.int32),
-)  # fmt: skip
-
-
-class _Same:
-    """A model as a key of a cache: by its identity, as arrays have no hash."""
-
-    def __init__(self, model: NGrams):
-        self.model = model
-
-    def __hash__(self) -> int:
-        return id(self.model)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.model is other.model
-
-
-@functools.lru_cache(maxsize=4)
-def _load(path: Path) -> NGrams:
-    return ngram.load(path)
-
-
-@functools.lru_cache(maxsize=4)
-def _of_characters(alphabet: Alphabet, lm: _Same) -> tuple:
-    index = lm.model.index()
-    tokens = [UNKNOWN_ID, *(index.get(SPACE if s == " " else s, UNKNOWN_ID) for s in alphabet.symbols)]
-    nothing = np.zeros(1, np.int32)
-    return 1, False, NONE, np.array(tokens, np.int32), nothing, nothing, nothing, nothing
-
-
-@functools.lru_cache(maxsize=4)
-def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: Path | str | None) -> tuple:
-    """A tree of the words that can be written. Places are numbered by the words in their order."""
-    index = {} if lm is None else lm.model.index()
-    known = [] if lm is None else lm.model.words[3:]  # without <unk>, <s> and </s>, which no one writes
-    listed: Iterable[str] = known if lexicon is None else _words(Path(lexicon))
-    sound = sorted({word for word in map(normalise, listed) if not alphabet.unknown(word)})
-    if not sound:
-        raise InputError(
-            f"{lexicon or 'the language model'}: has no word that the model's alphabet can write"
-        )
-    encoded = sorted((alphabet.encode(word), index.get(word, UNKNOWN_ID)) for word in sound)
-    space = alphabet.encode(" ")[0] if not alphabet.unknown(" ") else NONE
-    nothing = np.zeros(1, np.int32)
-    return 2, lexicon is not None, space, nothing, *_lexicon_tree(encoded)
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a lexicon ({error}); give one word a line") from None
-
-
-def _lexicon_tree(words: list[tuple[list[int], int]]) -> tuple[np.ndarray, ...]:
-    """Arcs of each place, their symbols (rising) and where they lead to, and the word that ends there."""
-    children: list[dict[int, int]] = [{}]
-    ends = [NONE]
-    for symbols, word in words:
-        at = 0
-        for symbol in symbols:
-            if symbol not in children[at]:
-                children[at][symbol] = len(children)
-                children.append({})
-                ends.append(NONE)
-            at = children[at][symbol]
-        ends[at] = word
-    first = np.cumsum([0, *map(len, children)])
-    arcs = [arc for child in children for arc in sorted(child.items())]
-    symbols_, next_ = np.array(arcs, np.int32).reshape(-1, 2).T
-    return first.astype(np.int32), symbols_.copy(), next_.copy(), np.array(ends, np.int32)

@@ -2,19 +2,17 @@
 
 Probabilities of a beam are kept divided by that of its best prefix, whose logarithm is `scale`, so sums are
 plain additions and 10,000 frames do not underflow; best single paths, which become unlikely against the sums,
-are in logarithms. What a language model gives is part of both.
+are in logarithms. What a language model and the like give (common.decoding.gains) is part of both.
 
 numba compiles at the first use and keeps the result on the disk for later processes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 
-from common.decoding.ngram import UNKNOWN_ID, step
+from common.decoding.gains import gain_of
 from common.decoding.tree import (
     BLANK,
     NONE,
@@ -26,69 +24,6 @@ from common.decoding.tree import (
     reserve,
     slot_of,
 )
-
-OUTSIDE = -1  # place in the lexicon of a word that is not in it
-
-
-class Knowledge(NamedTuple):
-    """Language model and lexicon, by the alphabet's indices."""
-
-    units: int  # 0: no model, 1: characters, 2: words
-    closed: bool  # whether only words of the lexicon may be written
-    weight: float  # of the language model's logarithms
-    bonus: float  # ln a token
-    unknown: float  # ln for a word that is not in the lexicon
-    space: int  # index of the symbol between words, NONE if there is none
-    token: np.ndarray  # (symbols,) the language model's token of each symbol
-    spot_first: np.ndarray  # lexicon as a tree: arcs of each place
-    spot_symbol: np.ndarray  # (arcs,) rising
-    spot_next: np.ndarray  # (arcs,)
-    spot_word: np.ndarray  # (places,) the token of the word that ends here, or NONE
-    first: np.ndarray  # the automaton of `ngram.step`
-    arc_token: np.ndarray
-    log_prob: np.ndarray
-    follow: np.ndarray
-    backoff: np.ndarray
-    shorter: np.ndarray
-
-
-@numba.njit(cache=True)
-def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
-    """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
-    word = know.spot_word[spot] if spot != OUTSIDE else NONE
-    if word == NONE:
-        if know.closed:
-            return -np.inf, state
-        word = UNKNOWN_ID
-    score, state = step(
-        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, word
-    )
-    return know.weight * score + know.bonus, state
-
-
-@numba.njit(cache=True)
-def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
-    """ln of what a further symbol gives, and state and place after it."""
-    if know.units == 0:
-        return 0.0, state, spot
-    if know.units == 1:
-        score, state = step(
-            know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter,
-            state, know.token[symbol],
-        )  # fmt: skip
-        return know.weight * score + know.bonus, state, spot
-    if symbol == know.space:
-        if spot == 0:  # no word since the last space
-            return 0.0, state, spot
-        gain, state = word_gain(know, state, spot)
-        return gain, state, 0
-    if spot != OUTSIDE:
-        for arc in range(know.spot_first[spot], know.spot_first[spot + 1]):
-            if know.spot_symbol[arc] == symbol:
-                return 0.0, state, know.spot_next[arc]
-    if know.closed:
-        return -np.inf, state, OUTSIDE
-    return (know.unknown if spot != OUTSIDE else 0.0), state, OUTSIDE
 
 
 @numba.njit(cache=True)
@@ -177,7 +112,7 @@ def extend(e, after, tree, know, p, order, merged, beam, ratio):  # type: ignore
     stayed = after.pb + after.pn
     best = stayed.max()
     least = stayed.min() if n >= beam else 0.0  # the best `beam` are all above this
-    most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
+    most = np.exp(know.most)
     room = max(64, 2 * n)
     scores, rows, symbols, gains = (
         np.empty(room),
@@ -198,7 +133,8 @@ def extend(e, after, tree, know, p, order, merged, beam, ratio):  # type: ignore
                 continue
             gain = 0.0
             if know.units:
-                gain = gain_of(know, tree.state[e.node[i]], tree.spot[e.node[i]], symbol)[0]
+                node = e.node[i]
+                gain = gain_of(know, tree.state[node], tree.spot[node], tree.hot[node], symbol)[0]
                 score *= np.exp(gain)
                 if score <= cut:
                     continue
@@ -243,7 +179,9 @@ def child_of(tree, know, node, symbol, gain, width):  # type: ignore[no-untyped-
     tree.size[0] = child + 1
     tree.key[slot], tree.value[slot] = wanted, child
     tree.parent[child], tree.symbol[child], tree.gain[child], tree.seen[child] = node, symbol, gain, NONE
-    _, tree.state[child], tree.spot[child] = gain_of(know, tree.state[node], tree.spot[node], symbol)
+    _, tree.state[child], tree.spot[child], tree.hot[child] = gain_of(
+        know, tree.state[node], tree.spot[node], tree.hot[node], symbol
+    )
     return child
 
 
@@ -321,19 +259,3 @@ def run(e, tree, know, rows, frame, scale, beam, symbol_threshold, score_thresho
             e.pb[i] /= best
             e.pn[i] /= best
     return e, tree, frame, scale
-
-
-@numba.njit(cache=True)
-def closing_gain(know, end, state, spot):  # type: ignore[no-untyped-def]
-    """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
-    gain = 0.0
-    if know.units == 2 and spot != 0:
-        gain, state = word_gain(know, state, spot)
-    if know.units and end != NONE:
-        gain += (
-            know.weight
-            * step(
-                know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, end
-            )[0]
-        )
-    return gain

@@ -40,7 +40,8 @@ class Tree(NamedTuple):
     symbol: np.ndarray  # (nodes,) last symbol
     gain: np.ndarray  # (nodes,) ln of what the language model gives for the last symbol
     state: np.ndarray  # (nodes,) state of the language model
-    spot: np.ndarray  # (nodes,) place in the lexicon
+    spot: np.ndarray  # (nodes,) place in the lexicon or grammar
+    hot: np.ndarray  # (nodes,) state of the table of hotwords
     row: np.ndarray  # (nodes,) entry of the beam, if
     seen: np.ndarray  # (nodes,) … this is the frame
     key: np.ndarray  # (2^k,) hash table: parent * symbols + symbol, or NONE
@@ -63,12 +64,13 @@ def grown(array, size):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
     """The tree with room for so many more nodes and links."""
-    parent, symbol, gain, state, spot, row, seen = (
+    parent, symbol, gain, state, spot, hot, row, seen = (
         tree.parent,
         tree.symbol,
         tree.gain,
         tree.state,
         tree.spot,
+        tree.hot,
         tree.row,
         tree.seen,
     )
@@ -84,7 +86,8 @@ def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
     if need > len(parent):
         room = 2 * need
         parent, symbol, gain = grown(parent, room), grown(symbol, room), grown(gain, room)
-        state, spot, row, seen = grown(state, room), grown(spot, room), grown(row, room), grown(seen, room)
+        state, spot, hot = grown(state, room), grown(spot, room), grown(hot, room)
+        row, seen = grown(row, room), grown(seen, room)
     if 2 * need > len(key):
         capacity = len(key)
         while capacity < 4 * need:
@@ -99,8 +102,9 @@ def reserve(tree, nodes, links, symbols):  # type: ignore[no-untyped-def]
             grown(before, room), grown(of, room), grown(start, room), grown(end, room), grown(peak, room),
         )  # fmt: skip
     return Tree(
-        parent, symbol, gain, state, spot, row, seen, key, value, before, of, start, end, peak, tree.size
-    )
+        parent, symbol, gain, state, spot, hot, row, seen,
+        key, value, before, of, start, end, peak, tree.size,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True)
@@ -193,7 +197,7 @@ def compact(e, tree, symbols):  # type: ignore[no-untyped-def]
             e.closed_before[i] = link_now[e.closed_before[i]]
     key, value = np.full(64, NONE, np.int64), np.empty(64, np.int32)
     smaller = Tree(
-        parent, tree.symbol[kept], tree.gain[kept], tree.state[kept], tree.spot[kept],
+        parent, tree.symbol[kept], tree.gain[kept], tree.state[kept], tree.spot[kept], tree.hot[kept],
         tree.row[kept], tree.seen[kept], key, value,
         before, tree.link_symbol[held], tree.link_start[held], tree.link_end[held], tree.link_peak[held],
         np.array([len(kept), len(held)]),

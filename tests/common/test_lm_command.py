@@ -123,7 +123,9 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
     assert with_lm != plain
     for option in ("--lm-weight=1.5", "--bonus=2", "--unknown=-1"):
         assert read("--beam", "50", "--lm", str(lm), option)[1] != with_lm[1]
-    assert set(read("--beam", "50", "--lexicon", str(folder / "words.txt"))[0].split()) <= {"a", "bad"}
+    listed = ("--beam", "50", "--lexicon", str(folder / "words.txt"))
+    assert set(read(*listed)[0].split()) <= {"a", "bad"}
+    assert read(*listed, "--unlisted=-1") not in (plain, read(*listed), read(*listed, "--unlisted=-2"))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,7 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
         (["--lm", "none.arpa"], "no such file"),
         (["--lm-weight", "1"], "--lm"),
         (["--decoder", "greedy", "--lexicon", "x"], "--lexicon"),
+        (["--unlisted", "-1"], "--lexicon"),
         (["--output", "valid.jsonl"], "the manifest itself"),
         (["--output", "nowhere/x.tsv"], "no folder"),
         (["--by", "speker"], "speker"),

@@ -1,0 +1,125 @@
+"""What a further symbol adds to the score of a text, compiled: language model, spelling, hotwords.
+
+Three automata are read side by side, and a text keeps its place in each. The language model
+(common.decoding.ngram) reads characters, or words where they end. Places are a lexicon, the vocabulary of a
+language model or a grammar, spelled out symbol by symbol. Hotwords are a table (common.decoding.hotwords).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from common.decoding.ngram import UNKNOWN_ID, step
+from common.decoding.tree import NONE
+
+NOTHING, CHARACTERS, WORDS, OTHER = range(4)  # units; OTHER: no tokens are counted, but something is known
+OUTSIDE = -1  # place of a word that left the places
+BETWEEN = -2  # spot_word of a place where no word has begun
+
+
+class Knowledge(NamedTuple):
+    """Language model, places and hotwords, by the alphabet's indices."""
+
+    units: int  # what tokens are; 0: nothing is known, so every gain is 0
+    spelled: bool  # whether words follow the places
+    hinted: bool  # whether there are hotwords
+    weight: float  # of the language model's logarithms
+    bonus: float  # ln a token
+    outside: float  # ln for a word that leaves the places; -inf: none may
+    most: float  # no symbol adds more than this
+    space: int  # index of the symbol between words, NONE if there is none
+    token: np.ndarray  # (symbols,) the language model's token of each symbol
+    spot_first: np.ndarray  # (places + 1,) arcs of each place; place 0 is the begin
+    spot_symbol: np.ndarray  # (arcs,) rising within a place; spaces are not among them
+    spot_next: np.ndarray  # (arcs,)
+    spot_word: np.ndarray  # (places,) the token of the word that ends here, or BETWEEN
+    spot_cost: np.ndarray  # (places,) ln for a word that ends here; -inf: none may
+    spot_paid: np.ndarray  # (places,) … how much of it was added on the way
+    spot_after: np.ndarray  # (places,) the place after a space, NONE: none may follow
+    spot_end: np.ndarray  # (places,) ln for the text that ends here: 0, or -inf
+    hot_next: np.ndarray  # (states, symbols) the table of hotwords: next state,
+    hot_gain: np.ndarray  # (states, symbols) … what the symbol adds,
+    hot_end: np.ndarray  # (states,) … and what the end of the text adds
+    first: np.ndarray  # the automaton of `ngram.step`
+    arc_token: np.ndarray
+    log_prob: np.ndarray
+    follow: np.ndarray
+    backoff: np.ndarray
+    shorter: np.ndarray
+
+
+@numba.njit(cache=True)
+def token_gain(know, state, token):  # type: ignore[no-untyped-def]
+    """What a token gives, and the state of the language model after it."""
+    score, state = step(
+        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, token
+    )
+    return know.weight * score, state
+
+
+@numba.njit(cache=True)
+def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
+    """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
+    word, gain = UNKNOWN_ID, 0.0
+    if spot != OUTSIDE:
+        word, gain = know.spot_word[spot], know.spot_cost[spot] - know.spot_paid[spot]
+    if know.units != WORDS or gain == -np.inf:
+        return gain, state
+    more, state = token_gain(know, state, word)
+    return gain + more + know.bonus, state
+
+
+@numba.njit(cache=True)
+def spelling_gain(know, state, spot, symbol):  # type: ignore[no-untyped-def]
+    """What a symbol gives that goes on or ends a word; state and place after it."""
+    if symbol == know.space:
+        after = know.spot_after[spot] if spot != OUTSIDE else 0
+        if after == NONE:
+            return -np.inf, state, OUTSIDE
+        if spot != OUTSIDE and know.spot_word[spot] == BETWEEN:
+            return 0.0, state, after
+        gain, state = word_gain(know, state, spot)
+        return gain, state, after
+    if spot == OUTSIDE:
+        return 0.0, state, OUTSIDE
+    for arc in range(know.spot_first[spot], know.spot_first[spot + 1]):
+        if know.spot_symbol[arc] == symbol:
+            place = know.spot_next[arc]
+            return know.spot_paid[place] - know.spot_paid[spot], state, place
+    return know.outside - know.spot_paid[spot], state, OUTSIDE
+
+
+@numba.njit(cache=True)
+def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
+    """ln of what a further symbol gives; state, place and hotword state after it."""
+    gain = 0.0
+    if know.spelled:
+        gain, state, spot = spelling_gain(know, state, spot, symbol)
+        if gain == -np.inf:
+            return gain, state, spot, hot
+    if know.units == CHARACTERS:
+        more, state = token_gain(know, state, know.token[symbol])
+        gain += more + know.bonus
+    if know.hinted:
+        gain += know.hot_gain[hot, symbol]
+        hot = know.hot_next[hot, symbol]
+    return gain, state, spot, hot
+
+
+@numba.njit(cache=True)
+def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
+    """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
+    gain = 0.0
+    if know.spelled:
+        if spot == OUTSIDE or know.spot_word[spot] != BETWEEN:
+            gain, state = word_gain(know, state, spot)
+        if spot != OUTSIDE:
+            gain += know.spot_end[spot]
+    if know.units != NOTHING and end != NONE:
+        gain += token_gain(know, state, end)[0]
+    if know.hinted:
+        gain += know.hot_end[hot]
+    return gain
