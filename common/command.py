@@ -32,7 +32,8 @@ DEFAULT_BEAM = 16  # of the decoders
 GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
 STDIN = "-"
 
-SEARCHING = ("beam", "lm", "lexicon", "unlisted", "lm_weight", "bonus", "unknown")  # options of beam search
+KNOWING = ("lm", "lm_weight", "bonus", "unknown", "lexicon", "unlisted", "hotwords", "hotword_weight")
+SEARCHING = ("beam", *KNOWING)  # options of beam search
 SHARED = ("txt", "json", "ctm")  # formats of which several can stand in one stream
 RECOVERABLE = (InputError, OSError, MemoryError)  # what one input may cause while the others go on
 
@@ -110,6 +111,9 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
     if args.decoder == "greedy" and (searching or nbest > 1):
         named = ", ".join("--" + name.replace("_", "-") for name in [*searching, *["nbest"] * (nbest > 1)])
         raise UsageError(f"--decoder greedy searches nothing, so leave out {named}, or take --decoder beam")
+    if args.decoder == "pyctcdecode" and (known := [name for name in KNOWING if name in searching]):
+        named = ", ".join("--" + name.replace("_", "-") for name in known)
+        raise UsageError(f"--decoder pyctcdecode does not know {named}; take --decoder beam")
     if nbest > 1 and args.format != "json":
         raise UsageError("--nbest writes several texts for each input, which only --format json can hold")
     if args.beam and nbest > args.beam:
@@ -119,11 +123,12 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
             raise UsageError(
                 f"--{name.replace('_', '-')} says how much a language model counts; give one with --lm"
             )
-    if "unlisted" in searching and "lexicon" not in searching:
-        raise UsageError(
-            "--unlisted says what a word costs that a lexicon does not have; give one with --lexicon"
-        )
-    for name in ("lm", "lexicon"):
+    for name, other in (("unlisted", "lexicon"), ("hotword_weight", "hotwords")):
+        if name in searching and other not in searching:
+            raise UsageError(
+                f"--{name.replace('_', '-')} says how --{other} counts; give one with --{other} FILE"
+            )
+    for name in ("lm", "lexicon", "hotwords"):
         if name in searching and not searching[name].is_file():
             raise UsageError(f"--{name} {searching[name]}: there is no such file")
     options: dict[str, Any] = dict(searching)
@@ -136,6 +141,10 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
         options["decoder"] = "beam"
     if nbest > DEFAULT_BEAM and not args.beam:
         options["beam"] = nbest
+    if model is not None and (files := {name: options[name] for name in KNOWING if name in options}):
+        from common.decoding.knowledge import know
+
+        know(model.alphabet, **files)  # a file that cannot be used is told once, not for each input
     return options
 
 

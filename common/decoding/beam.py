@@ -1,5 +1,5 @@
 """Prefix beam search (Graves 2006, section 3.2; Hannun 2014, algorithm 1), with the place of every symbol,
-and with a language model or a lexicon if there is one.
+and with a language model, a lexicon and hotwords if there are any.
 
 A beam holds prefixes of texts. All paths that write the same prefix are one entry, which knows their total
 probability in two parts, that of paths ending in a blank and that of paths ending in the last symbol: only
@@ -43,6 +43,8 @@ def decode(
     unknown: float | None = None,
     lexicon: Path | str | None = None,
     unlisted: float | None = None,
+    hotwords: Path | str | None = None,
+    hotword_weight: float | None = None,
 ) -> list[Hypothesis]:
     """The likeliest texts, best first: at most nbest, and at least one.
 
@@ -56,10 +58,13 @@ def decode(
     unknown: what a word adds that the vocabulary of a model over words does not have (None: -10).
     lexicon: a file of words, one a line; no others are written, with or without a language model.
     unlisted: what a word adds that the lexicon does not have, at most 0; None: there are none.
+    hotwords: a file of words and phrases, one a line, with a tab and a weight of its own if wanted. Each adds
+        its weight wherever it stands whole, with no letter or digit next to it.
+    hotword_weight: of those without a weight of their own (None: 3), natural log.
 
     The score is the log-probability of the text, summed over all its paths but those that were pruned
-    (without pruning CTC's forward score), and what the language model adds. Places and confidences are those
-    of the best of these paths.
+    (without pruning CTC's forward score), and what the language model and the others add. Places and
+    confidences are those of the best of these paths.
     Raises InputError for NaN, a shape that does not fit the alphabet, an option that makes no sense, and for
     a file that cannot be read.
     """
@@ -73,6 +78,8 @@ def decode(
         unknown=unknown,
         lexicon=lexicon,
         unlisted=unlisted,
+        hotwords=hotwords,
+        hotword_weight=hotword_weight,
     )
     found = Search(beam, symbol_threshold, score_threshold, knowledge)
     advance(found, log_probs)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from common.alphabet import Alphabet, name_symbols, normalise
 from common.decoding import gains, ngram
-from common.decoding.gains import BETWEEN, CHARACTERS, NOTHING, WORDS
+from common.decoding import hotwords as hotwords_
+from common.decoding.gains import CHARACTERS, NOTHING, OTHER, WORDS
+from common.decoding.lines import File, read_lines
 from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
+from common.decoding.places import Places, tree_of
 from common.decoding.tree import NONE
 from common.errors import InputError
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_COST = -10.0  # default of `unknown`: what pyctcdecode takes
-
-File = Path | str
 
 
 @dataclass(frozen=True)
@@ -33,19 +32,6 @@ class Knowledge:
     tables: gains.Knowledge
     start: int = 0  # state of the language model
     end: int = NONE  # token that it reads at the end
-
-
-class Places(NamedTuple):
-    """The arrays spot_… of gains.Knowledge, which see."""
-
-    first: np.ndarray
-    symbol: np.ndarray
-    next: np.ndarray
-    word: np.ndarray
-    cost: np.ndarray
-    paid: np.ndarray
-    after: np.ndarray
-    end: np.ndarray
 
 
 _INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1)
@@ -72,48 +58,77 @@ def know(
     unknown: float | None = None,
     lexicon: File | None = None,
     unlisted: float | None = None,
+    hotwords: File | None = None,
+    hotword_weight: float | None = None,
 ) -> Knowledge:
     """The tables for an alphabet, of the options of common.decoding.beam.decode; those of files are kept for
     later. Raises InputError for files that cannot be used and for options that make no sense."""
     if unlisted is not None and lexicon is None:
         raise InputError("unlisted is what a word adds that a lexicon does not have: give a lexicon too")
-    if lm is None and lexicon is None:
+    if hotword_weight is not None and hotwords is None:
+        raise InputError("hotword_weight is what hotwords add: give a file of hotwords too")
+    if lm is None and lexicon is None and hotwords is None:
         return know_nothing()
     model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
-    if unknown is not None and (lexicon is not None or (model is not None and model.unit == "characters")):
+    if unknown is not None and (lexicon is not None or model is None or model.unit == "characters"):
         raise InputError("unknown goes with a language model over words and no lexicon: else there are none")
-    advice = {"lm_weight": 0.5, "bonus": 0.0} | (model.advice if model else {})
-    lm_weight = advice["lm_weight"] if lm_weight is None else lm_weight
-    bonus = advice["bonus"] if bonus is None else bonus
-    outside = -math.inf if lexicon is not None else UNKNOWN_COST
-    for name, cost in (("unknown", unknown), ("unlisted", unlisted)):
-        if cost is not None:
-            check_number(name, cost, most=0.0)
-            outside = float(cost)
-    check_number("lm_weight", lm_weight, least=0.0)
-    check_number("bonus", bonus)
-    of_characters = model is not None and model.unit == "characters"
-    spelled = lexicon is not None or not of_characters
+    units = OTHER if model is None and lexicon is None else WORDS
+    if model is not None and model.unit == "characters":
+        units = CHARACTERS
+    outside = _cost(-math.inf if lexicon is not None else UNKNOWN_COST, unknown=unknown, unlisted=unlisted)
     kept = None if model is None else _Same(model)
-    places = _of_words(alphabet, None if of_characters else kept, lexicon, outside) if spelled else _NO_PLACES
+    places = _NO_PLACES
+    if units == WORDS or lexicon is not None:
+        places = _of_words(alphabet, kept if units == WORDS else None, lexicon, outside)
+    weight, each = _weights(model, lm_weight, bonus)
+    table = _hotwords(alphabet, hotwords, hotword_weight)
     tables = gains.Knowledge(
-        CHARACTERS if of_characters else WORDS,
-        spelled,
-        False,
-        float(lm_weight) if model is not None else 0.0,
-        float(bonus),
+        units,
+        places is not _NO_PLACES,
+        table is not None,
+        weight,
+        each,
         outside,
-        max(0.0, float(bonus)),
+        max(0.0, each) + (0.0 if table is None else max(0.0, float(table[1].max()))),
         NONE if alphabet.unknown(" ") else alphabet.encode(" ")[0],
-        _tokens(alphabet, kept) if kept is not None and of_characters else _INT,
+        _tokens(alphabet, kept) if kept is not None and units == CHARACTERS else _INT,
         *places,
-        *_NO_HOTWORDS,
+        *(table or _NO_HOTWORDS),
         *(_NO_MODEL if model is None else model.automaton()),
     )
-    if model is None:
-        return Knowledge(tables)
-    end = END_ID if not model.running else (model.index().get(SPACE, NONE) if of_characters else NONE)
-    return Knowledge(tables, model.start, end)
+    return Knowledge(tables) if model is None else Knowledge(tables, model.start, _end(model))
+
+
+def _end(model: NGrams) -> int:
+    """The token that a model reads at the end of a text."""
+    if not model.running:
+        return END_ID
+    return model.index().get(SPACE, NONE) if model.unit == "characters" else NONE
+
+
+def _weights(model: NGrams | None, lm_weight: float | None, bonus: float | None) -> tuple[float, float]:
+    """The weight of a model's logarithms (0 without a model) and what each token adds."""
+    advice = {"lm_weight": 0.5, "bonus": 0.0} | (model.advice if model else {})
+    weight = advice["lm_weight"] if lm_weight is None else lm_weight
+    each = advice["bonus"] if bonus is None else bonus
+    check_number("lm_weight", weight, least=0.0)
+    check_number("bonus", each)
+    return float(weight) if model is not None else 0.0, float(each)
+
+
+def _cost(default: float, **asked: float | None) -> float:
+    """The one of some costs that was asked for, or the default."""
+    for name, cost in asked.items():
+        if cost is not None:
+            check_number(name, cost, most=0.0)
+            return float(cost)
+    return default
+
+
+def _hotwords(alphabet: Alphabet, file: File | None, weight: float | None) -> hotwords_.Table | None:
+    weight = hotwords_.WEIGHT if weight is None else weight
+    check_number("hotword_weight", weight)
+    return None if file is None else hotwords_.load(alphabet, Path(file), float(weight))
 
 
 def check_number(name: str, value: float, least: float = -math.inf, most: float = math.inf) -> None:
@@ -180,53 +195,3 @@ def _listed(alphabet: Alphabet, path: Path) -> set[str]:
             f"the model does not have {name_symbols(alphabet.unknown(lost[0]))}"
         )
     return words.difference(lost)
-
-
-def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
-    """(number, line) of a text file in UTF-8. Raises InputError naming the file and what it should be."""
-    try:
-        return list(enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a {what} ({error}); give a text file in UTF-8") from None
-
-
-def tree_of(words: Iterable[tuple[list[int], int, float]], outside: float) -> Places:
-    """Places of words (symbols, token, cost), in their order, with any number of spaces between them.
-
-    outside: cost of what is no such word. A prefix has paid what the cheapest word that begins with it costs.
-    """
-    children: list[dict[int, int]] = [{}]
-    tokens, costs = [BETWEEN], [0.0]
-    parents = [0]
-    for symbols, token, cost in words:
-        at = 0
-        for symbol in symbols:
-            if symbol not in children[at]:
-                children[at][symbol] = len(children)
-                children.append({})
-                tokens.append(UNKNOWN_ID)
-                costs.append(outside)
-                parents.append(at)
-            at = children[at][symbol]
-        tokens[at], costs[at] = token, cost
-    paid = costs.copy()
-    for place in range(len(paid) - 1, 0, -1):  # a parent is older than its children
-        paid[parents[place]] = max(paid[parents[place]], paid[place])
-    paid[0] = 0.0
-    nothing = np.zeros(len(children), np.int32)
-    return Places(
-        *arcs_of(children),
-        np.array(tokens, np.int32),
-        np.array(costs),
-        np.array(paid),
-        nothing,
-        0.0 * nothing,
-    )
-
-
-def arcs_of(children: list[dict[int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arcs of each place, given as {symbol: next place}: (places + 1,) first arc, (arcs,) symbol and next."""
-    first = np.cumsum([0, *map(len, children)]).astype(np.int32)
-    arcs = [arc for child in children for arc in sorted(child.items())]
-    symbols, next_ = np.array(arcs, np.int32).reshape(-1, 2).T
-    return first, symbols.copy(), next_.copy()

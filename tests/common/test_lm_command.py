@@ -125,6 +125,10 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
         assert read("--beam", "50", "--lm", str(lm), option)[1] != with_lm[1]
     listed = ("--beam", "50", "--lexicon", str(folder / "words.txt"))
     assert set(read(*listed)[0].split()) <= {"a", "bad"}
+    (folder / "hot.txt").write_text("# names\nbad\n")
+    hot = ("--beam", "50", "--hotwords", str(folder / "hot.txt"))
+    assert read(*hot, "--hotword-weight=30")[0].split().count("bad") > plain[0].split().count("bad")
+    assert read(*hot, "--hotword-weight=0")[0] == plain[0]
     assert read(*listed, "--unlisted=-1") not in (plain, read(*listed), read(*listed, "--unlisted=-2"))
 
 
@@ -136,7 +140,9 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
         (["--lm", "none.arpa"], "no such file"),
         (["--lm-weight", "1"], "--lm"),
         (["--decoder", "greedy", "--lexicon", "x"], "--lexicon"),
+        (["--decoder", "pyctcdecode", "--lm", "x"], "does not know --lm"),
         (["--unlisted", "-1"], "--lexicon"),
+        (["--hotword-weight", "1"], "--hotwords"),
         (["--output", "valid.jsonl"], "the manifest itself"),
         (["--output", "nowhere/x.tsv"], "no folder"),
         (["--by", "speker"], "speker"),
