@@ -101,6 +101,12 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -
         "(default: only those that are listed)",
     )
     parser.add_argument(
+        "--grammar",
+        type=Path,
+        metavar="FILE",
+        help="write only the sentences of this file: one a line, or a JSGF grammar (its weights are ignored)",
+    )
+    parser.add_argument(
         "--hotwords",
         type=Path,
         metavar="FILE",

@@ -32,7 +32,17 @@ DEFAULT_BEAM = 16  # of the decoders
 GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
 STDIN = "-"
 
-KNOWING = ("lm", "lm_weight", "bonus", "unknown", "lexicon", "unlisted", "hotwords", "hotword_weight")
+KNOWING = (
+    "lm",
+    "lm_weight",
+    "bonus",
+    "unknown",
+    "lexicon",
+    "unlisted",
+    "hotwords",
+    "hotword_weight",
+    "grammar",
+)
 SEARCHING = ("beam", *KNOWING)  # options of beam search
 SHARED = ("txt", "json", "ctm")  # formats of which several can stand in one stream
 RECOVERABLE = (InputError, OSError, MemoryError)  # what one input may cause while the others go on
@@ -119,7 +129,11 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
     if args.beam and nbest > args.beam:
         raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")
     for name in ("lm_weight", "bonus", "unknown"):
-        if name in searching and "lm" not in searching and not ("lexicon" in searching and name == "bonus"):
+        if (
+            name in searching
+            and "lm" not in searching
+            and not (name == "bonus" and {"lexicon", "grammar"} & searching.keys())
+        ):
             raise UsageError(
                 f"--{name.replace('_', '-')} says how much a language model counts; give one with --lm"
             )
@@ -128,7 +142,9 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
             raise UsageError(
                 f"--{name.replace('_', '-')} says how --{other} counts; give one with --{other} FILE"
             )
-    for name in ("lm", "lexicon", "hotwords"):
+    if "grammar" in searching and "lexicon" in searching:
+        raise UsageError("--grammar lists its own words: give it or --lexicon, not both")
+    for name in ("lm", "lexicon", "hotwords", "grammar"):
         if name in searching and not searching[name].is_file():
             raise UsageError(f"--{name} {searching[name]}: there is no such file")
     options: dict[str, Any] = dict(searching)

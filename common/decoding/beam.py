@@ -12,18 +12,24 @@ through them has still ended in a blank, so a doubled letter is not lost.
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from common.alphabet import Alphabet
+from common.ctc import forced_align, log_likelihood
 from common.decoding import Hypothesis, check, check_search, place, search
+from common.decoding.best_path import best_text
 from common.decoding.gains import closing_gain
 from common.decoding.knowledge import Knowledge, know, know_nothing
 from common.decoding.ngram import NGrams
 from common.decoding.tree import NONE, ROOT, Entries, Tree, compact, empty_entries
+
+log = logging.getLogger(__name__)
 
 BLOCK = 1000  # frames, after which …
 COMPACT = 1 << 20  # … more texts or links than this are freed of those that fell off the beam: about 100 MB
@@ -45,6 +51,7 @@ def decode(
     unlisted: float | None = None,
     hotwords: Path | str | None = None,
     hotword_weight: float | None = None,
+    grammar: Path | str | None = None,
 ) -> list[Hypothesis]:
     """The likeliest texts, best first: at most nbest, and at least one.
 
@@ -61,10 +68,14 @@ def decode(
     hotwords: a file of words and phrases, one a line, with a tab and a weight of its own if wanted. Each adds
         its weight wherever it stands whole, with no letter or digit next to it.
     hotword_weight: of those without a weight of their own (None: 3), natural log.
+    grammar: a file of the only texts that may be written, with one space between words: a list, one a line,
+        or a grammar in JSGF (common.decoding.jsgf).
 
     The score is the log-probability of the text, summed over all its paths but those that were pruned
     (without pruning CTC's forward score), and what the language model and the others add. Places and
     confidences are those of the best of these paths.
+    If a lexicon or grammar allows none of the texts on the beam in the end, the one with the best single path
+    is looked for without a beam. If none fits into the frames, the text is empty, with a warning.
     Raises InputError for NaN, a shape that does not fit the alphabet, an option that makes no sense, and for
     a file that cannot be read.
     """
@@ -80,6 +91,7 @@ def decode(
         unlisted=unlisted,
         hotwords=hotwords,
         hotword_weight=hotword_weight,
+        grammar=grammar,
     )
     found = Search(beam, symbol_threshold, score_threshold, knowledge)
     advance(found, log_probs)
@@ -98,6 +110,7 @@ class Search:
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
     entries: Entries = field(default_factory=lambda: empty_entries(1))
     tree: Tree = field(init=False)
+    blocks: list[np.ndarray] = field(default_factory=list)  # what was fed, if not all texts may be written
 
     def __post_init__(self) -> None:
         self.entries.pb[0], self.entries.vb[0] = 1.0, 0.0
@@ -111,6 +124,8 @@ class Search:
 def advance(found: Search, log_probs: np.ndarray) -> None:
     """Feeds further frames (frames, symbols); block by block or all at once, the result is the same."""
     rows = np.ascontiguousarray(log_probs, np.float64)
+    if found.knowledge.closed:
+        found.blocks.append(np.array(log_probs))
     for first in range(0, len(rows), BLOCK):
         found.entries, found.tree, found.frame, found.scale = search.run(
             found.entries,
@@ -138,9 +153,9 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
             closing_gain(knowledge.tables, knowledge.end, tree.state[node], tree.spot[node], tree.hot[node])
             for node in nodes.tolist()
         ]
-        complete = scores + closing
-        if np.isfinite(complete.max()):  # else no text of the beam ends with a word of the lexicon
-            scores = complete
+        scores = scores + closing
+        if knowledge.closed and scores.max() == -np.inf:
+            return [_without_beam(knowledge, alphabet, found.blocks)]
     results: list[Hypothesis] = []
     for entry in np.argsort(-scores, kind="stable")[:nbest].tolist():
         if results and scores[entry] == -np.inf:
@@ -148,6 +163,19 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
         indices, spans = _unroll(entries, tree, entry, found.frame)
         results.append(Hypothesis(place(alphabet, indices, spans), float(scores[entry])))
     return results
+
+
+def _without_beam(knowledge: Knowledge, alphabet: Alphabet, blocks: Sequence[np.ndarray]) -> Hypothesis:
+    """The text of the best path that a lexicon or grammar allows; if there is none, the empty text."""
+    log_probs = np.concatenate(blocks) if blocks else np.zeros((0, len(alphabet)))
+    if not len(log_probs):
+        return Hypothesis((), 0.0)
+    indices = best_text(knowledge.tables, log_probs)
+    if indices is None:
+        log.warning(f"nothing that may be written fits into {len(log_probs)} frames: the text is left empty")
+        return Hypothesis((), log_likelihood(log_probs, []))
+    score = log_likelihood(log_probs, indices) + knowledge.added(indices)
+    return Hypothesis(place(alphabet, indices, forced_align(log_probs, indices)), score)
 
 
 def _unroll(

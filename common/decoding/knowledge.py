@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from common.alphabet import Alphabet, name_symbols, normalise
 from common.decoding import gains, ngram
+from common.decoding import grammar as grammar_
 from common.decoding import hotwords as hotwords_
 from common.decoding.gains import CHARACTERS, NOTHING, OTHER, WORDS
 from common.decoding.lines import File, read_lines
@@ -32,6 +34,19 @@ class Knowledge:
     tables: gains.Knowledge
     start: int = 0  # state of the language model
     end: int = NONE  # token that it reads at the end
+
+    @property
+    def closed(self) -> bool:
+        """Whether only words of a lexicon or sentences of a grammar may be written."""
+        return self.tables.spelled and self.tables.outside == -math.inf
+
+    def added(self, indices: Sequence[int]) -> float:
+        """What all this adds to the score of a whole text."""
+        state, spot, hot, total = self.start, 0, 0, 0.0
+        for symbol in indices:
+            gain, state, spot, hot = gains.gain_of(self.tables, state, spot, hot, symbol)
+            total += gain
+        return total + float(gains.closing_gain(self.tables, self.end, state, spot, hot))
 
 
 _INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1)
@@ -60,6 +75,7 @@ def know(
     unlisted: float | None = None,
     hotwords: File | None = None,
     hotword_weight: float | None = None,
+    grammar: File | None = None,
 ) -> Knowledge:
     """The tables for an alphabet, of the options of common.decoding.beam.decode; those of files are kept for
     later. Raises InputError for files that cannot be used and for options that make no sense."""
@@ -67,19 +83,26 @@ def know(
         raise InputError("unlisted is what a word adds that a lexicon does not have: give a lexicon too")
     if hotword_weight is not None and hotwords is None:
         raise InputError("hotword_weight is what hotwords add: give a file of hotwords too")
-    if lm is None and lexicon is None and hotwords is None:
+    if grammar is not None and lexicon is not None:
+        raise InputError("a grammar lists its own words: give it or a lexicon, not both")
+    if lm is None and lexicon is None and hotwords is None and grammar is None:
         return know_nothing()
     model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
-    if unknown is not None and (lexicon is not None or model is None or model.unit == "characters"):
-        raise InputError("unknown goes with a language model over words and no lexicon: else there are none")
-    units = OTHER if model is None and lexicon is None else WORDS
+    listed = lexicon is not None or grammar is not None
+    if unknown is not None and (listed or model is None or model.unit == "characters"):
+        raise InputError(
+            "unknown goes with a language model over words and no lexicon or grammar: else there are none"
+        )
+    units = WORDS if model is not None or listed else OTHER
     if model is not None and model.unit == "characters":
         units = CHARACTERS
-    outside = _cost(-math.inf if lexicon is not None else UNKNOWN_COST, unknown=unknown, unlisted=unlisted)
-    kept = None if model is None else _Same(model)
+    outside = _cost(-math.inf if listed else UNKNOWN_COST, unknown=unknown, unlisted=unlisted)
+    kept = _Same(model) if model is not None and units == WORDS else None
     places = _NO_PLACES
-    if units == WORDS or lexicon is not None:
-        places = _of_words(alphabet, kept if units == WORDS else None, lexicon, outside)
+    if grammar is not None:
+        places = _of_grammar(alphabet, kept, Path(grammar))
+    elif units == WORDS or lexicon is not None:
+        places = _of_words(alphabet, kept, lexicon, outside)
     weight, each = _weights(model, lm_weight, bonus)
     table = _hotwords(alphabet, hotwords, hotword_weight)
     tables = gains.Knowledge(
@@ -91,7 +114,7 @@ def know(
         outside,
         max(0.0, each) + (0.0 if table is None else max(0.0, float(table[1].max()))),
         NONE if alphabet.unknown(" ") else alphabet.encode(" ")[0],
-        _tokens(alphabet, kept) if kept is not None and units == CHARACTERS else _INT,
+        _tokens(alphabet, _Same(model)) if model is not None and units == CHARACTERS else _INT,
         *places,
         *(table or _NO_HOTWORDS),
         *(_NO_MODEL if model is None else model.automaton()),
@@ -181,6 +204,11 @@ def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, outsid
     return tree_of(
         sorted((alphabet.encode(w), index.get(w, UNKNOWN_ID), cost) for w, cost in sound.items()), outside
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _of_grammar(alphabet: Alphabet, lm: _Same | None, path: Path) -> Places:
+    return grammar_.load(alphabet, path, {} if lm is None else lm.model.index())
 
 
 def _listed(alphabet: Alphabet, path: Path) -> set[str]:

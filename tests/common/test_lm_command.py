@@ -125,6 +125,8 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
         assert read("--beam", "50", "--lm", str(lm), option)[1] != with_lm[1]
     listed = ("--beam", "50", "--lexicon", str(folder / "words.txt"))
     assert set(read(*listed)[0].split()) <= {"a", "bad"}
+    (folder / "grammar.txt").write_text("bad a\nbad\n")
+    assert read("--grammar", str(folder / "grammar.txt"))[0] in ("bad a", "bad")
     (folder / "hot.txt").write_text("# names\nbad\n")
     hot = ("--beam", "50", "--hotwords", str(folder / "hot.txt"))
     assert read(*hot, "--hotword-weight=30")[0].split().count("bad") > plain[0].split().count("bad")
@@ -143,6 +145,8 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
         (["--decoder", "pyctcdecode", "--lm", "x"], "does not know --lm"),
         (["--unlisted", "-1"], "--lexicon"),
         (["--hotword-weight", "1"], "--hotwords"),
+        (["--grammar", "valid.jsonl", "--lexicon", "valid.jsonl"], "not both"),
+        (["--grammar", "none"], "no such file"),
         (["--output", "valid.jsonl"], "the manifest itself"),
         (["--output", "nowhere/x.tsv"], "no folder"),
         (["--by", "speker"], "speker"),
