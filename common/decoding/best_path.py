@@ -18,22 +18,24 @@ def best_text(know: Knowledge, log_probs: np.ndarray) -> list[int] | None:
     log_probs: (frames, symbols) natural log. What a language model or hotwords add has no part in it. Memory:
     five bytes a frame and place. Raises InputError when there are more than 400 million of these.
     """
-    places = len(know.spot_word)
+    places = len(know.places)
     if len(log_probs) * places > MOST:
         raise InputError(
             f"no text that may be written is on the beam, and {len(log_probs)} frames with {places} places "
             "are too many to look for one without a beam; give a wider --beam or shorter inputs"
         )
-    may_end = (know.spot_word == BETWEEN) | (know.spot_cost > -np.inf)
-    spaced = np.flatnonzero(may_end & (know.spot_after != NONE))
-    source = np.concatenate([np.repeat(np.arange(places), np.diff(know.spot_first)), spaced]).astype(np.int32)
-    target = np.concatenate([know.spot_next, know.spot_after[spaced]])
+    here, arcs = know.places, know.arcs
+    may_end = (here["word"] == BETWEEN) | (here["cost"] > -np.inf)
+    spaced = np.flatnonzero(may_end & (here["after"] != NONE))
+    counts = here["stop"] - here["first"]
+    source = np.concatenate([np.repeat(np.arange(places), counts), spaced]).astype(np.int32)
+    target = np.concatenate([arcs["place"], here["after"][spaced]])
     symbol = np.full(places, NONE, np.int32)  # that leads to each place
-    symbol[know.spot_next] = know.spot_symbol
-    symbol[know.spot_after[spaced]] = know.space
+    symbol[arcs["place"]] = arcs["symbol"]
+    symbol[here["after"][spaced]] = know.space
     rows = np.ascontiguousarray(log_probs, np.float64)
     blank, last, left, came = _viterbi(source, target, symbol, rows)
-    ends = np.where(may_end & (know.spot_end == 0.0), np.maximum(blank, last), -np.inf)
+    ends = np.where(may_end & (here["end"] == 0.0), np.maximum(blank, last), -np.inf)
     place = int(ends.argmax())
     if ends[place] == -np.inf:
         return None

@@ -17,7 +17,22 @@ from common.decoding.tree import NONE
 
 NOTHING, CHARACTERS, WORDS, OTHER = range(4)  # units; OTHER: no tokens are counted, but something is known
 OUTSIDE = -1  # place of a word that left the places
-BETWEEN = -2  # spot_word of a place where no word has begun
+BETWEEN = -2  # `word` of a place where no word has begun
+
+# Records, as compiled functions hand each array on at a price.
+PLACE = np.dtype(
+    [
+        ("first", np.int32),  # arcs first … stop go on from here,
+        ("stop", np.int32),  # … their symbols rising, spaces not among them
+        ("word", np.int32),  # the token of the word that ends here, or BETWEEN
+        ("after", np.int32),  # the place after a space, NONE: none may follow
+        ("cost", np.float64),  # ln for a word that ends here; -inf: none may
+        ("paid", np.float64),  # … how much of it was added on the way
+        ("end", np.float64),  # ln for a text that ends here: 0, or -inf
+    ]
+)
+ARC = np.dtype([("symbol", np.int32), ("place", np.int32)])
+HOT = np.dtype([("gain", np.float64), ("state", np.int32)])
 
 
 class Knowledge(NamedTuple):
@@ -32,17 +47,10 @@ class Knowledge(NamedTuple):
     most: float  # no symbol adds more than this
     space: int  # index of the symbol between words, NONE if there is none
     token: np.ndarray  # (symbols,) the language model's token of each symbol
-    spot_first: np.ndarray  # (places + 1,) arcs of each place; place 0 is the begin
-    spot_symbol: np.ndarray  # (arcs,) rising within a place; spaces are not among them
-    spot_next: np.ndarray  # (arcs,)
-    spot_word: np.ndarray  # (places,) the token of the word that ends here, or BETWEEN
-    spot_cost: np.ndarray  # (places,) ln for a word that ends here; -inf: none may
-    spot_paid: np.ndarray  # (places,) … how much of it was added on the way
-    spot_after: np.ndarray  # (places,) the place after a space, NONE: none may follow
-    spot_end: np.ndarray  # (places,) ln for the text that ends here: 0, or -inf
-    hot_next: np.ndarray  # (states, symbols) the table of hotwords: next state,
-    hot_gain: np.ndarray  # (states, symbols) … what the symbol adds,
-    hot_end: np.ndarray  # (states,) … and what the end of the text adds
+    places: np.ndarray  # (places,) PLACE; place 0 is the begin
+    arcs: np.ndarray  # (arcs,) ARC
+    hot: np.ndarray  # (states, symbols) HOT: what a symbol does in each state of the hotwords
+    hot_end: np.ndarray  # (states,) ln that the end of the text adds there
     first: np.ndarray  # the automaton of `ngram.step`
     arc_token: np.ndarray
     log_prob: np.ndarray
@@ -65,7 +73,8 @@ def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
     """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
     word, gain = UNKNOWN_ID, 0.0
     if spot != OUTSIDE:
-        word, gain = know.spot_word[spot], know.spot_cost[spot] - know.spot_paid[spot]
+        here = know.places[spot]
+        word, gain = here.word, here.cost - here.paid
     if know.units != WORDS or gain == -np.inf:
         return gain, state
     more, state = token_gain(know, state, word)
@@ -75,21 +84,24 @@ def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def spelling_gain(know, state, spot, symbol):  # type: ignore[no-untyped-def]
     """What a symbol gives that goes on or ends a word; state and place after it."""
-    if symbol == know.space:
-        after = know.spot_after[spot] if spot != OUTSIDE else 0
-        if after == NONE:
-            return -np.inf, state, OUTSIDE
-        if spot != OUTSIDE and know.spot_word[spot] == BETWEEN:
-            return 0.0, state, after
-        gain, state = word_gain(know, state, spot)
-        return gain, state, after
     if spot == OUTSIDE:
-        return 0.0, state, OUTSIDE
-    for arc in range(know.spot_first[spot], know.spot_first[spot + 1]):
-        if know.spot_symbol[arc] == symbol:
-            place = know.spot_next[arc]
-            return know.spot_paid[place] - know.spot_paid[spot], state, place
-    return know.outside - know.spot_paid[spot], state, OUTSIDE
+        if symbol != know.space:
+            return 0.0, state, OUTSIDE
+        gain, state = word_gain(know, state, spot)
+        return gain, state, 0
+    here = know.places[spot]
+    if symbol != know.space:
+        for arc in range(here.first, here.stop):
+            if know.arcs[arc].symbol == symbol:
+                place = know.arcs[arc].place
+                return know.places[place].paid - here.paid, state, place
+        return know.outside - here.paid, state, OUTSIDE
+    if here.after == NONE:
+        return -np.inf, state, OUTSIDE
+    if here.word == BETWEEN:
+        return 0.0, state, here.after
+    gain, state = word_gain(know, state, spot)
+    return gain, state, here.after
 
 
 @numba.njit(cache=True)
@@ -104,8 +116,8 @@ def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
         more, state = token_gain(know, state, know.token[symbol])
         gain += more + know.bonus
     if know.hinted:
-        gain += know.hot_gain[hot, symbol]
-        hot = know.hot_next[hot, symbol]
+        gain += know.hot[hot, symbol].gain
+        hot = know.hot[hot, symbol].state
     return gain, state, spot, hot
 
 
@@ -114,10 +126,10 @@ def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
     """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
     gain = 0.0
     if know.spelled:
-        if spot == OUTSIDE or know.spot_word[spot] != BETWEEN:
+        if spot == OUTSIDE or know.places[spot].word != BETWEEN:
             gain, state = word_gain(know, state, spot)
         if spot != OUTSIDE:
-            gain += know.spot_end[spot]
+            gain += know.places[spot].end
     if know.units != NOTHING and end != NONE:
         gain += token_gain(know, state, end)[0]
     if know.hinted:

@@ -12,15 +12,13 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from common.alphabet import Alphabet, name_symbols
 from common.decoding import jsgf
 from common.decoding.gains import BETWEEN
 from common.decoding.jsgf import Expression
 from common.decoding.lines import read_lines
 from common.decoding.ngram import UNKNOWN_ID
-from common.decoding.places import Places, arcs_of
+from common.decoding.places import Places, places_of
 from common.decoding.tree import NONE
 from common.errors import InputError
 
@@ -214,11 +212,4 @@ def spelled(
             end[at] = 0.0 if ends[target] else -math.inf
         if len(children) > MOST:
             raise InputError(f"{path}: is too large, with more than {MOST:,} places; allow less")
-    return Places(
-        *arcs_of(children),
-        np.array(tokens, np.int32),
-        np.array(costs),
-        np.zeros(len(children)),
-        np.array(after, np.int32),
-        np.array(end),
-    )
+    return places_of(children, tokens, costs, after, end)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from common.alphabet import Alphabet, name_symbols
+from common.decoding.gains import HOT
 from common.decoding.lines import read_lines
 from common.errors import InputError
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 WEIGHT = 3.0  # natural log, of a phrase without a weight of its own
 MOST = 20_000_000  # entries of the table: 240 MB
 
-Table = tuple[np.ndarray, np.ndarray, np.ndarray]  # hot_next, hot_gain, hot_end of gains.Knowledge
+Table = tuple[np.ndarray, np.ndarray]  # hot and hot_end of gains.Knowledge
 
 
 @functools.lru_cache(maxsize=4)
@@ -75,7 +76,7 @@ def is_letter(symbol: str) -> bool:
 
 
 def table(alphabet: Alphabet, phrases: Mapping[str, float]) -> Table:
-    """(states, symbols) next state and what the symbol adds, (states,) what the end of the text adds, all ln.
+    """(states, symbols) HOT: next state and what the symbol adds; (states,) what the end of the text adds.
 
     phrases: weights of phrases that the alphabet can write, words parted by single spaces. State 0 is the
     begin of a word, state 1 within one that matches nothing.
@@ -124,5 +125,7 @@ def _filled(
             follow[state, symbol] = child
         if spaced and space:
             follow[state, space] = state  # any number of spaces parts two words
-    gain = share[follow] - share[:, None] + np.where(letter, 0.0, full[:, None])
-    return follow, gain, full - share
+    found = np.empty(follow.shape, HOT)
+    found["state"] = follow
+    found["gain"] = share[follow] - share[:, None] + np.where(letter, 0.0, full[:, None])
+    return found, full - share

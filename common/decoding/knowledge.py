@@ -49,11 +49,11 @@ class Knowledge:
         return total + float(gains.closing_gain(self.tables, self.end, state, spot, hot))
 
 
-_INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1)
-_NO_PLACES = Places(_INT, _INT, _INT, _INT, _FLOAT, _FLOAT, _INT, _FLOAT)
-_NO_HOTWORDS = np.zeros((1, 1), np.int32), np.zeros((1, 1)), _FLOAT
+_NO_PLACES = np.zeros(1, gains.PLACE), np.zeros(1, gains.ARC)
+_NO_HOTWORDS = np.zeros((1, 1), gains.HOT), np.zeros(1)
+_INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1, np.float32)
 # one token of probability 1, so that a lexicon without a language model has something to read
-_NO_MODEL = (np.array([0, 1], np.int32), _INT, np.zeros(1, np.float32), _INT, np.zeros(1, np.float32), _INT)
+_NO_MODEL = (np.array([0, 1], np.int32), _INT, _FLOAT, _INT, _FLOAT, _INT)
 
 
 def know_nothing() -> Knowledge:
@@ -98,7 +98,7 @@ def know(
         units = CHARACTERS
     outside = _cost(-math.inf if listed else UNKNOWN_COST, unknown=unknown, unlisted=unlisted)
     kept = _Same(model) if model is not None and units == WORDS else None
-    places = _NO_PLACES
+    places: Places = _NO_PLACES
     if grammar is not None:
         places = _of_grammar(alphabet, kept, Path(grammar))
     elif units == WORDS or lexicon is not None:
@@ -112,7 +112,7 @@ def know(
         weight,
         each,
         outside,
-        max(0.0, each) + (0.0 if table is None else max(0.0, float(table[1].max()))),
+        max(0.0, each) + (0.0 if table is None else max(0.0, float(table[0]["gain"].max()))),
         NONE if alphabet.unknown(" ") else alphabet.encode(" ")[0],
         _tokens(alphabet, _Same(model)) if model is not None and units == CHARACTERS else _INT,
         *places,

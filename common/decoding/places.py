@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
-from common.decoding.gains import BETWEEN
+from common.decoding.gains import ARC, BETWEEN, PLACE
 from common.decoding.ngram import UNKNOWN_ID
 
-
-class Places(NamedTuple):
-    """The arrays spot_… of gains.Knowledge, which see."""
-
-    first: np.ndarray
-    symbol: np.ndarray
-    next: np.ndarray
-    word: np.ndarray
-    cost: np.ndarray
-    paid: np.ndarray
-    after: np.ndarray
-    end: np.ndarray
+Places = tuple[np.ndarray, np.ndarray]  # (places,) PLACE and (arcs,) ARC of common.decoding.gains
 
 
 def tree_of(words: Iterable[tuple[list[int], int, float]], outside: float) -> Places:
@@ -47,20 +35,22 @@ def tree_of(words: Iterable[tuple[list[int], int, float]], outside: float) -> Pl
     for place in range(len(paid) - 1, 0, -1):  # a parent is older than its children
         paid[parents[place]] = max(paid[parents[place]], paid[place])
     paid[0] = 0.0
-    nothing = np.zeros(len(children), np.int32)
-    return Places(
-        *arcs_of(children),
-        np.array(tokens, np.int32),
-        np.array(costs),
-        np.array(paid),
-        nothing,
-        0.0 * nothing,
-    )
+    return places_of(children, tokens, costs, [0] * len(children), [0.0] * len(children), paid)
 
 
-def arcs_of(children: list[dict[int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arcs of each place, given as {symbol: next place}: (places + 1,) first arc, (arcs,) symbol and next."""
-    first = np.cumsum([0, *map(len, children)]).astype(np.int32)
+def places_of(
+    children: list[dict[int, int]],
+    tokens: list[int],
+    costs: list[float],
+    after: list[int],
+    ends: list[float],
+    paid: list[float] | None = None,
+) -> Places:
+    """Each place by its arcs {symbol: next place} and the columns of PLACE."""
     arcs = [arc for child in children for arc in sorted(child.items())]
-    symbols, next_ = np.array(arcs, np.int32).reshape(-1, 2).T
-    return first, symbols.copy(), next_.copy()
+    places = np.zeros(len(children), PLACE)
+    places["stop"] = np.cumsum([*map(len, children)])
+    places["first"][1:] = places["stop"][:-1]
+    places["word"], places["cost"], places["after"], places["end"] = tokens, costs, after, ends
+    places["paid"] = 0.0 if paid is None else paid
+    return places, np.array(arcs, ARC)

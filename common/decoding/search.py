@@ -179,9 +179,10 @@ def child_of(tree, know, node, symbol, gain, width):  # type: ignore[no-untyped-
     tree.size[0] = child + 1
     tree.key[slot], tree.value[slot] = wanted, child
     tree.parent[child], tree.symbol[child], tree.gain[child], tree.seen[child] = node, symbol, gain, NONE
-    _, tree.state[child], tree.spot[child], tree.hot[child] = gain_of(
-        know, tree.state[node], tree.spot[node], tree.hot[node], symbol
-    )
+    state, spot, hot = tree.state[node], tree.spot[node], tree.hot[node]
+    if know.units:
+        _, state, spot, hot = gain_of(know, state, spot, hot, symbol)
+    tree.state[child], tree.spot[child], tree.hot[child] = state, spot, hot
     return child
 
 

@@ -38,11 +38,11 @@ def folder(tmp_path_factory):
 
 
 def summed(table, alphabet, text):
-    follow, gain, end = table
+    hot, end = table
     state, total = 0, 0.0
     for symbol in alphabet.encode(text):
-        total += gain[state, symbol]
-        state = follow[state, symbol]
+        total += hot[state, symbol]["gain"]
+        state = hot[state, symbol]["state"]
     return total + end[state]
 
 
@@ -63,8 +63,8 @@ def test_the_table_adds_each_whole_occurrence(text, phrases):
 
 def test_a_part_of_a_hotword_has_its_share_and_gives_it_back():
     alphabet = Alphabet(" abc")
-    _, gain, end = table = hotwords.table(alphabet, {"abc": 3.0})
-    assert gain[0, alphabet.encode("a")[0]] == pytest.approx(1.0)
+    hot, end = table = hotwords.table(alphabet, {"abc": 3.0})
+    assert hot[0, alphabet.encode("a")[0]]["gain"] == pytest.approx(1.0)
     assert end[0] == 0.0
     assert [summed(table, alphabet, text) for text in ("ab", "aba", "abc", "cabc", "abcc", "abc abc")] == (
         pytest.approx([0, 0, 3, 0, 0, 6])
@@ -110,7 +110,7 @@ def test_a_narrow_beam_drops_nothing_that_hotwords_would_raise(folder, log_probs
 
 def one_frame(kept, row, table, beam):
     """The plain algorithm: every prefix by every symbol, then the best `beam`."""
-    follow, gain, _ = table
+    follow, gain = table[0]["state"], table[0]["gain"]
     after: dict[tuple[int, ...], list[float]] = {}
     for text, (blank, last) in kept.items():
         stay = after.setdefault(text, [0.0, 0.0])
