@@ -25,7 +25,7 @@ def best_text(know: Knowledge, log_probs: np.ndarray) -> list[int] | None:
             "are too many to look for one without a beam; give a wider --beam or shorter inputs"
         )
     here, arcs = know.places, know.arcs
-    may_end = (here["word"] == BETWEEN) | (here["cost"] > -np.inf)
+    may_end = (here["word"] == BETWEEN) | (here["close"] > -np.inf)
     spaced = np.flatnonzero(may_end & (here["after"] != NONE))
     counts = here["stop"] - here["first"]
     source = np.concatenate([np.repeat(np.arange(places), counts), spaced]).astype(np.int32)

@@ -26,12 +26,12 @@ PLACE = np.dtype(
         ("stop", np.int32),  # … their symbols rising, spaces not among them
         ("word", np.int32),  # the token of the word that ends here, or BETWEEN
         ("after", np.int32),  # the place after a space, NONE: none may follow
-        ("cost", np.float64),  # ln for a word that ends here; -inf: none may
-        ("paid", np.float64),  # … how much of it was added on the way
-        ("end", np.float64),  # ln for a text that ends here: 0, or -inf
+        ("leave", np.float32),  # ln for a symbol that no arc has; -inf: there is none
+        ("close", np.float32),  # ln for the end of a word; -inf: none ends here
+        ("end", np.float32),  # ln for the end of the text: 0, or -inf
     ]
 )
-ARC = np.dtype([("symbol", np.int32), ("place", np.int32)])
+ARC = np.dtype([("symbol", np.int32), ("place", np.int32), ("gain", np.float32)])
 HOT = np.dtype([("gain", np.float64), ("state", np.int32)])
 
 
@@ -43,7 +43,6 @@ class Knowledge(NamedTuple):
     hinted: bool  # whether there are hotwords
     weight: float  # of the language model's logarithms
     bonus: float  # ln a token
-    outside: float  # ln for a word that leaves the places; -inf: none may
     most: float  # no symbol adds more than this
     space: int  # index of the symbol between words, NONE if there is none
     token: np.ndarray  # (symbols,) the language model's token of each symbol
@@ -61,7 +60,7 @@ class Knowledge(NamedTuple):
 
 @numba.njit(cache=True)
 def token_gain(know, state, token):  # type: ignore[no-untyped-def]
-    """What a token gives, and the state of the language model after it."""
+    """What the language model gives for a token, and its state after it."""
     score, state = step(
         know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, token
     )
@@ -69,51 +68,36 @@ def token_gain(know, state, token):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
-    """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
-    word, gain = UNKNOWN_ID, 0.0
-    if spot != OUTSIDE:
-        here = know.places[spot]
-        word, gain = here.word, here.cost - here.paid
-    if know.units != WORDS or gain == -np.inf:
-        return gain, state
-    more, state = token_gain(know, state, word)
-    return gain + more + know.bonus, state
-
-
-@numba.njit(cache=True)
-def spelling_gain(know, state, spot, symbol):  # type: ignore[no-untyped-def]
-    """What a symbol gives that goes on or ends a word; state and place after it."""
+def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
+    """What a symbol gives that goes on or ends a word; the token of the word that it ends, or NONE; the place
+    after it."""
     if spot == OUTSIDE:
-        if symbol != know.space:
-            return 0.0, state, OUTSIDE
-        gain, state = word_gain(know, state, spot)
-        return gain, state, 0
+        return (0.0, UNKNOWN_ID, 0) if symbol == know.space else (0.0, NONE, OUTSIDE)
     here = know.places[spot]
     if symbol != know.space:
         for arc in range(here.first, here.stop):
             if know.arcs[arc].symbol == symbol:
-                place = know.arcs[arc].place
-                return know.places[place].paid - here.paid, state, place
-        return know.outside - here.paid, state, OUTSIDE
+                return float(know.arcs[arc].gain), NONE, know.arcs[arc].place
+        return float(here.leave), NONE, OUTSIDE
     if here.after == NONE:
-        return -np.inf, state, OUTSIDE
+        return -np.inf, NONE, OUTSIDE
     if here.word == BETWEEN:
-        return 0.0, state, here.after
-    gain, state = word_gain(know, state, spot)
-    return gain, state, here.after
+        return 0.0, NONE, here.after
+    return float(here.close), here.word, here.after
 
 
 @numba.njit(cache=True)
 def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
     """ln of what a further symbol gives; state, place and hotword state after it."""
-    gain = 0.0
+    gain, token = 0.0, NONE
     if know.spelled:
-        gain, state, spot = spelling_gain(know, state, spot, symbol)
+        gain, token, spot = spell(know, spot, symbol)
         if gain == -np.inf:
             return gain, state, spot, hot
     if know.units == CHARACTERS:
-        more, state = token_gain(know, state, know.token[symbol])
+        token = know.token[symbol]
+    if token != NONE:
+        more, state = token_gain(know, state, token)
         gain += more + know.bonus
     if know.hinted:
         gain += know.hot[hot, symbol].gain
@@ -124,13 +108,19 @@ def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
     """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
-    gain = 0.0
-    if know.spelled:
-        if spot == OUTSIDE or know.places[spot].word != BETWEEN:
-            gain, state = word_gain(know, state, spot)
-        if spot != OUTSIDE:
-            gain += know.places[spot].end
-    if know.units != NOTHING and end != NONE:
+    gain, token = 0.0, NONE
+    if know.spelled and spot == OUTSIDE:
+        token = UNKNOWN_ID
+    elif know.spelled:
+        here = know.places[spot]
+        gain = float(here.end)
+        if here.word != BETWEEN:
+            token = here.word
+            gain += here.close
+    if token != NONE and know.units == WORDS:
+        more, state = token_gain(know, state, token)
+        gain += more + know.bonus
+    if end != NONE:
         gain += token_gain(know, state, end)[0]
     if know.hinted:
         gain += know.hot_end[hot]

@@ -212,4 +212,5 @@ def spelled(
             end[at] = 0.0 if ends[target] else -math.inf
         if len(children) > MOST:
             raise InputError(f"{path}: is too large, with more than {MOST:,} places; allow less")
-    return places_of(children, tokens, costs, after, end)
+    arcs = [[(symbol, to, 0.0) for symbol, to in sorted(child.items())] for child in children]
+    return places_of(arcs, tokens, after, [-math.inf] * len(arcs), costs, end)

@@ -34,11 +34,7 @@ class Knowledge:
     tables: gains.Knowledge
     start: int = 0  # state of the language model
     end: int = NONE  # token that it reads at the end
-
-    @property
-    def closed(self) -> bool:
-        """Whether only words of a lexicon or sentences of a grammar may be written."""
-        return self.tables.spelled and self.tables.outside == -math.inf
+    closed: bool = False  # whether only words of a lexicon or sentences of a grammar may be written
 
     def added(self, indices: Sequence[int]) -> float:
         """What all this adds to the score of a whole text."""
@@ -59,7 +55,7 @@ _NO_MODEL = (np.array([0, 1], np.int32), _INT, _FLOAT, _INT, _FLOAT, _INT)
 def know_nothing() -> Knowledge:
     return Knowledge(
         gains.Knowledge(
-            NOTHING, False, False, 0.0, 0.0, 0.0, 0.0, NONE, _INT, *_NO_PLACES, *_NO_HOTWORDS, *_NO_MODEL
+            NOTHING, False, False, 0.0, 0.0, 0.0, NONE, _INT, *_NO_PLACES, *_NO_HOTWORDS, *_NO_MODEL
         )
     )
 
@@ -111,7 +107,6 @@ def know(
         table is not None,
         weight,
         each,
-        outside,
         max(0.0, each) + (0.0 if table is None else max(0.0, float(table[0]["gain"].max()))),
         NONE if alphabet.unknown(" ") else alphabet.encode(" ")[0],
         _tokens(alphabet, _Same(model)) if model is not None and units == CHARACTERS else _INT,
@@ -119,7 +114,10 @@ def know(
         *(table or _NO_HOTWORDS),
         *(_NO_MODEL if model is None else model.automaton()),
     )
-    return Knowledge(tables) if model is None else Knowledge(tables, model.start, _end(model))
+    closed = listed and outside == -math.inf
+    if model is None:
+        return Knowledge(tables, closed=closed)
+    return Knowledge(tables, model.start, _end(model), closed)
 
 
 def _end(model: NGrams) -> int:

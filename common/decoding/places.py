@@ -35,22 +35,26 @@ def tree_of(words: Iterable[tuple[list[int], int, float]], outside: float) -> Pl
     for place in range(len(paid) - 1, 0, -1):  # a parent is older than its children
         paid[parents[place]] = max(paid[parents[place]], paid[place])
     paid[0] = 0.0
-    return places_of(children, tokens, costs, [0] * len(children), [0.0] * len(children), paid)
+    leave, close = [outside - before for before in paid], [c - p for c, p in zip(costs, paid, strict=True)]
+    arcs = [
+        [(symbol, to, paid[to] - paid[at]) for symbol, to in sorted(child.items())]
+        for at, child in enumerate(children)
+    ]
+    return places_of(arcs, tokens, [0] * len(arcs), leave, close, [0.0] * len(arcs))
 
 
 def places_of(
-    children: list[dict[int, int]],
+    arcs: list[list[tuple[int, int, float]]],
     tokens: list[int],
-    costs: list[float],
     after: list[int],
+    leave: list[float],
+    close: list[float],
     ends: list[float],
-    paid: list[float] | None = None,
 ) -> Places:
-    """Each place by its arcs {symbol: next place} and the columns of PLACE."""
-    arcs = [arc for child in children for arc in sorted(child.items())]
-    places = np.zeros(len(children), PLACE)
-    places["stop"] = np.cumsum([*map(len, children)])
+    """Each place by its arcs (symbol, next place, gain) and the other columns of PLACE."""
+    places = np.zeros(len(arcs), PLACE)
+    places["stop"] = np.cumsum([*map(len, arcs)])
     places["first"][1:] = places["stop"][:-1]
-    places["word"], places["cost"], places["after"], places["end"] = tokens, costs, after, ends
-    places["paid"] = 0.0 if paid is None else paid
-    return places, np.array(arcs, ARC)
+    places["word"], places["after"], places["end"] = tokens, after, ends
+    places["leave"], places["close"] = leave, close
+    return places, np.array([arc for mine in arcs for arc in mine], ARC)
