@@ -2,20 +2,18 @@
 
 Probabilities of a beam are kept divided by that of its best prefix, whose logarithm is `scale`, so sums are
 plain additions and 10,000 frames do not underflow; best single paths, which become unlikely against the sums,
-are in logarithms. What a language model gives is part of both.
+are in logarithms. What a language model and the like give (common.decoding.gains) is part of both.
 
 numba compiles at the first use and keeps the result on the disk for later processes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 
 from common.decoding.compiled import borrowing
-from common.decoding.ngram import UNKNOWN_ID, step
+from common.decoding.gains import gain_of
 from common.decoding.tree import (
     BLANK,
     NONE,
@@ -27,68 +25,12 @@ from common.decoding.tree import (
 
 LOW = 1e-60  # highest probability of a beam below which all are scaled up
 TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
-OUTSIDE = -1  # place in the lexicon of a word that is not in it
-
-
-class Knowledge(NamedTuple):
-    """Language model and lexicon, by the alphabet's indices."""
-
-    units: int  # 0: no model, 1: characters, 2: words
-    closed: bool  # whether only words of the lexicon may be written
-    weight: float  # of the language model's logarithms
-    bonus: float  # ln a token
-    unknown: float  # ln for a word that is not in the lexicon
-    space: int  # index of the symbol between words, NONE if there is none
-    token: np.ndarray  # (symbols,) the language model's token of each symbol
-    spot_first: np.ndarray  # lexicon as a tree: arcs of each place
-    spot_symbol: np.ndarray  # (arcs,) rising
-    spot_next: np.ndarray  # (arcs,)
-    spot_word: np.ndarray  # (places,) the token of the word that ends here, or NONE
-    first: np.ndarray  # the automaton of `ngram.step`
-    arc_token: np.ndarray
-    log_prob: np.ndarray
-    follow: np.ndarray
-    backoff: np.ndarray
-    shorter: np.ndarray
-
-
-@borrowing
-def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
-    """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
-    word = know.spot_word[spot] if spot != OUTSIDE else NONE
-    if word == NONE:
-        if know.closed:
-            return -np.inf, state
-        word = UNKNOWN_ID
-    score, state = step(
-        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, word
-    )
-    return know.weight * score + know.bonus, state
-
-
-@borrowing
-def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
-    """ln of what a further symbol gives, and state and place after it."""
-    if know.units == 0:
-        return 0.0, state, spot
-    if know.units == 1:
-        score, state = step(
-            know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter,
-            state, know.token[symbol],
-        )  # fmt: skip
-        return know.weight * score + know.bonus, state, spot
-    if symbol == know.space:
-        if spot == 0:  # no word since the last space
-            return 0.0, state, spot
-        gain, state = word_gain(know, state, spot)
-        return gain, state, 0
-    if spot != OUTSIDE:
-        for arc in range(know.spot_first[spot], know.spot_first[spot + 1]):
-            if know.spot_symbol[arc] == symbol:
-                return 0.0, state, know.spot_next[arc]
-    if know.closed:
-        return -np.inf, state, OUTSIDE
-    return (know.unknown if spot != OUTSIDE else 0.0), state, OUTSIDE
+# What is known of an entry only within a frame. pb, both (pb + pn), vb, top (the higher of vb and vn), node,
+# closed: before the frame; over: closed after it; child: the first of the entries whose text is this one's
+# and a symbol more; sibling: the next of the same; hole (a list of its own): the entries that are dropped
+BEFORE = record("node closed over child sibling hole", "pb both vb top")
+# A text that is new on the beam: the entry that it extends, the symbol, its node if something is known of it
+FOUND = record("source symbol target", "score")
 
 
 @borrowing
@@ -113,14 +55,6 @@ def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
         else:
             return values[want]
     return values[want]
-
-
-# What is known of an entry only within a frame. pb, both (pb + pn), vb, top (the higher of vb and vn), node,
-# closed: before the frame; over: closed after it; child: the first of the entries whose text is this one's
-# and a symbol more; sibling: the next of the same; hole (a list of its own): the entries that are dropped
-BEFORE = record("node closed over child sibling hole", "pb both vb top")
-# A text that is new on the beam: the entry that it extends, the symbol, its node if something is known of it
-FOUND = record("source symbol target", "score")
 
 
 @borrowing
@@ -224,7 +158,7 @@ def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, 
         best, least = max(best, total), min(least, total)
     if n < beam:
         least = 0.0  # else the best `beam` are all at least this
-    most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
+    most = np.exp(know.most)  # no symbol gives more
     cut = max(least, best * ratio)
     new = 0
     for i in range(n):
@@ -273,8 +207,8 @@ def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-unt
     known = size[0]
     child = child_of(nodes, table, size, node, symbol)
     if child == known:
-        new = nodes[child]
-        new.gain, new.state, new.spot = gain_of(know, nodes[node].state, nodes[node].spot, symbol)
+        new, old = nodes[child], nodes[node]
+        new.gain, new.state, new.spot, new.hot = gain_of(know, old.state, old.spot, old.hot, symbol)
     return child
 
 
@@ -452,19 +386,3 @@ def best_path(e, i, links, frame):  # type: ignore[no-untyped-def]
         symbol[count], start[count], end[count], peak[count] = x.symbol, x.start, x.end, x.peak
         link = x.before
     return symbol, start, end, np.exp(peak)
-
-
-@numba.njit(cache=True)
-def closing_gain(know, end, state, spot):  # type: ignore[no-untyped-def]
-    """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
-    gain = 0.0
-    if know.units == 2 and spot != 0:
-        gain, state = word_gain(know, state, spot)
-    if know.units and end != NONE:
-        gain += (
-            know.weight
-            * step(
-                know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, end
-            )[0]
-        )
-    return gain

@@ -33,10 +33,10 @@ def record(integers: str, floats: str) -> np.dtype:
 # the last one, and the last one's first frame and highest log-probability so far; closed: of the path of vb,
 # the link of the last symbol
 ENTRY = record("node above last before start closed", "pb pn vb vn peak")
-# A text that has been on the beam. parent: that without its last symbol; gain: ln of what the language model
-# gives for that symbol; state of the language model; spot: place in the lexicon; row: entry of the beam, or
-# NONE
-NODE = record("parent symbol state spot row", "gain")
+# A text that has been on the beam. parent: that without its last symbol; gain: ln of what is added for that
+# symbol; state of the language model; spot: place in the lexicon or grammar; hot: state of the hotwords; row:
+# entry of the beam, or NONE
+NODE = record("parent symbol state spot hot row", "gain")
 # A symbol that a best path has left: the link before it, its first frame, the one after it, its highest ln
 LINK = record("before symbol start end", "peak")
 
@@ -104,7 +104,8 @@ def child_of(nodes, table, size, parent, symbol):  # type: ignore[no-untyped-def
     size[0] = child + 1
     table[slot] = child
     new = nodes[child]
-    new.parent, new.symbol, new.row, new.gain, new.state, new.spot = parent, symbol, NONE, 0.0, 0, 0
+    new.parent, new.symbol, new.row, new.gain = parent, symbol, NONE, 0.0
+    new.state, new.spot, new.hot = 0, 0, 0
     return child
 
 
