@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 DEVELOP := $(VENV)/.develop
+OTHERS := $(VENV)/.others
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 # The first interpreter that runs (a name on the PATH may be an empty shim), is 3.11 or 3.12, and can make an environment.
@@ -19,8 +20,10 @@ endif
 # alarm, not a timeout of urlopen: looking up a host's name knows no timeout.
 ANSWERS := import signal, sys, urllib.request; signal.alarm(3); urllib.request.urlopen(sys.argv[1] + "/torch/")
 
+PEERS := $(shell sed -n '/^bench = \[/,/^]/s/^ *"\(.*\)",/\1/p' pyproject.toml)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format bench bench-decoder clean
 
 help:
 	@echo "make setup   .venv with the package"
@@ -28,6 +31,7 @@ help:
 	@echo "make test    setup with the development extras, then every test"
 	@echo "make lint    ruff and mypy        make format  ruff's formatting"
 	@echo "make bench   our layers and search beside others'        make clean   remove what make made"
+	@echo "make bench-decoder   only the search, on our models' outputs, with other decoders that install"
 
 setup: $(SETUP)
 
@@ -62,8 +66,16 @@ format: $(DEVELOP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEVELOP)
+bench: $(DEVELOP) $(OTHERS)
 	@set -e; for file in tests/bench/*.py; do $(BIN)/python $$file; done
+
+bench-decoder: $(DEVELOP) $(OTHERS)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/decoder.py
+
+# One by one: what does not install is left out, and the benchmark says so.
+$(OTHERS): $(DEVELOP)
+	@for name in $(PEERS); do $(PIP) --quiet $$name || echo "make: $$name does not install here." >&2; done
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -121,7 +121,8 @@ def _silence(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_
 def _equalizer(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     import scipy.fft
 
-    gains = rng.uniform(*block["range"], size=block["points"])  # dB, at points of equal distance in mel
+    low, high = block["range"]
+    gains = rng.uniform(low, high, block["points"])  # dB, at points of equal distance in mel
     size = scipy.fft.next_fast_len(len(wave) + EQUALIZER_TAIL, real=True)
     mel = np.log1p(scipy.fft.rfftfreq(size, 1 / sample_rate) / 700)
     curve = np.interp(mel, np.linspace(0, mel[-1], block["points"]), gains)

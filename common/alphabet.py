@@ -69,6 +69,15 @@ class Alphabet:
         """Characters of `text` that this alphabet cannot write."""
         return set(normalise(text)) - self._index.keys()
 
+    def cased(self, text: str) -> str:
+        """`text` in NFC, and in capitals or small letters if the alphabet has no others."""
+        letters = "".join(self.symbols)
+        if letters.upper() == letters:
+            text = text.upper()
+        elif letters.lower() == letters:
+            text = text.lower()
+        return normalise(text)
+
     def encode(self, text: str) -> list[int]:
         """Indices ≥ 1. Raises InputError naming each character it cannot write: none is ever dropped."""
         try:

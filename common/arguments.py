@@ -93,6 +93,32 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -
     parser.add_argument(
         "--lexicon", type=Path, metavar="FILE", help="write only the words of this file (one a line)"
     )
+    parser.add_argument(
+        "--unlisted",
+        type=float,
+        metavar="X",
+        help="with --lexicon: write other words too, each at this cost in natural logs, at most 0 "
+        "(default: only those that are listed)",
+    )
+    parser.add_argument(
+        "--grammar",
+        type=Path,
+        metavar="FILE",
+        help="write only the sentences of this file: one a line, or a JSGF grammar (its weights are ignored)",
+    )
+    parser.add_argument(
+        "--hotwords",
+        type=Path,
+        metavar="FILE",
+        help="raise the words and phrases of this file: one a line, with a tab and a weight of its own "
+        "if wanted; # begins a comment",
+    )
+    parser.add_argument(
+        "--hotword-weight",
+        type=float,
+        metavar="W",
+        help="what each hotword without a weight adds wherever it stands whole, natural log (default: 3)",
+    )
     for name, what in (
         ("--lm-weight", "of the language model's natural logs (default: what was tuned, or 0.5)"),
         ("--bonus", "added for each token of the language model (default: what was tuned, or 0)"),

@@ -32,6 +32,18 @@ DEFAULT_BEAM = 16  # of the decoders
 GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
 STDIN = "-"
 
+KNOWING = (
+    "lm",
+    "lm_weight",
+    "bonus",
+    "unknown",
+    "lexicon",
+    "unlisted",
+    "hotwords",
+    "hotword_weight",
+    "grammar",
+)
+SEARCHING = ("beam", *KNOWING)  # options of beam search
 SHARED = ("txt", "json", "ctm")  # formats of which several can stand in one stream
 ENDINGS = {"textgrid": "TextGrid"}  # of files, where it is not the format's name
 RECOVERABLE = (InputError, OSError, MemoryError)  # what one input may cause while the others go on
@@ -106,24 +118,34 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
     Without a model only the arguments are checked, which takes no time.
     """
     nbest = getattr(args, "nbest", 1)
-    searching = {
-        name: value
-        for name in ("beam", "lm", "lexicon", "lm_weight", "bonus", "unknown")
-        if (value := getattr(args, name, None)) is not None
-    }
+    searching = {name: value for name in SEARCHING if (value := getattr(args, name, None)) is not None}
     if args.decoder == "greedy" and (searching or nbest > 1):
         named = ", ".join("--" + name.replace("_", "-") for name in [*searching, *["nbest"] * (nbest > 1)])
         raise UsageError(f"--decoder greedy searches nothing, so leave out {named}, or take --decoder beam")
+    if args.decoder == "pyctcdecode" and (known := [name for name in KNOWING if name in searching]):
+        named = ", ".join("--" + name.replace("_", "-") for name in known)
+        raise UsageError(f"--decoder pyctcdecode does not know {named}; take --decoder beam")
     if nbest > 1 and args.format != "json":
         raise UsageError("--nbest writes several texts for each input, which only --format json can hold")
     if args.beam and nbest > args.beam:
         raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")
     for name in ("lm_weight", "bonus", "unknown"):
-        if name in searching and "lm" not in searching and not ("lexicon" in searching and name == "bonus"):
+        if (
+            name in searching
+            and "lm" not in searching
+            and not (name == "bonus" and {"lexicon", "grammar"} & searching.keys())
+        ):
             raise UsageError(
                 f"--{name.replace('_', '-')} says how much a language model counts; give one with --lm"
             )
-    for name in ("lm", "lexicon"):
+    for name, other in (("unlisted", "lexicon"), ("hotword_weight", "hotwords")):
+        if name in searching and other not in searching:
+            raise UsageError(
+                f"--{name.replace('_', '-')} says how --{other} counts; give one with --{other} FILE"
+            )
+    if "grammar" in searching and "lexicon" in searching:
+        raise UsageError("--grammar lists its own words: give it or --lexicon, not both")
+    for name in ("lm", "lexicon", "hotwords", "grammar"):
         if name in searching and not searching[name].is_file():
             raise UsageError(f"--{name} {searching[name]}: there is no such file")
     options: dict[str, Any] = dict(searching)
@@ -136,6 +158,10 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
         options["decoder"] = "beam"
     if nbest > DEFAULT_BEAM and not args.beam:
         options["beam"] = nbest
+    if model is not None and (files := {name: options[name] for name in KNOWING if name in options}):
+        from common.decoding.knowledge import know
+
+        know(model.alphabet, **files)  # a file that cannot be used is told once, not for each input
     return options
 
 

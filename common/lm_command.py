@@ -109,15 +109,9 @@ class Fit:
     def __init__(self, alphabet: Alphabet | None):
         self.alphabet = alphabet
         self.left_out: Counter[str] = Counter()
-        letters = "".join(alphabet.symbols) if alphabet else "aA"
-        self.case: Callable[[str], str] = str
-        if letters.upper() == letters:
-            self.case = str.upper
-        elif letters.lower() == letters:
-            self.case = str.lower
 
     def __call__(self, text: str) -> str:
-        text = " ".join(normalise(self.case(text)).split())
+        text = " ".join((self.alphabet.cased if self.alphabet else normalise)(text).split())
         if self.alphabet and (unknown := self.alphabet.unknown(text)):
             self.left_out.update(c for c in text if c in unknown)
             text = " ".join("".join(c for c in text if c not in unknown).split())

@@ -1,4 +1,4 @@
-"""From features to hypotheses: the network in batches, then the decoder, one sequence at a time."""
+"""From features to hypotheses: the network in batches, then the decoder, on several sequences at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.decoding import Hypothesis, decode
+from common.decoding import Hypothesis, decode_batch
 
 if TYPE_CHECKING:  # loading it brings torch
     from common.model_file import Model
@@ -24,11 +24,9 @@ def recognise(
     An array without frames (silence, an empty page) is read as empty text and never shown to the network.
     """
     asked = options(model, decoding)
+    found = decode_batch(log_probs(model, arrays, batch_frames), model.alphabet, **asked)
     calibration = model.calibration
-    return [
-        [hypothesis.calibrated(calibration) for hypothesis in decode(scores, model.alphabet, **asked)]
-        for scores in log_probs(model, arrays, batch_frames)
-    ]
+    return [[hypothesis.calibrated(calibration) for hypothesis in nbest] for nbest in found]
 
 
 def options(model: Model, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,12 @@ function here checks what was asked and hands over. Frames are output frames of 
 them into seconds or pixels by one constant.
 """
 
+import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,6 +123,21 @@ def decode(
     return function(log_probs, alphabet, **asked)
 
 
+def decode_batch(
+    log_probs: Sequence[np.ndarray], alphabet: Alphabet, threads: int | None = None, **options: Any
+) -> list[list[Hypothesis]]:
+    """`decode` of several utterances or lines, in their order, on several threads at once.
+
+    threads: None for as many as there are cores. options: as of decode. The compiled search of decoder beam
+    runs in parallel; other decoders hold Python's lock, so they take one thread.
+    """
+    threads = min(threads or os.cpu_count() or 1, len(log_probs)) if options.get("decoder") == "beam" else 1
+    if threads <= 1:
+        return [decode(scores, alphabet, **options) for scores in log_probs]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda scores: decode(scores, alphabet, **options), log_probs))
+
+
 def find(decoder: str) -> Callable[..., list[Hypothesis]]:
     """The decode function of a decoder by its name, or InputError."""
     if decoder not in DECODERS:
@@ -128,8 +146,9 @@ def find(decoder: str) -> Callable[..., list[Hypothesis]]:
     return function
 
 
+@functools.cache
 def options_of(decoder: str) -> dict[str, Any]:
-    """The options of a decoder with their defaults."""
+    """The options of a decoder with their defaults; not to be changed."""
     parameters = inspect.signature(find(decoder)).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 

@@ -22,6 +22,7 @@ from typing import IO, Any
 import numba
 import numpy as np
 
+from common.decoding.compiled import borrowing
 from common.errors import InputError
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
@@ -165,7 +166,7 @@ def tokens(text: str, unit: str) -> list[str]:
     return text.split() if unit == "words" else [SPACE if c == " " else c for c in text]
 
 
-@numba.njit(cache=True)
+@borrowing
 def step(first, token, log_prob, follow, backoff, shorter, state, word):  # type: ignore[no-untyped-def]
     """ln of the probability of a token in a state, and the state after it."""
     weight = 0.0

@@ -2,99 +2,41 @@
 
 Probabilities of a beam are kept divided by that of its best prefix, whose logarithm is `scale`, so sums are
 plain additions and 10,000 frames do not underflow; best single paths, which become unlikely against the sums,
-are in logarithms. What a language model gives is part of both.
+are in logarithms. What a language model and the like give (common.decoding.gains) is part of both.
 
 numba compiles at the first use and keeps the result on the disk for later processes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 
-from common.decoding.ngram import UNKNOWN_ID, step
+from common.decoding.compiled import borrowing
+from common.decoding.gains import gain_of
 from common.decoding.tree import (
     BLANK,
     NONE,
-    ROOT,
-    copy_entry,
-    empty_entries,
+    child_of,
     grown,
-    link_of,
+    record,
     reserve,
-    slot_of,
 )
 
-OUTSIDE = -1  # place in the lexicon of a word that is not in it
+LOW = 1e-60  # highest probability of a beam below which all are scaled up
+TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
+# What is known of an entry only within a frame. pb, both (pb + pn), vb, top (the higher of vb and vn), node,
+# closed: before the frame; over: closed after it; child: the first of the entries whose text is this one's
+# and a symbol more; sibling: the next of the same; hole (a list of its own): the entries that are dropped
+BEFORE = record("node closed over child sibling hole", "pb both vb top")
+# A text that is new on the beam: the entry that it extends, the symbol, its node if something is known of it
+FOUND = record("source symbol target", "score")
 
 
-class Knowledge(NamedTuple):
-    """Language model and lexicon, by the alphabet's indices."""
-
-    units: int  # 0: no model, 1: characters, 2: words
-    closed: bool  # whether only words of the lexicon may be written
-    weight: float  # of the language model's logarithms
-    bonus: float  # ln a token
-    unknown: float  # ln for a word that is not in the lexicon
-    space: int  # index of the symbol between words, NONE if there is none
-    token: np.ndarray  # (symbols,) the language model's token of each symbol
-    spot_first: np.ndarray  # lexicon as a tree: arcs of each place
-    spot_symbol: np.ndarray  # (arcs,) rising
-    spot_next: np.ndarray  # (arcs,)
-    spot_word: np.ndarray  # (places,) the token of the word that ends here, or NONE
-    first: np.ndarray  # the automaton of `ngram.step`
-    arc_token: np.ndarray
-    log_prob: np.ndarray
-    follow: np.ndarray
-    backoff: np.ndarray
-    shorter: np.ndarray
-
-
-@numba.njit(cache=True)
-def word_gain(know, state, spot):  # type: ignore[no-untyped-def]
-    """What the end of a word gives, and the state of the language model after it; -inf forbids it."""
-    word = know.spot_word[spot] if spot != OUTSIDE else NONE
-    if word == NONE:
-        if know.closed:
-            return -np.inf, state
-        word = UNKNOWN_ID
-    score, state = step(
-        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, word
-    )
-    return know.weight * score + know.bonus, state
-
-
-@numba.njit(cache=True)
-def gain_of(know, state, spot, symbol):  # type: ignore[no-untyped-def]
-    """ln of what a further symbol gives, and state and place after it."""
-    if know.units == 0:
-        return 0.0, state, spot
-    if know.units == 1:
-        score, state = step(
-            know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter,
-            state, know.token[symbol],
-        )  # fmt: skip
-        return know.weight * score + know.bonus, state, spot
-    if symbol == know.space:
-        if spot == 0:  # no word since the last space
-            return 0.0, state, spot
-        gain, state = word_gain(know, state, spot)
-        return gain, state, 0
-    if spot != OUTSIDE:
-        for arc in range(know.spot_first[spot], know.spot_first[spot + 1]):
-            if know.spot_symbol[arc] == symbol:
-                return 0.0, state, know.spot_next[arc]
-    if know.closed:
-        return -np.inf, state, OUTSIDE
-    return (know.unknown if spot != OUTSIDE else 0.0), state, OUTSIDE
-
-
-@numba.njit(cache=True)
-def kth_largest(values, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of values, which are reordered (Hoare's selection)."""
-    low, high, want = 0, len(values) - 1, k - 1
+@borrowing
+def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of the first `count` values, which are reordered (Hoare's selection)."""
+    low, high, want = 0, count - 1, k - 1
     while low < high:
         pivot, i, j = values[(low + high) // 2], low, high
         while i <= j:
@@ -115,225 +57,332 @@ def kth_largest(values, k):  # type: ignore[no-untyped-def]
     return values[want]
 
 
-@numba.njit(cache=True)
-def stay(e, tree, row, p, frame):  # type: ignore[no-untyped-def]
-    """The entries after a frame without a new symbol: a blank, or the last symbol once more."""
-    n = len(e.node)
-    after = empty_entries(n)
-    for i in range(n):
-        last = tree.symbol[e.node[i]]
-        after.node[i] = e.node[i]
-        after.pb[i] = (e.pb[i] + e.pn[i]) * p[BLANK]
-        after.vb[i] = max(e.vb[i], e.vn[i]) + row[BLANK]
-        if e.vn[i] > e.vb[i]:  # the best path leaves its symbol here
-            after.closed_before[i], after.closed_start[i] = e.before[i], e.start[i]
-            after.closed_end[i], after.closed_peak[i] = frame, e.peak[i]
-        else:
-            after.closed_before[i], after.closed_start[i] = e.closed_before[i], e.closed_start[i]
-            after.closed_end[i], after.closed_peak[i] = e.closed_end[i], e.closed_peak[i]
-        if e.node[i] != ROOT:
-            after.pn[i] = e.pn[i] * p[last]
-            after.vn[i] = e.vn[i] + row[last]
-            after.before[i], after.start[i] = e.before[i], e.start[i]
-            after.peak[i] = max(e.peak[i], row[last])
-    return after
-
-
-@numba.njit(cache=True)
-def merge(e, after, tree, row, p, passed, frame):  # type: ignore[no-untyped-def]
-    """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
-
-    Returns (entries, symbols): whether an entry's text and a symbol are on the beam already.
-    """
-    merged = np.zeros((len(e.node), len(p)), np.bool_)
-    for j in range(len(e.node)):
-        node = e.node[j]
-        if node == ROOT:
-            continue
-        parent, symbol = tree.parent[node], tree.symbol[node]
-        if tree.seen[parent] != frame or not passed[symbol]:
-            continue
-        i = tree.row[parent]
-        merged[i, symbol] = True
-        doubled = parent != ROOT and tree.symbol[parent] == symbol
-        before = e.pb[i] if doubled else e.pb[i] + e.pn[i]
-        after.pn[j] += before * p[symbol] * (np.exp(tree.gain[node]) if tree.gain[node] != 0.0 else 1.0)
-        blank = doubled or e.vb[i] >= e.vn[i]
-        path = (e.vb[i] if blank else e.vn[i]) + row[symbol] + tree.gain[node]
-        if path > after.vn[j]:
-            after.vn[j], after.start[j], after.peak[j] = path, frame, row[symbol]
-            after.before[j] = link_of(tree, e, i, frame, blank)
-    return merged
-
-
-@numba.njit(cache=True)
-def extend(e, after, tree, know, p, order, merged, beam, ratio):  # type: ignore[no-untyped-def]
-    """Texts that are new on the beam: (scores, entries that they extend, symbols, gains), those worth a look.
-
-    order: symbols that may extend, the likeliest first. What cannot come among the best `beam`, or is below
-    `ratio` of the best, is not computed.
-    """
-    n = len(e.node)
-    stayed = after.pb + after.pn
-    best = stayed.max()
-    least = stayed.min() if n >= beam else 0.0  # the best `beam` are all above this
-    most = np.exp(max(0.0, know.bonus)) if know.units else 1.0  # no symbol gives more
-    room = max(64, 2 * n)
-    scores, rows, symbols, gains = (
-        np.empty(room),
-        np.empty(room, np.int32),
-        np.empty(room, np.int32),
-        np.empty(room),
-    )
+@borrowing
+def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-def]
+    """How many symbols may extend in a frame; sets which, and their order."""
+    best = row[0]
+    for symbol in range(1, len(row)):
+        best = max(best, row[symbol])
+    floor = min(symbol_threshold, best)
     count = 0
-    for i in range(n):
-        last = tree.symbol[e.node[i]]  # blank for the empty text, and so no symbol
-        either = e.pb[i] + e.pn[i]
-        for symbol in order:
-            score = (e.pb[i] if last == symbol else either) * p[symbol]
-            cut = max(least, best * ratio)
-            if either * p[symbol] * most <= cut:
-                break
-            if score * most <= cut or merged[i, symbol]:
-                continue
-            gain = 0.0
-            if know.units:
-                gain = gain_of(know, tree.state[e.node[i]], tree.spot[e.node[i]], symbol)[0]
-                score *= np.exp(gain)
-                if score <= cut:
-                    continue
-            if count == len(scores):
-                if n + count > 2 * beam:
-                    least = max(least, kth_largest(np.concatenate((stayed, scores)), beam))
-                    count = squeeze(scores, rows, symbols, gains, least)
-                if 2 * count > len(scores):
-                    room = 2 * len(scores)
-                    scores, rows = grown(scores, room), grown(rows, room)
-                    symbols, gains = grown(symbols, room), grown(gains, room)
-            scores[count], rows[count], symbols[count], gains[count] = score, i, symbol, gain
-            best = max(best, score)
-            count += 1
-    return scores[:count], rows[:count], symbols[:count], gains[:count]
-
-
-@numba.njit(cache=True)
-def squeeze(scores, rows, symbols, gains, least):  # type: ignore[no-untyped-def]
-    """Moves what scores at least `least` to the front; returns how many that are."""
-    count = 0
-    for k in range(len(scores)):
-        if scores[k] >= least:
-            scores[count], rows[count], symbols[count], gains[count] = (
-                scores[k],
-                rows[k],
-                symbols[k],
-                gains[k],
-            )
+    passed[BLANK] = False
+    for symbol in range(1, len(row)):
+        passed[symbol] = row[symbol] >= floor and row[symbol] > -np.inf
+        if passed[symbol]:
+            k = count
+            while k > 0 and row[order[k - 1]] < row[symbol]:  # few, so insertion is fast
+                order[k] = order[k - 1]
+                k -= 1
+            order[k] = symbol
             count += 1
     return count
 
 
-@numba.njit(cache=True)
-def child_of(tree, know, node, symbol, gain, width):  # type: ignore[no-untyped-def]
-    """The node of a text and a further symbol, made if there is none yet."""
-    wanted = np.int64(node) * width + symbol
-    slot = slot_of(tree.key, wanted)
-    if tree.key[slot] != NONE:
-        return tree.value[slot]
-    child = tree.size[0]
-    tree.size[0] = child + 1
-    tree.key[slot], tree.value[slot] = wanted, child
-    tree.parent[child], tree.symbol[child], tree.gain[child], tree.seen[child] = node, symbol, gain, NONE
-    _, tree.state[child], tree.spot[child] = gain_of(know, tree.state[node], tree.spot[node], symbol)
+@borrowing
+def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
+    """Where the best path that goes on with a blank leaves its last symbol in this frame."""
+    for i in range(n):
+        if e[i].vn > e[i].vb:
+            link = links[size[1]]
+            link.before, link.symbol, link.start, link.end = e[i].before, e[i].last, e[i].start, frame
+            link.peak = e[i].peak
+            e[i].closed = size[1]
+            size[1] += 1
+
+
+@borrowing
+def stay(e, n, row, p):  # type: ignore[no-untyped-def]
+    """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability."""
+    best = 0.0
+    for i in range(n):
+        x = e[i]
+        last = x.last  # the empty text: blank, and nothing ends in it, neither a sum nor a path
+        blank = (x.pb + x.pn) * p[BLANK]
+        again = x.pn * p[last]
+        if again < TINY:
+            again = 0.0
+        x.pb, x.pn = blank, again
+        best = max(best, blank + again)
+        x.vb = max(x.vb, x.vn) + row[BLANK]
+        x.vn += row[last]
+        x.peak = max(x.peak, row[last])
+    return best
+
+
+@borrowing
+def remember(e, n, was):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        x, y = was[i], e[i]
+        x.pb, x.both, x.vb, x.top = y.pb, y.pb + y.pn, y.vb, max(y.vb, y.vn)
+        x.node, x.closed, x.child = y.node, y.closed, NONE
+
+
+@borrowing
+def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-def]
+    """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
+
+    Notes for each entry which others are its children by a symbol that may extend.
+    """
+    for j in range(n):
+        x = e[j]
+        symbol = x.last
+        was[j].over = x.closed
+        if not passed[symbol]:
+            continue
+        i = nodes[x.above].row
+        if i == NONE:
+            continue
+        parent = was[i]
+        was[j].sibling, parent.child = parent.child, j
+        gain = nodes[x.node].gain
+        doubled = e[i].last == symbol
+        before = parent.pb if doubled else parent.both
+        x.pn += before * p[symbol] * (np.exp(gain) if gain != 0.0 else 1.0)
+        path = (parent.vb if doubled else parent.top) + row[symbol] + gain
+        if path > x.vn:
+            x.vn, x.start, x.peak = path, frame, row[symbol]
+            x.before = parent.closed if doubled else e[i].closed
+
+
+@borrowing
+def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio):  # type: ignore[no-untyped-def]
+    """Finds the texts that are new on the beam and worth a look; returns how many, and the best probability
+    of all.
+
+    order: the `count` symbols that may extend, the likeliest first; taken: (symbols,) to write in. What
+    cannot come among the best `beam`, or is below `ratio` of the best, is not computed.
+    """
+    best, least = 0.0, np.inf
+    for i in range(n):
+        total = e[i].pb + e[i].pn
+        best, least = max(best, total), min(least, total)
+    if n < beam:
+        least = 0.0  # else the best `beam` are all at least this
+    most = np.exp(know.most)  # no symbol gives more
+    cut = max(least, best * ratio)
+    new = 0
+    for i in range(n):
+        x = was[i]
+        if x.both * p[order[0]] * most <= cut:
+            continue
+        last = e[i].last
+        mark(e, was, x.child, taken, True)
+        for k in range(count):
+            symbol = order[k]
+            if x.both * p[symbol] * most <= cut:
+                break
+            score = (x.pb if last == symbol else x.both) * p[symbol]
+            if score * most <= cut or taken[symbol]:
+                continue
+            target = NONE
+            if know.units:
+                target = scored_child(nodes, table, size, know, x.node, symbol)
+                if nodes[target].gain != 0.0:
+                    score *= np.exp(nodes[target].gain)
+                if score <= cut:
+                    continue
+            if new == len(found):
+                least = nth_total(e, n, found, new, totals, beam)
+                new = squeeze(found, new, least, beam)
+                cut = max(least, cut)
+            y = found[new]
+            y.score, y.source, y.symbol, y.target = score, i, symbol, target
+            best, cut = max(best, score), max(cut, score * ratio)
+            new += 1
+        mark(e, was, x.child, taken, False)
+    return new, best
+
+
+@borrowing
+def mark(e, was, j, taken, value):  # type: ignore[no-untyped-def]
+    """Sets whether the last symbols of entry j and its siblings are taken."""
+    while j != NONE:
+        taken[e[j].last] = value
+        j = was[j].sibling
+
+
+@borrowing
+def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-untyped-def]
+    """child_of, and what the language model has to say of it, which is asked once for each text."""
+    known = size[0]
+    child = child_of(nodes, table, size, node, symbol)
+    if child == known:
+        new, old = nodes[child], nodes[node]
+        new.gain, new.state, new.spot, new.hot = gain_of(know, old.state, old.spot, old.hot, symbol)
     return child
 
 
-@numba.njit(cache=True)
-def select(e, after, tree, know, row, found, frame, beam, ratio):  # type: ignore[no-untyped-def]
-    """The best of the entries that stayed and the texts that are new."""
-    scores, rows, symbols, gains = found
-    n, m = len(after.node), len(scores)
-    totals = np.concatenate((after.pb + after.pn, scores))
-    cut, spare = totals.max() * ratio, n + m
-    if n + m > beam:
-        least = kth_largest(totals.copy(), beam)
-        if least > cut:
-            cut = least
-            spare = beam - np.sum(totals > cut)  # of those that are equal to the least
-    kept = np.empty(n + m, np.int32)
-    count = 0
-    for k in range(n + m):
-        if totals[k] > cut or (totals[k] == cut and spare > 0 and totals[k] > 0):
-            spare -= totals[k] == cut
-            kept[count] = k
-            count += 1
-    chosen = empty_entries(count)
+@borrowing
+def nth_total(e, n, found, count, totals, k):  # type: ignore[no-untyped-def]
+    """The k-th largest of the probabilities of entries and texts that are new; totals: to write in."""
+    for i in range(n):
+        totals[i] = e[i].pb + e[i].pn
+    for i in range(count):
+        totals[n + i] = found[i].score
+    return kth_largest(totals, n + count, k)
+
+
+@borrowing
+def squeeze(found, count, least, room):  # type: ignore[no-untyped-def]
+    """Moves those that score at least `least` to the front, at most `room`; returns how many that are."""
+    equal = room
     for k in range(count):
-        i = kept[k]
-        if i < n:
-            copy_entry(after, i, chosen, k)
+        equal -= found[k].score > least
+    kept = 0
+    for k in range(count):
+        if found[k].score > least or (found[k].score == least and equal > 0):
+            equal -= found[k].score == least
+            found[kept] = found[k]
+            kept += 1
+    return kept
+
+
+@borrowing
+def count_above(values, count, limit):  # type: ignore[no-untyped-def]
+    above = 0
+    for k in range(count):
+        above += values[k] > limit
+    return above
+
+
+@borrowing
+def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam, cut):  # type: ignore[no-untyped-def]
+    """Drops the entries below `cut`, and puts the texts that are new in their places; returns how many
+    there are."""
+    spare = n + count
+    if n + count > beam:
+        least = nth_total(e, n, found, count, totals, beam)
+        if least > cut:
+            cut, spare = least, beam - count_above(totals, n + count, least)  # of those that are equal to it
+    holes = 0
+    for i in range(n):
+        total = e[i].pb + e[i].pn
+        if total > cut or (total == cut and spare > 0 and total > 0):
+            spare -= total == cut
+        else:
+            nodes[e[i].node].row = NONE
+            was[holes].hole = i
+            holes += 1
+    used = 0
+    for k in range(count):
+        new, parent = found[k], was[found[k].source]
+        if not (new.score > cut or (new.score == cut and spare > 0)):
             continue
-        i -= n
-        parent, symbol = rows[i], symbols[i]
-        doubled = e.node[parent] != ROOT and tree.symbol[e.node[parent]] == symbol
-        blank = doubled or e.vb[parent] >= e.vn[parent]
-        chosen.node[k] = child_of(tree, know, e.node[parent], symbol, gains[i], len(row))
-        chosen.pn[k] = scores[i]
-        chosen.vn[k] = (e.vb[parent] if blank else e.vn[parent]) + row[symbol] + gains[i]
-        chosen.before[k] = link_of(tree, e, parent, frame, blank)
-        chosen.start[k], chosen.peak[k] = frame, row[symbol]
-    return chosen
+        spare -= new.score == cut
+        if used < holes:
+            at = was[used].hole
+            used += 1
+        else:
+            at = n
+            n += 1
+        symbol, node = new.symbol, new.target
+        if node == NONE:
+            node = child_of(nodes, table, size, parent.node, symbol)
+        nodes[node].row = at
+        doubled = nodes[parent.node].symbol == symbol
+        x = e[at]
+        x.node, x.above, x.last = node, parent.node, symbol
+        x.pb, x.pn, x.vb = 0.0, new.score, -np.inf
+        x.vn = (parent.vb if doubled else parent.top) + row[symbol] + nodes[node].gain
+        x.before = parent.closed if doubled else parent.over
+        x.start, x.peak, x.closed = frame, row[symbol], NONE
+    while holes > used:  # from the last hole on, so that what stands at the end is no hole
+        holes -= 1
+        n -= 1
+        at = was[holes].hole
+        if at != n:
+            e[at] = e[n]
+            nodes[e[at].node].row = at
+    return n
+
+
+@borrowing
+def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, frame, symbol, beam, limits):  # type: ignore[no-untyped-def]
+    """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
+    ln of what probabilities were divided by, and how many texts that frame may add.
+
+    symbol: (passed, order, taken), all (symbols,) to write in; limits: symbol and score threshold.
+    """
+    passed, order, taken = symbol
+    ratio, scale = np.exp(-limits[1]), 0.0
+    first = frame - t
+    while t < rows.shape[1]:
+        row, p, frame = rows[0, t], rows[1, t], first + t
+        count = passing(row, limits[0], passed, order)
+        more = n * count
+        if (
+            size[1] + n > len(links)
+            or size[0] + more > len(nodes)
+            or min(beam, n + more) > len(e)
+            or min(2 * beam, more) > len(found)
+        ):
+            return n, t, scale, more
+        if count == 0:
+            close(e, n, links, size, frame)
+            best = stay(e, n, row, p)
+        else:
+            remember(e, n, was)
+            close(e, n, links, size, frame)
+            stay(e, n, row, p)
+            merge(e, n, was, nodes, row, p, passed, frame)
+            new, best = extend(
+                e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
+            )
+            if best > 0.0:  # else a lexicon has nowhere to go
+                n = select(e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio)
+        if 0.0 < best < LOW:
+            scale += np.log(best)
+            for i in range(n):
+                e[i].pb /= best
+                e[i].pn /= best
+        t += 1
+    return n, t, scale, 0
+
+
+@numba.njit(cache=True, nogil=True)
+def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
+    """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
+
+    rows: (2, frames, symbols) natural logs, and probabilities.
+    """
+    symbols = rows.shape[2]
+    symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
+    was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
+    t, scale = 0, 0.0
+    while True:
+        n, t_next, divided, more = frames(
+            e, n, was, found, totals, tree.nodes, tree.links, tree.table, tree.size, know, rows, t,
+            frame + t, symbol, beam, (symbol_threshold, score_threshold),
+        )  # fmt: skip
+        t, scale = t_next, scale + divided
+        if t == rows.shape[1]:
+            return e, n, tree, scale
+        tree = reserve(tree, more, n)
+        if min(beam, n + more) > len(e):
+            e = grown(e, min(beam, 2 * (n + more)))
+            was = np.empty(len(e), BEFORE)
+        if min(2 * beam, more) > len(found):
+            found = np.empty(min(2 * beam, 2 * more), FOUND)
+        totals = np.empty(len(e) + len(found))
 
 
 @numba.njit(cache=True)
-def run(e, tree, know, rows, frame, scale, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
-    """The beam after some frames, rows (frames, symbols) of natural logs: entries, tree, frame, scale."""
-    ratio = np.exp(-score_threshold)
-    symbols = rows.shape[1]
-    passed, order = np.empty(symbols, np.bool_), np.empty(symbols, np.int32)
-    for row in rows:
-        new = min(beam, len(e.node) * symbols)
-        tree = reserve(tree, new, len(e.node) + new, symbols)
-        p = np.exp(row)
-        floor = min(symbol_threshold, row.max())
-        count = 0
-        for symbol in range(symbols):
-            passed[symbol] = symbol != BLANK and row[symbol] >= floor and row[symbol] > -np.inf
-            if passed[symbol]:
-                k = count
-                while k > 0 and row[order[k - 1]] < row[symbol]:  # few, so insertion is fast
-                    order[k] = order[k - 1]
-                    k -= 1
-                order[k] = symbol
-                count += 1
-        after = stay(e, tree, row, p, frame)
-        if count:
-            merged = merge(e, after, tree, row, p, passed, frame)
-            found = extend(e, after, tree, know, p, order[:count], merged, beam, ratio)
-            after = select(e, after, tree, know, row, found, frame, beam, ratio)
-        e = after
-        frame += 1
-        best = 0.0
-        for i in range(len(e.node)):
-            tree.seen[e.node[i]], tree.row[e.node[i]] = frame, i
-            best = max(best, e.pb[i] + e.pn[i])
-        scale += np.log(best)
-        for i in range(len(e.node)):
-            e.pb[i] /= best
-            e.pn[i] /= best
-    return e, tree, frame, scale
-
-
-@numba.njit(cache=True)
-def closing_gain(know, end, state, spot):  # type: ignore[no-untyped-def]
-    """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
-    gain = 0.0
-    if know.units == 2 and spot != 0:
-        gain, state = word_gain(know, state, spot)
-    if know.units and end != NONE:
-        gain += (
-            know.weight
-            * step(
-                know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, end
-            )[0]
-        )
-    return gain
+def best_path(e, i, links, frame):  # type: ignore[no-untyped-def]
+    """Symbols, first frames, frames after the last, and confidences on the best path of entry i."""
+    opened = e[i].vn > e[i].vb
+    first = e[i].before if opened else e[i].closed
+    count, link = int(opened), first
+    while link != NONE:
+        count, link = count + 1, links[link].before
+    symbol, start, end = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
+    peak = np.empty(count)
+    if opened:
+        symbol[-1], start[-1], end[-1], peak[-1] = e[i].last, e[i].start, frame, e[i].peak
+        count -= 1
+    link = first
+    while link != NONE:
+        count -= 1
+        x = links[link]
+        symbol[count], start[count], end[count], peak[count] = x.symbol, x.start, x.end, x.peak
+        link = x.before
+    return symbol, start, end, np.exp(peak)

@@ -1,82 +1,332 @@
-"""Our beam search beside others', in one process on one core: python tests/bench/decoder.py [UTTERANCES].
+"""Our beam search beside others', one after the other on one core: `make bench-decoder`, or
+python tests/bench/decoder.py [--data FOLDER] [--count N] [--synthetic N] [--beams N …].
 
-Synthetic log-probabilities of 400 frames, about 100 of them with a symbol: mostly sure, as trained networks
-are, and with noise on all symbols. pyctcdecode is asked for the same beam and thresholds. The last line is
-JSON.
+Log-probabilities are synthetic (400 frames, about 100 of them with a symbol: mostly sure, as trained networks
+are, and with noise on all symbols), and those of our shipped models for the test manifests that the recipes
+prepare. Language models are word 3-grams of random words or of the manifest's training texts, at the same
+weight, word bonus and cost of unknown words for all. All are asked for pyctcdecode's own thresholds; ours
+also for its own. fast-ctc-decoder has no language model; flashlight with one writes only words of its
+vocabulary. Times are processor time of the search alone, with what each needs to give a text. The last line
+is JSON.
 """
 
+import argparse
+import importlib.util
 import json
-import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.alphabet import Alphabet
+from common.command import say
+from common.corpus import read_manifest
+from common.ctc import log_likelihood
 from common.decoding import decode
 from common.decoding.kneser_ney import estimate
+from common.decoding.ngram import NGrams
+from common.errors import InputError
+from common.metrics import error_rates
 
 FRAMES, WRITTEN, HEIGHT = 400, 100, 8.0
-LIMITS = {"symbol_threshold": -5.0, "score_threshold": 10.0}  # pyctcdecode's own defaults, for both
+LIMITS = {"symbol_threshold": -5.0, "score_threshold": 10.0}  # pyctcdecode's own
+WEIGHT, BONUS, OFFSET = 0.5, 1.5, -10.0  # … as well; the offset is of base 10
+UNKNOWN = WEIGHT * OFFSET * float(np.log(10))  # … what an unknown word costs with it
+PRIVATE = 0xE000  # symbols go to others as private code points: pyctcdecode gives some labels a meaning
+
+SOURCES = {  # name -> domain, test and training manifest
+    "an4": ("speech", "an4/test.jsonl", "an4/train.jsonl"),
+    "unipen_words": ("ink", "unipen_words/test.jsonl.gz", "unipen_words/train.jsonl.gz"),
+    "copiste": ("image", "htr_lines/copiste-lines/test.jsonl", "htr_lines/copiste-lines/train.jsonl"),
+}
+
+Decoder = Callable[[np.ndarray], str]  # from (frames, symbols) natural logs to a text
 
 
-def utterance(rng: np.random.Generator, symbols: int) -> np.ndarray:
-    """(frames, symbols) natural log."""
+class Task(NamedTuple):
+    source: str
+    alphabet: Alphabet
+    scores: list[np.ndarray]  # (frames, symbols) natural log, float32
+    texts: list[str]
+    training: list[str]  # texts of the language model
+
+
+# --- what is decoded ---
+
+
+def utterance(rng: np.random.Generator, symbols: int) -> tuple[np.ndarray, list[int]]:
+    """(frames, symbols) natural log, and the symbols that are written."""
     logits = rng.normal(size=(FRAMES, symbols))
     path = np.zeros(FRAMES, dtype=int)
     path[rng.choice(FRAMES, WRITTEN, replace=False)] = rng.integers(1, symbols, WRITTEN)
     logits[np.arange(FRAMES), path] += HEIGHT
-    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
+    log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    kept = path[np.diff(path, prepend=0) != 0]
+    return log_probs.astype(np.float32), kept[kept > 0].tolist()
 
 
-def rate(run: Callable[[np.ndarray], Any], utterances: list[np.ndarray]) -> float:
-    """Utterances a second, after one to warm up."""
-    run(utterances[0])
-    started = time.perf_counter()
-    for scores in utterances:
-        run(scores)
-    return len(utterances) / (time.perf_counter() - started)
-
-
-def word_model(alphabet: Alphabet, rng: np.random.Generator) -> Any:
-    """A word 3-gram of 20,000 random words, most of them rare."""
+def synthetic(symbols: int, count: int) -> Task:
+    rng = np.random.default_rng(symbols)
+    alphabet = Alphabet(" " + "".join(chr(0x100 + k) for k in range(symbols - 2)))
+    scores, written = zip(*(utterance(rng, symbols) for _ in range(count)), strict=True)
     letters = np.array(alphabet.symbols[1:])
     words = ["".join(rng.choice(letters, rng.integers(2, 7))) for _ in range(2000)]
     picks = np.minimum(rng.zipf(1.3, 20_000), len(words)) - 1
-    return estimate([[words[k] for k in line] for line in picks.reshape(-1, 10)], 3)
+    training = [" ".join(words[k] for k in line) for line in picks.reshape(-1, 10)]
+    return Task("synthetic", alphabet, list(scores), [alphabet.decode(w) for w in written], training)
+
+
+def real(source: str, data: Path, count: int) -> Task | None:
+    """The first `count` samples of a source's test manifest, seen by the model that ships for it."""
+    domain, test, train = SOURCES[source]
+    try:
+        if domain == "speech":
+            from asr.cli import MODELS
+            from asr.reader import read
+        else:
+            from hwr.cli import MODELS
+            from hwr.reader import read
+        from common.recognise import log_probs
+        from common.shelf import open_model
+
+        model = open_model(None, MODELS, (domain,))
+        samples = [sample for sample, _ in zip(read_manifest(data / test), range(count), strict=False)]
+        scores = log_probs(model, [read(sample, model.features) for sample in samples])
+        training = [sample.text for sample in read_manifest(data / train)]
+    except (InputError, OSError) as error:
+        say(f"{source} is left out: {error} (the recipes prepare it; --data says where)")
+        return None
+    return Task(source, model.alphabet, scores, [sample.text for sample in samples], training)
+
+
+# --- who decodes: each gives a Decoder for a beam, or raises ImportError ---
+
+
+def private(text: str, alphabet: Alphabet, keep: str = "") -> str:
+    return "".join(c if c in keep else chr(PRIVATE + alphabet.encode(c)[0]) for c in text)
+
+
+def public(text: str, alphabet: Alphabet) -> str:
+    symbols = alphabet.symbols
+    return "".join(symbols[ord(c) - PRIVATE - 1] if ord(c) >= PRIVATE else c for c in text)
+
+
+def labels(alphabet: Alphabet, keep: str) -> list[str]:
+    return ["", *(private(symbol, alphabet, keep) for symbol in alphabet.symbols)]
+
+
+def ours(task: Task, beam: int, lm: NGrams | None, arpa: Path, limits: dict[str, float]) -> Decoder:
+    options: dict[str, Any] = {"beam": beam, **limits}
+    if lm is not None:
+        options |= {"lm": lm, "lm_weight": WEIGHT, "bonus": BONUS, "unknown": UNKNOWN}
+    return lambda scores: decode(scores, task.alphabet, "beam", **options)[0].text
+
+
+def pyctcdecode(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Decoder:
+    import pyctcdecode
+    import pyctcdecode.alphabet
+    import pyctcdecode.decoder
+
+    keep = " " if lm is not None else ""
+    model = None
+    if lm is not None:
+        import kenlm
+
+        words = [private(word, task.alphabet) for word in lm.words[3:]]
+        model = pyctcdecode.LanguageModel(
+            kenlm.Model(str(arpa)), words, alpha=WEIGHT, beta=BONUS, unk_score_offset=OFFSET
+        )
+    names = pyctcdecode.alphabet.Alphabet(labels(task.alphabet, keep), is_bpe=False)
+    search = pyctcdecode.decoder.BeamSearchDecoderCTC(names, model)
+
+    def run(scores: np.ndarray) -> str:
+        found = search.decode_beams(scores, beam_width=beam)
+        return public(found[0][0], task.alphabet)
+
+    return run
+
+
+def ctc_beam_decoder(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Decoder:
+    from ctc_beam_decoder import BeamSearchDecoder
+
+    keep, more = "", {}
+    if lm is not None:
+        words = [private(word, task.alphabet) for word in lm.words[3:]]
+        more = {"kenlm_model_path": str(arpa), "unigrams": words, "alpha": WEIGHT, "beta": BONUS}
+        more["unk_score_offset"] = OFFSET
+        keep = " "
+    search = BeamSearchDecoder(labels(task.alphabet, keep), **more)
+    return lambda scores: public(search.decode(scores, beam_width=beam), task.alphabet)
+
+
+def flashlight(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Decoder:
+    from flashlight.lib.text import decoder as fl
+
+    symbols = len(task.alphabet)
+    space = task.alphabet.encode(" ")[0]
+    if lm is None:
+        options = fl.LexiconFreeDecoderOptions(beam, symbols, 10.0, 0.0, 0.0, True, fl.CriterionType.CTC)
+        model = fl.ZeroLM()
+        search = fl.LexiconFreeDecoder(options, model, space, 0, [])
+    else:
+        from flashlight.lib.text.decoder.kenlm import KenLM
+        from flashlight.lib.text.dictionary import Dictionary
+
+        known = [word for word in lm.words[3:] if not task.alphabet.unknown(word)]
+        words = [private(word, task.alphabet) for word in known]
+        dictionary = Dictionary([*words, "<unk>"])
+        model = KenLM(str(arpa), dictionary)
+        trie, start = fl.Trie(symbols, space), model.start(False)
+        for number, word in enumerate(known):
+            spelled = [*task.alphabet.encode(word), space]
+            trie.insert(spelled, number, model.score(start, number)[1])
+        trie.smear(fl.SmearingMode.MAX)
+        options = fl.LexiconDecoderOptions(
+            beam, symbols, 10.0, WEIGHT, BONUS, -np.inf, 0.0, True, fl.CriterionType.CTC
+        )
+        search = fl.LexiconDecoder(options, trie, model, space, 0, len(words), [], False)
+
+    def run(scores: np.ndarray, owner: Any = model) -> str:  # flashlight does not keep its model alive
+        scores = np.ascontiguousarray(scores, np.float32)
+        found = search.decode(scores.ctypes.data, *scores.shape)
+        path = np.array(found[0].tokens if found else [], int)
+        kept = path[np.diff(path, prepend=-1) != 0]
+        return task.alphabet.decode(kept[kept > 0].tolist())
+
+    return run
+
+
+def fast_ctc_decoder(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Decoder:
+    from fast_ctc_decoder import beam_search
+
+    if lm is not None:
+        raise ImportError("it has no language model")
+    names = ["-", *(chr(PRIVATE + 1 + k) for k in range(len(task.alphabet) - 1))]
+    cut = min(float(np.exp(LIMITS["symbol_threshold"])), 0.99 / len(names))
+    return lambda scores: public(
+        beam_search(np.exp(scores), names, beam_size=beam, beam_cut_threshold=cut)[0], task.alphabet
+    )
+
+
+DECODERS: dict[str, Callable[..., Decoder]] = {
+    "pyctcdecode": pyctcdecode,  # first: the others are compared with it
+    "beam": partial(ours, limits=LIMITS),
+    "beam, own thresholds": partial(ours, limits={}),
+    "ctc-beam-decoder": ctc_beam_decoder,
+    "flashlight-text": flashlight,
+    "fast-ctc-decoder": fast_ctc_decoder,
+}
+
+
+# --- comparison ---
+
+
+def language_model(task: Task, path: Path) -> NGrams:
+    """A word 3-gram of the words that the alphabet can write; the same as ARPA in private symbols."""
+    lines = [[w for w in text.split() if not task.alphabet.unknown(w)] for text in task.training]
+    model = estimate(lines, 3)
+    words = [*model.words[:3], *(private(word, task.alphabet) for word in model.words[3:])]
+    NGrams(**{**model.__dict__, "words": words}).save(path)
+    return model
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def score(task: Task, scores: np.ndarray, text: str, lm: NGrams | None) -> float:
+    """ln of a text's probability over all paths, and what the language model adds."""
+    total = log_likelihood(scores.astype(np.float64), task.alphabet.encode(text))
+    if lm is None:
+        return total
+    words, known = text.split(), lm.index()
+    missing = sum(word not in known for word in words)
+    return total + WEIGHT * float(lm.scores(words).sum()) + BONUS * len(words) + UNKNOWN * missing
+
+
+def compare(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Iterator[dict[str, Any]]:
+    rates: dict[str, float] = {}
+    reference: list[str] = []
+    for name, make in DECODERS.items():
+        try:
+            search = make(task, beam, lm, arpa)
+        except ImportError as error:
+            if lm is None or "no language model" not in str(error):
+                say(f"{name} is left out: {error}")
+            continue
+        search(task.scores[0])
+        started = time.process_time()
+        found = [search(scores) for scores in task.scores]
+        rates[name] = len(found) / (time.process_time() - started)
+        report = error_rates(zip(task.texts, map(squeezed, found), strict=True))
+        row: dict[str, Any] = {
+            "decoder": name,
+            "source": task.source,
+            "symbols": len(task.alphabet),
+            "beam": beam,
+            "lm": lm is not None,
+            "utterances_per_s": round(rates[name], 2),
+            "ratio": round(rates[name] / rates["pyctcdecode"], 2) if "pyctcdecode" in rates else None,
+            "cer": round(report["cer"], 5),
+            "wer": round(report["wer"], 5),
+        }
+        if name == "pyctcdecode":
+            reference = found
+        elif name == "beam" and reference:
+            row["same_or_better"] = round(same_or_better(task, found, reference, lm), 4)
+        yield row
+
+
+def same_or_better(task: Task, found: Sequence[str], others: Sequence[str], lm: NGrams | None) -> float:
+    """In how many utterances a text is the same as another decoder's, or of a score at least as high."""
+    good = 0
+    for scores, text, other in zip(task.scores, found, others, strict=True):
+        same = squeezed(text) == squeezed(other)
+        good += same or score(task, scores, text, lm) >= score(task, scores, other, lm)
+    return good / len(found)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Our beam search beside others'.")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the prepared manifests")
+    parser.add_argument("--count", type=int, default=100, help="samples of each corpus")
+    parser.add_argument("--synthetic", type=int, default=8, help="synthetic utterances")
+    parser.add_argument("--beams", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--sources", nargs="+", default=["synthetic", *SOURCES])
+    return parser.parse_args()
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 8
-    rng = np.random.default_rng(0)
+    args = arguments()
+    tasks = [synthetic(symbols, args.synthetic) for symbols in (32, 100) if "synthetic" in args.sources]
+    tasks += [task for name in SOURCES if name in args.sources if (task := real(name, args.data, args.count))]
+    languages = [False, True] if importlib.util.find_spec("kenlm") else [False]
+    if len(languages) == 1:
+        say("kenlm is not installed, so language models are left out: pip install kenlm")
     rows = []
-    print(f"{'symbols':>8} {'beam':>5} {'lm':>4}  {'decoder':12} {'utterances/s':>12}  {'× pyctcdecode':>13}")
-    for symbols in (32, 100):
-        alphabet = Alphabet(" " + "".join(chr(0x61 + k) for k in range(symbols - 2)))
-        utterances = [utterance(rng, symbols) for _ in range(count)]
-        model = word_model(alphabet, rng)
-        for beam in (10, 100):
-            asked: dict[str, Any] = {"beam": beam, **LIMITS}
-            rates = {
-                name: rate(
-                    partial(decode, alphabet=alphabet, decoder=decoder, **asked, **more), utterances[:n]
-                )
-                for name, decoder, more, n in (
-                    ("pyctcdecode", "pyctcdecode", {}, 3),
-                    ("beam", "beam", {}, count),
-                    ("beam + lm", "beam", {"lm": model}, count),
-                )
-            }
-            for name, value in rates.items():
-                lm = name.endswith("lm")
-                ratio = value / rates["pyctcdecode"]
-                print(f"{symbols:8} {beam:5} {lm!s:>5} {name:12} {value:12.1f}  {ratio:13.1f}")
-                row = {"decoder": name, "source": "synthetic", "symbols": symbols, "beam": beam, "lm": lm}
-                rows.append(
-                    row | {"utterances_per_s": round(value, 2), "ratio": None if lm else round(ratio, 2)}
-                )
+    print(
+        f"{'source':13} {'symbols':>7} {'beam':>4} {'lm':>3}  {'decoder':20} {'utterances/s':>12} "
+        f"{'× pyctcdecode':>13} {'CER':>7} {'WER':>7}  same or better"
+    )
+    for task in tasks:
+        with tempfile.TemporaryDirectory() as folder:
+            arpa = Path(folder) / "words.arpa"
+            model = language_model(task, arpa)
+            for beam in args.beams:
+                for lm in languages:
+                    for row in compare(task, beam, model if lm else None, arpa):
+                        rows.append(row)
+                        agree = f"{row['same_or_better']:.1%}" if "same_or_better" in row else ""
+                        print(
+                            f"{row['source']:13} {row['symbols']:7} {beam:4} {'yes' if lm else 'no':>3}  "
+                            f"{row['decoder']:20} {row['utterances_per_s']:12.1f} {row['ratio'] or 0:13.1f} "
+                            f"{row['cer']:7.2%} {row['wer']:7.2%}  {agree}",
+                            flush=True,
+                        )
     print(json.dumps(rows))
 
 

@@ -123,7 +123,15 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
     assert with_lm != plain
     for option in ("--lm-weight=1.5", "--bonus=2", "--unknown=-1"):
         assert read("--beam", "50", "--lm", str(lm), option)[1] != with_lm[1]
-    assert set(read("--beam", "50", "--lexicon", str(folder / "words.txt"))[0].split()) <= {"a", "bad"}
+    listed = ("--beam", "50", "--lexicon", str(folder / "words.txt"))
+    assert set(read(*listed)[0].split()) <= {"a", "bad"}
+    (folder / "grammar.txt").write_text("bad a\nbad\n")
+    assert read("--grammar", str(folder / "grammar.txt"))[0] in ("bad a", "bad")
+    (folder / "hot.txt").write_text("# names\nbad\n")
+    hot = ("--beam", "50", "--hotwords", str(folder / "hot.txt"))
+    assert read(*hot, "--hotword-weight=30")[0].split().count("bad") > plain[0].split().count("bad")
+    assert read(*hot, "--hotword-weight=0")[0] == plain[0]
+    assert read(*listed, "--unlisted=-1") not in (plain, read(*listed), read(*listed, "--unlisted=-2"))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +142,11 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
         (["--lm", "none.arpa"], "no such file"),
         (["--lm-weight", "1"], "--lm"),
         (["--decoder", "greedy", "--lexicon", "x"], "--lexicon"),
+        (["--decoder", "pyctcdecode", "--lm", "x"], "does not know --lm"),
+        (["--unlisted", "-1"], "--lexicon"),
+        (["--hotword-weight", "1"], "--hotwords"),
+        (["--grammar", "valid.jsonl", "--lexicon", "valid.jsonl"], "not both"),
+        (["--grammar", "none"], "no such file"),
         (["--output", "valid.jsonl"], "the manifest itself"),
         (["--output", "nowhere/x.tsv"], "no folder"),
         (["--by", "speker"], "speker"),

@@ -1,0 +1,60 @@
+"""Words spelled out, so that a search can follow them symbol by symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from common.decoding.gains import ARC, BETWEEN, PLACE
+from common.decoding.ngram import UNKNOWN_ID
+
+Places = tuple[np.ndarray, np.ndarray]  # (places,) PLACE and (arcs,) ARC of common.decoding.gains
+
+
+def tree_of(words: Iterable[tuple[list[int], int, float]], outside: float) -> Places:
+    """Places of words (symbols, token, cost), in their order, with any number of spaces between them.
+
+    outside: cost of what is no such word. A prefix has paid what the cheapest word that begins with it costs.
+    """
+    children: list[dict[int, int]] = [{}]
+    tokens, costs = [BETWEEN], [0.0]
+    parents = [0]
+    for symbols, token, cost in words:
+        at = 0
+        for symbol in symbols:
+            if symbol not in children[at]:
+                children[at][symbol] = len(children)
+                children.append({})
+                tokens.append(UNKNOWN_ID)
+                costs.append(outside)
+                parents.append(at)
+            at = children[at][symbol]
+        tokens[at], costs[at] = token, cost
+    paid = costs.copy()
+    for place in range(len(paid) - 1, 0, -1):  # a parent is older than its children
+        paid[parents[place]] = max(paid[parents[place]], paid[place])
+    paid[0] = 0.0
+    leave, close = [outside - before for before in paid], [c - p for c, p in zip(costs, paid, strict=True)]
+    arcs = [
+        [(symbol, to, paid[to] - paid[at]) for symbol, to in sorted(child.items())]
+        for at, child in enumerate(children)
+    ]
+    return places_of(arcs, tokens, [0] * len(arcs), leave, close, [0.0] * len(arcs))
+
+
+def places_of(
+    arcs: list[list[tuple[int, int, float]]],
+    tokens: list[int],
+    after: list[int],
+    leave: list[float],
+    close: list[float],
+    ends: list[float],
+) -> Places:
+    """Each place by its arcs (symbol, next place, gain) and the other columns of PLACE."""
+    places = np.zeros(len(arcs), PLACE)
+    places["stop"] = np.cumsum([*map(len, arcs)])
+    places["first"][1:] = places["stop"][:-1]
+    places["word"], places["after"], places["end"] = tokens, after, ends
+    places["leave"], places["close"] = leave, close
+    return places, np.array([arc for mine in arcs for arc in mine], ARC)

@@ -1,0 +1,89 @@
+import logging
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.alphabet import Alphabet
+from common.decoding import decode
+from common.errors import InputError
+from tests.common.test_decoding import LM_LATTICES, UNLIMITED, lm_score, spoken, toy_lm
+from tests.oracles import ctc as oracle
+
+AB = Alphabet(" ab")
+
+
+@pytest.fixture(scope="module")
+def lexicon(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lexicon") / "words.txt"
+    path.write_text("ab a-pronunciation\nb\nabb\n")
+    return path
+
+
+@settings(deadline=None)
+@given(LM_LATTICES, st.sampled_from([None, "words", "characters"]), st.sampled_from([0.0, -1.5]))
+def test_in_open_mode_unlisted_words_pay_their_cost_once(lexicon, log_probs, unit, cost):
+    """Listed or not: every text comes out, prefixes of listed words and words of the language model too."""
+    model = toy_lm(unit) if unit else None
+    options = {"lm": model, "lm_weight": 0.7} if model else {}
+    found = decode(log_probs, AB, "beam", **UNLIMITED, lexicon=lexicon, unlisted=cost, bonus=0.3, **options)
+    texts = oracle.texts(log_probs)
+    assert len(found) == len(texts)
+    for hypothesis in found:
+        text = hypothesis.text
+        expected = texts[tuple(AB.encode(text))].total
+        expected += lm_score(model, text, 0.7, 0.3, 0.0) if model else 0.3 * len(text.split())
+        expected += cost * sum(word not in ("ab", "b", "abb") for word in text.split())
+        assert hypothesis.score == pytest.approx(expected, abs=1e-5)
+
+
+@settings(deadline=None)
+@given(LM_LATTICES, st.sampled_from([None, "words", "characters"]))
+def test_closed_mode_writes_listed_words_only(lexicon, log_probs, unit):
+    model = toy_lm(unit) if unit else None
+    options = {"lm": model, "lm_weight": 0.7} if model else {}
+    found = decode(log_probs, AB, "beam", **UNLIMITED, lexicon=lexicon, **options)
+    expected = {
+        text: total + (lm_score(model, text, 0.7, 0.0, 0.0) if model else 0.0)
+        for indices, (total, _) in oracle.texts(log_probs).items()
+        if set((text := AB.decode(indices)).split()) <= {"ab", "b", "abb"}
+    }
+    assert {h.text for h in found} == expected.keys()
+    for hypothesis in found:
+        assert hypothesis.score == pytest.approx(expected[hypothesis.text], abs=1e-5)
+
+
+def test_open_mode_writes_an_unlisted_word_where_the_network_is_sure(lexicon):
+    log_probs = spoken("aba-ab", 0.9, " ab")
+    assert decode(log_probs, AB, "beam", lexicon=lexicon, unlisted=-2.0)[0].text == "abaab"
+    assert decode(log_probs, AB, "beam", lexicon=lexicon, unlisted=-50.0)[0].text != "abaab"
+
+
+def test_a_lexicon_is_read_in_the_case_of_the_model_and_names_what_is_lost(tmp_path, caplog):
+    path = tmp_path / "words.txt"
+    path.write_text("\ufeffOne\nt3o\n", encoding="utf-8")
+    alphabet = Alphabet(" ENOT")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            [found] = decode(spoken("OT-NE", 0.7, " ENOT"), alphabet, "beam", lexicon=path)
+    assert found.text == "ONE"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: 1 of 2 words cannot be written, such as T3O: the model does not have '3' (U+0033)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"unlisted": -1.0}, "give a lexicon too"),
+        ({"lexicon": True, "unlisted": 1.0}, "unlisted must be at most 0"),
+        ({"lexicon": True, "unlisted": math.nan}, "unlisted must be a number"),
+        ({"lexicon": True, "unlisted": "x"}, "unlisted must be a number"),
+    ],
+)
+def test_senseless_options_are_input_errors(lexicon, options, sentence):
+    options = {**options, **({"lexicon": lexicon} if "lexicon" in options else {})}
+    with pytest.raises(InputError, match=sentence):
+        decode(np.zeros((2, 4)), AB, "beam", **options)
