@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.lstm import LSTMStack
 
+SLOPE = 0.01  # of the leaky ReLU below zero
 LONGEST = 1000  # frames or features; longer kernels and strides are mistakes
 
 
@@ -41,6 +42,8 @@ class FrameNorm(nn.Module):
     Per frame, so that neither padding nor the other rows reach it (unlike batch normalisation).
     """
 
+    eps = 1e-3
+
     def __init__(self, channels: int):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(channels))
@@ -50,7 +53,7 @@ class FrameNorm(nn.Module):
         """x: (batch, frames[, height], channels)"""
         over = x.shape[2:]
         gain, bias = (p.expand(over).contiguous() for p in (self.gain, self.bias))
-        return nn.functional.layer_norm(x, over, gain, bias, eps=1e-3)
+        return nn.functional.layer_norm(x, over, gain, bias, self.eps)
 
 
 class Convolutions(nn.Module):
@@ -66,6 +69,7 @@ class Convolutions(nn.Module):
         self.dimensions, self.dropout = dimensions, dropout
         convolution: Any = nn.Conv1d if dimensions == 1 else nn.Conv2d
         channels, height = (features, 1) if dimensions == 1 else (1, features)
+        self.height = height  # of the input in 2-D
         self.strides: list[int] = []
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
         for layer in layers:
@@ -92,7 +96,7 @@ class Convolutions(nn.Module):
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
             x = norm(convolution(x.movedim(-1, 1)).movedim(1, -1))
             lengths = -(-lengths // stride)
-            x = nn.functional.leaky_relu(mask(x, lengths), 0.01)
+            x = nn.functional.leaky_relu(mask(x, lengths), SLOPE)
             if self.dropout and self.training:  # whole channels, as neighbouring places say the same
                 keep = x.new_full((len(x), x.shape[-1]), 1 - self.dropout).bernoulli() / (1 - self.dropout)
                 x = x * keep.view(len(x), *[1] * (x.dim() - 2), -1)

@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
+    arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
     arguments.add_demo(commands, PROGRAM, "recognise the handwriting", _demo)
     return whole
 
