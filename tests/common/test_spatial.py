@@ -1,5 +1,8 @@
 """ConvLSTM and multidimensional LSTM against the equations, place by place, and against the 1-D LSTM."""
 
+import csv
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +12,8 @@ from torch import nn
 from common.errors import InputError
 from common.lstm import LSTMStack
 from common.lstm.spatial import CORNERS, MDLSTM, ConvLSTM
+from common.training import train
+from tests.common import toy
 
 DOUBLE = torch.float64
 
@@ -245,3 +250,19 @@ def test_bf16_stays_near_float32(kind):
         rough = layer(x, *sizes)
     assert rough.dtype == torch.float32
     assert 0 < (exact - rough).abs().max() < 0.02
+
+
+def test_a_network_with_an_mdlstm_front_learns(tmp_path: Path):
+    config = toy.settings(tmp_path, epochs=8)
+    config["optimizer"]["rate"] = 0.01
+    config["network"] = {
+        "front": "mdlstm",
+        "block": [1, 2],
+        "levels": [{"hidden": 4, "block": [2, 3], "units": 24}],
+        "front_dropout": 0.05,
+        "hidden": 16,
+        "layers": 1,
+    }
+    train(config, toy.read, toy.size, tmp_path / "run")
+    rows = list(csv.DictReader(open(tmp_path / "run" / "metrics.csv")))
+    assert float(rows[-1]["valid_cer"]) < 0.1 < float(rows[0]["valid_cer"])
