@@ -93,7 +93,7 @@ def load(path: str | Path, device: str = "cpu") -> Model:
         ) from error
     symbols = network.head.out_features
     _check_ends(path, proto.graph, header["size"], symbols)
-    return model_of(header, Runner(path, _session(path, content, device), network.stride, symbols))
+    return model_of(header, Runner(path, session(path, content, device), network.stride, symbols))
 
 
 def device(name: str) -> str:
@@ -192,7 +192,8 @@ def _check_ends(path: Path, graph: Any, size: int, symbols: int) -> None:
         )
 
 
-def _session(path: Path, content: bytes, device: str) -> Any:
+def session(path: Path, content: bytes, device: str) -> Any:
+    """The graph, ready to run on "cpu" or "cuda". path: for messages. Raises InputError if it cannot be."""
     import onnxruntime
 
     providers = [*[CUDA] * (device == "cuda"), "CPUExecutionProvider"]  # the last for what the first lacks
