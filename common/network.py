@@ -205,6 +205,9 @@ class Network(nn.Module):
             settings.get("cell", "lstm"),
             settings.get("bidirectional", True),
             self.dropout,
+            settings.get("projection", 0),
+            settings.get("recurrent_dropout", 0.0),
+            settings.get("zoneout", (0.0, 0.0)),
         )
         self.head = nn.Linear(self.lstm.outputs, symbols)
 

@@ -1,8 +1,8 @@
 """A trained model as an ONNX file that any ONNX runtime runs: the same log-probabilities, padding included.
 
-Recurrent layers are the LSTM operator itself, with peepholes (`P`) and `sequence_lens`, so that a runtime's
-own kernels do the work. What is not in the graph (alphabet, features, decoder …) travels in `metadata_props`
-as the same JSON as in a model file; common/onnx_file.py reads it.
+Recurrent layers are the LSTM operator itself, with peepholes (`P`) and `sequence_lens`, or the GRU operator,
+so that a runtime's own kernels do the work. What is not in the graph (alphabet, features, decoder …) travels
+in `metadata_props` as the same JSON as in a model file; common/onnx_file.py reads it.
 
 Inputs: `features` (batch, frames, size) float32 and `lengths` (batch,) int64; what stands past a row's length
 is not looked at. Outputs: `log_probs` (batch, output frames, symbols) float32, natural logarithms, and
@@ -12,17 +12,19 @@ is not looked at. Outputs: `log_probs` (batch, output frames, symbols) float32, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from common import __version__
 from common.errors import InputError
 from common.lstm import LSTMStack
+from common.lstm.cells import GRU
 from common.model_file import Model, describe
 from common.network import SLOPE, Convolutions, Network, Stack
 from common.onnx_file import KEY, LARGEST, Runner, needs_extra, session
@@ -30,7 +32,7 @@ from common.onnx_file import KEY, LARGEST, Runner, needs_extra, session
 OPSET, IR = 17, 8  # LayerNormalization is of opset 17; both are read by every onnxruntime since 1.12
 FLOAT, INT32, INT64 = 1, 6, 7  # of onnx.TensorProto
 TOLERANCE = 1e-3  # of log-probabilities, in natural logs; rounding makes some 1e-5
-CELLS = ("lstm", "peephole")  # what the LSTM operator says exactly
+OPEN = 100.0  # bias of a gate that a cell does not have: σ(100) is 1 in float32
 
 
 class Graph:
@@ -48,11 +50,11 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
         return output
 
-    def constant(self, value: torch.Tensor | np.ndarray | int | float | Sequence[int], name: str = "") -> str:
+    def constant(self, value: Tensor | np.ndarray | int | float | Sequence[int], name: str = "") -> str:
         """A tensor of the file: weights as float32, Python's whole numbers as int64."""
         from onnx import numpy_helper
 
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, Tensor):
             array = value.detach().float().cpu().numpy()
         else:
             array = np.asarray(value, np.float32 if isinstance(value, float) else None)
@@ -198,34 +200,75 @@ def _convolutions(graph: Graph, front: Convolutions, x: str) -> tuple[str, str]:
     return x, lengths
 
 
-def _reordered(gates: torch.Tensor) -> torch.Tensor:
-    """Rows of gates, (directions, 4 hidden, …), from our order i, f, g, o into ONNX's i, o, f, c (our g)."""
-    i, f, g, o = gates.chunk(4, dim=1)
-    return torch.cat((i, o, f, g), dim=1)
-
-
 def _recurrent(graph: Graph, stack: LSTMStack, x: str, lengths: str) -> str:
     """All layers of a stack. x: (batch, frames, inputs); returns (batch, frames, outputs)."""
-    if stack.cell not in CELLS:
-        raise InputError(
-            f"network.cell {stack.cell} cannot be exported: ONNX has operators for {' and '.join(CELLS)}"
-        )
+    _check_cell(stack)
     lengths = graph.add("Cast", lengths, to=INT32)
-    x = graph.add("Transpose", x, perm=[1, 0, 2])  # the operator's layout 0: (frames, batch, inputs)
-    for layer, weights in enumerate(stack.inputs):
-        bias = _reordered(stack.bias[layer])
-        inputs = [
-            x,
-            graph.constant(_reordered(weights), f"lstm.{layer}.W"),
-            graph.constant(_reordered(stack.recurrent[layer]), f"lstm.{layer}.R"),
-            graph.constant(torch.cat((bias, torch.zeros_like(bias)), dim=1), f"lstm.{layer}.B"),
-            lengths,
-        ]
-        if stack.cell == "peephole":
-            i, f, o = stack.peephole[layer].unbind(1)  # (directions, hidden) each
-            inputs += ["", "", graph.constant(torch.cat((i, o, f), dim=1), f"lstm.{layer}.P")]
+    x = graph.add("Transpose", x, perm=[1, 0, 2])  # the operators' layout 0: (frames, batch, inputs)
+    for layer in range(len(stack.inputs)):
+        kind, weights, attributes = (_gru if stack.variant == GRU else _lstm)(stack, layer)
+        prefix = f"{kind.lower()}.{layer}."
+        named = {name: graph.constant(value, prefix + name) for name, value in weights.items()}
+        inputs = [x, named["W"], named["R"], named["B"], lengths]
+        if "P" in named:
+            inputs += ["", "", named["P"]]
         direction = "bidirectional" if stack.directions == 2 else "forward"
-        y = graph.add("LSTM", *inputs, hidden_size=stack.hidden, direction=direction)
+        y = graph.add(kind, *inputs, hidden_size=stack.hidden, direction=direction, **attributes)
         y = graph.add("Transpose", y, perm=[0, 2, 1, 3])  # (frames, batch, directions, hidden)
         x = graph.add("Reshape", y, graph.constant([0, 0, stack.outputs]))
     return graph.add("Transpose", x, perm=[1, 0, 2])
+
+
+def _check_cell(stack: LSTMStack) -> None:
+    variant = stack.variant
+    parts = {
+        f"cell={stack.cell}": variant.gate_recurrence or variant.layer_norm or variant.time_gaps,
+        "projection": stack.projection,
+        "zoneout": any(stack.zoneout),  # in evaluation it still mixes old and new
+    }
+    if unknown := [f"network.{name}" for name, there in parts.items() if there]:
+        raise InputError(f"{' and '.join(unknown)} cannot be exported: ONNX has no such recurrent operator")
+
+
+def _reordered(gates: Tensor, ours: str, theirs: str, absent: Mapping[str, float]) -> Tensor:
+    """Rows of gates, (directions, gates · hidden, …), from our order into that of an operator.
+
+    absent: what stands in the rows of a gate that is not in `ours`, 0 if not named.
+    """
+    rows = dict(zip(ours, gates.detach().chunk(len(ours), dim=1), strict=True))
+    like = rows[ours[0]]
+    return torch.cat([rows.get(name, torch.full_like(like, absent.get(name, 0.0))) for name in theirs], dim=1)
+
+
+def _lstm(stack: LSTMStack, layer: int) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+    """The LSTM operator, its weights and its attributes. Its gates are i, o, f, c, of which c is our g."""
+    variant = stack.variant
+    opened = {"g": 0.0, **dict.fromkeys("iof", OPEN)}
+    bias = _reordered(stack.bias[layer], variant.gates, "iofg", opened)
+    weights = {
+        "W": _reordered(stack.inputs[layer], variant.gates, "iofg", {}),
+        "R": _reordered(stack.recurrent[layer], variant.gates, "iofg", {}),
+        "B": torch.cat((bias, torch.zeros_like(bias)), dim=1),
+    }
+    if variant.peepholes:
+        weights["P"] = _reordered(stack.peephole[layer].flatten(1), variant.sigmoids, "iof", {})
+    attributes: dict[str, Any] = {"input_forget": 1} if variant.coupled else {}
+    kinds = [
+        "Tanh" if squashed else "Affine" for squashed in (variant.input_activation, variant.output_activation)
+    ]
+    if linear := kinds.count("Affine") * stack.directions:
+        attributes["activations"] = ["Sigmoid", *kinds] * stack.directions
+        attributes |= {"activation_alpha": [1.0] * linear, "activation_beta": [0.0] * linear}  # y = x
+    return "LSTM", weights, attributes
+
+
+def _gru(stack: LSTMStack, layer: int) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+    """As `_lstm`, the GRU operator. Its gates are z, r, h, of which h is our n."""
+    hidden = stack.bias_candidate[layer].detach()
+    into = _reordered(stack.bias[layer], "rzn", "zrn", {})
+    weights = {
+        "W": _reordered(stack.inputs[layer], "rzn", "zrn", {}),
+        "R": _reordered(stack.recurrent[layer], "rzn", "zrn", {}),
+        "B": torch.cat((into, torch.zeros_like(hidden).repeat(1, 2), hidden), dim=1),
+    }
+    return "GRU", weights, {"linear_before_reset": 1}

@@ -13,8 +13,9 @@ from common.errors import InputError
 
 def make_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     """Weight decay only on matrices and kernels, not on biases, gains and peepholes."""
+    spared = ("bias", "gain", "peephole")
     decayed = [
-        p for n, p in network.named_parameters() if p.dim() > 1 and "bias" not in n and "peephole" not in n
+        p for n, p in network.named_parameters() if p.dim() > 1 and not any(part in n for part in spared)
     ]
     ids = {id(p) for p in decayed}
     groups = [

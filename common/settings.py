@@ -21,6 +21,11 @@ LISTS = {  # layers of some fronts: the setting, and what each of its entries ha
     "conv2d": ("convolutions", ("channels", "kernel", "stride")),
     "mdlstm": ("levels", ("hidden", "block", "units")),
 }
+# Those of common.lstm.cells that need no more than features, named here so that settings need no torch.
+CELLS = (
+    *("lstm", "peephole", "gru", "lstm1997", "lstm1997_linear", "layer_norm"),
+    *("nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ NUMBER = Rule(_is_number, "it should be a number")
 TEXT = Rule(lambda v: isinstance(v, str) and bool(v), "it should be a text")
 MAPPING = Rule(lambda v: isinstance(v, Mapping), "it should be keys with values")
 MANIFESTS = Rule(_is_manifests, "it should be a manifest, or a list of manifests")
-BETAS = Rule(
+SHARES = Rule(
     lambda v: isinstance(v, list) and len(v) == 2 and all(map(share().holds, v)),
     "it should be two numbers from 0 to below 1",
 )
@@ -114,9 +119,12 @@ RULES: dict[str, Rule] = {
     "network.front": one_of("stack", "conv1d", "conv2d", "mdlstm"),
     "network.hidden": whole(1),
     "network.layers": whole(1),
-    "network.cell": one_of("lstm", "peephole"),
+    "network.cell": one_of(*CELLS),
     "network.bidirectional": FLAG,
     "network.dropout": share(),
+    "network.projection": whole(0),
+    "network.recurrent_dropout": share(),
+    "network.zoneout": SHARES,
     "optimizer.kind": one_of("adamw", "sgd"),
     "optimizer.rate": above(0),
     "optimizer.weight_decay": within(0),
@@ -131,7 +139,7 @@ BY_KIND: dict[str, dict[str, Rule]] = {  # rules for some fronts, optimizers and
     "conv1d": {"network.front_dropout": share()},
     "conv2d": {"network.front_dropout": share()},
     "mdlstm": {"network.front_dropout": share(), "network.block": BLOCK},
-    "adamw": {"optimizer.betas": BETAS},
+    "adamw": {"optimizer.betas": SHARES},
     "sgd": {"optimizer.momentum": share()},
 }
 FEATURES: dict[str, Rule] = {  # of whichever kind; the others are as conf/features has them: numbers or flags

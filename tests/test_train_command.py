@@ -79,6 +79,14 @@ def test_a_users_recipe_trains_and_its_model_transcribes(folder: Path):
     assert right >= 18 and len(read) == 110
 
 
+def test_cells_and_the_noise_of_the_recurrence_come_from_the_command_line(folder: Path):
+    noise = ("network.recurrent_dropout=0.1", "network.zoneout=[0.1,0.05]", "network.projection=16")
+    done = asr(folder, "train", "recipe=mine", "name=cells", "trainer.epochs=1", "network.cell=cifg", *noise)
+    assert done.returncode == 0, done.stderr
+    model = model_file.load(folder / "runs" / "cells" / "best.safetensors")
+    assert (model.network.lstm.cell, model.network.lstm.outputs) == ("cifg", 32)
+
+
 def test_init_takes_what_model_takes(folder: Path):
     short = ("recipe=mine", "trainer.epochs=1")
     done = asr(folder, "train", *short, "name=first")
@@ -118,6 +126,7 @@ def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):
         (("recipe=mine", "network.front=transformer"), 1, "network.front"),
         (("recipe=mine", "optimizer.kind=lbfgs"), 1, "adamw and sgd"),
         (("recipe=mine", "network.hidden=abc"), 1, "network.hidden=abc"),
+        (("recipe=mine", "network.cell=gru", "network.projection=8"), 1, "network.projection is of the LSTM"),
         (("recipe=mine", "trainer.accelerator=mps"), 1, "trainer.accelerator=mps"),
         (("recipe=mine", "+decoder.decoder=foo"), 1, "decoder.decoder=foo"),
         (("recipe=mine", "name=${nowhere}"), 1, "nowhere"),

@@ -1,4 +1,4 @@
-"""Whole ragged sequences through a peephole (or plain) LSTM: one `autograd.Function`, any device, any dtype.
+"""Whole ragged sequences through any cell of the LSTM family: one `autograd.Function`, any device, any dtype.
 
 Sequences are *packed by steps*: rows are sorted by falling length, and step s holds the rows that are still
 running at s, one after the other. Packed tensors are (directions, frames, …), `frames` being the sum of all
@@ -10,6 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from common.lstm.cells import GRU, VARIANTS, Variant, Weights, elapsed_discount
+from common.lstm.step import Gradients, Noise, Setting, Tape, step, step_back
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Steps:
     mirror: (
         Tensor  # (frames,) the packed place of the same row's frame, counted from its end; its own inverse
     )
+    order: Tensor  # (rows,) the caller's rows by falling length
 
     @classmethod
     def of(cls, lengths: Tensor) -> "Steps":
@@ -36,97 +41,24 @@ class Steps:
         step, rank = running.nonzero(as_tuple=True)
         offsets = counts.cumsum(0) - counts
         mirror = offsets[sorted_lengths[rank] - 1 - step] + rank
-        return cls(counts.tolist(), order[rank] * longest + step, mirror)
+        return cls(counts.tolist(), order[rank] * longest + step, mirror, order)
 
     def to(self, device: torch.device) -> "Steps":
-        return Steps(self.counts, self.gather.to(device), self.mirror.to(device))
+        return Steps(self.counts, *(t.to(device) for t in (self.gather, self.mirror, self.order)))
 
+    @property
+    def running(self) -> Tensor:
+        """The caller's rows that have frames, by falling length."""
+        return self.order[: self.counts[0]]
 
-class _Sequence(torch.autograd.Function):
-    """h over all steps. Backward is written by hand: weight gradients are one product after the loop."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: list[int]
-    ) -> Tensor:
-        directions, frames, _ = projected.shape
-        hidden = recurrent.shape[-1]
-        exact = (
-            torch.float64 if projected.dtype == torch.float64 else torch.float32
-        )  # the cell state is never bf16
-        weights = recurrent.transpose(1, 2)
-        p_i, p_f, p_o = (peephole[:, k, None, :].to(exact) for k in range(3))
-        gates = torch.empty_like(projected)  # activations i, f, g, o
-        cells = projected.new_empty(directions, frames, hidden, dtype=exact)
-        outputs = projected.new_empty(directions, frames, hidden)
-        c = cells.new_zeros(directions, counts[0], hidden)
-        h = outputs.new_zeros(directions, counts[0], hidden)
-        offset = 0
-        for count in counts:
-            here = slice(offset, offset + count)
-            c = c[:, :count]
-            z = torch.baddbmm(projected[:, here], h[:, :count], weights).to(exact)
-            z_i, z_f, z_g, z_o = z.chunk(4, dim=-1)
-            i, f, g = torch.sigmoid(z_i + p_i * c), torch.sigmoid(z_f + p_f * c), torch.tanh(z_g)
-            c = torch.addcmul(f * c, i, g)
-            o = torch.sigmoid(z_o + p_o * c)
-            torch.cat((i, f, g, o), dim=-1, out=z)
-            gates[:, here], cells[:, here] = z, c
-            h = (o * torch.tanh(c)).to(outputs.dtype)
-            outputs[:, here] = h
-            offset += count
-        ctx.save_for_backward(recurrent, peephole, gates, cells, outputs)
-        ctx.counts = counts
-        return outputs
-
-    @staticmethod
-    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (d_outputs,) = output_gradients
-        recurrent, peephole, gates, cells, outputs = ctx.saved_tensors
-        counts = ctx.counts
-        directions, frames, hidden = outputs.shape
-        exact = cells.dtype
-        p_i, p_f, p_o = (peephole[:, k, None, :].to(exact) for k in range(3))
-        d_gates = torch.empty_like(gates)
-        d_h = d_c = cells.new_zeros(directions, 0, hidden)
-        offset = frames
-        for step in range(len(counts) - 1, -1, -1):
-            count = counts[step]
-            offset -= count
-            here = slice(offset, offset + count)
-            grown = (0, 0, 0, count - d_c.shape[1])  # rows that end at this step join with zero gradient
-            d_h = torch.nn.functional.pad(d_h, grown) + d_outputs[:, here]
-            d_c = torch.nn.functional.pad(d_c, grown)
-            i, f, g, o = gates[:, here].to(exact).chunk(4, dim=-1)
-            c = cells[:, here]
-            c_before = cells[:, offset - counts[step - 1] :][:, :count] if step else torch.zeros_like(c)
-            squashed = torch.tanh(c)
-            d_o = d_h * squashed * o * (1 - o)
-            d_c = d_c + d_h * o * (1 - squashed * squashed) + d_o * p_o
-            d_i = d_c * g * i * (1 - i)
-            d_f = d_c * c_before * f * (1 - f)
-            d_g = d_c * i * (1 - g * g)
-            d_gates[:, here] = torch.cat((d_i, d_f, d_g, d_o), dim=-1)
-            d_c = d_c * f + d_i * p_i + d_f * p_f
-            d_h = torch.bmm(d_gates[:, here], recurrent).to(exact)
-        # frame k of step s ≥ 1 follows frame k - counts[s - 1] …, the same rank one step before
-        previous = torch.arange(counts[0], frames, device=outputs.device)
-        previous -= torch.repeat_interleave(torch.tensor(counts[:-1]), torch.tensor(counts[1:])).to(
-            outputs.device
-        )
-        later = d_gates[:, counts[0] :]
-        d_recurrent = torch.bmm(later.transpose(1, 2), outputs[:, previous])
-        d_i, d_f, _, d_o = later.to(exact).chunk(4, dim=-1)
-        before = cells[:, previous]
-        all_o = d_gates[..., 3 * hidden :].to(exact)
-        d_peephole = torch.stack(
-            [(d_i * before).sum(1), (d_f * before).sum(1), (all_o * cells).sum(1)], dim=1
-        )
-        return d_gates, d_recurrent.to(recurrent.dtype), d_peephole.to(peephole.dtype), None
+    @property
+    def last(self) -> Tensor:
+        """The packed place of each running row's last frame."""
+        return self.mirror[: self.counts[0]]
 
 
 def sequence(projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: list[int]) -> Tensor:
-    """Outputs h of a packed batch.
+    """Outputs h of a packed batch through the peephole LSTM, from states of zero.
 
     projected: W x + b, (directions, frames, 4 hidden), each direction in its own time order;
     recurrent: (directions, 4 hidden, hidden); peephole: (directions, 3, hidden), zeros for the plain LSTM;
@@ -134,4 +66,147 @@ def sequence(projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: lis
     float64).
     Returns (directions, frames, hidden).
     """
-    return _Sequence.apply(projected, recurrent, peephole, counts)
+    return run(VARIANTS["peephole"], projected, Weights(recurrent, peephole), counts)[0]
+
+
+def run(
+    variant: Variant,
+    projected: Tensor,
+    weights: Weights,
+    counts: list[int],
+    start: tuple[Tensor, ...] | None = None,
+    noise: Noise | None = None,
+    gaps: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """The states of a packed batch after each step: `cells.variant_step` again and again.
+
+    projected: (directions, frames, gates * hidden), each direction in its own time order; weights: matrices
+    in the dtype of `projected`, the rest in that of the cell state; start: the state before the first step,
+    each (directions, counts[0], …), zeros if None; gaps: (directions, frames, 1) for the time-aware cell.
+    Returns h, c, and with gate recurrence the gates i, f, o, each (directions, frames, …): h in the dtype of
+    `projected`, the others in `exact` of it.
+    """
+    if start is None:
+        start = zero_state(variant, weights, (len(projected), counts[0]), projected.dtype)
+    discount = elapsed_discount(gaps) if gaps is not None else None
+    setting = Setting(variant, counts, noise or Noise(), discount)
+    gates = start[2] if variant.gate_recurrence else None
+    states: tuple[Tensor, ...] = _Sequence.apply(setting, projected, *start[:2], gates, *weights)
+    return states if variant.gate_recurrence else states[:2]
+
+
+def exact(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of cell states beside operands of `dtype`: never less than float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def zero_state(
+    variant: Variant, weights: Weights, rows: tuple[int, ...], dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    """The state before the first step, each (*rows, …): h in `dtype`, the others in `exact` of it."""
+    width, outputs = weights.recurrent.shape[-2:]
+    hidden = width // len(variant.gates)
+    h = weights.recurrent.new_zeros(*rows, outputs, dtype=dtype)
+    if variant == GRU:
+        return (h,)
+    c = h.new_zeros(*rows, hidden, dtype=exact(dtype))
+    return (h, c, c.new_zeros(*rows, 3 * hidden)) if variant.gate_recurrence else (h, c)
+
+
+class _Sequence(torch.autograd.Function):
+    """h, c and gates over all steps. Backward is by hand: weight gradients are one product after the loop."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        setting: Setting,
+        projected: Tensor,
+        start_h: Tensor,
+        start_c: Tensor,
+        start_gates: Tensor | None,
+        *weights: Any,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        w = Weights(*weights)
+        tape = Tape.blank(setting, projected, start_h, start_c, w)
+        state: tuple[Any, ...] = start_h, start_c, start_gates
+        offset = 0
+        for count in setting.counts:
+            here = slice(offset, offset + count)
+            before = tuple(None if t is None else t[:, :count] for t in state)
+            state = step(setting, tape, here, projected[:, here], before, w)
+            offset += count
+        ctx.save_for_backward(*tape, start_h, start_c, start_gates, *weights)
+        ctx.setting = setting
+        ctx.set_materialize_grads(False)  # most callers leave all but h alone
+        return tape.h, tape.c, tape.gates
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *d_states: Any) -> tuple[Any, ...]:
+        saved, setting = ctx.saved_tensors, ctx.setting
+        tape, w = Tape(*saved[: len(Tape._fields)]), Weights(*saved[-len(Weights._fields) :])
+        start = saved[len(Tape._fields) : -len(Weights._fields)]
+        counts = setting.counts
+        back = Gradients.blank(setting, tape, w)
+        d_state = tuple(t[:, :0].to(tape.c.dtype) for t in (tape.h, tape.c, tape.gates))
+        offset = tape.h.shape[1]
+        for number in range(len(counts) - 1, -1, -1):
+            count = counts[number]
+            offset -= count
+            here = slice(offset, offset + count)
+            grown = (0, 0, 0, count - d_state[0].shape[1])  # rows that end here join with zero gradient
+            d_state = tuple(torch.nn.functional.pad(d, grown) for d in d_state)
+            pairs = zip(d_state, d_states, strict=True)
+            d_state = tuple(d if more is None else d + more[:, here] for d, more in pairs)
+            c_old = tape.c[:, offset - counts[number - 1] :][:, :count] if number else start[1]
+            d_state = step_back(setting, tape, here, c_old, d_state, w, back)
+        d_start = d_state[0].to(tape.h.dtype), d_state[1], d_state[2] if start[2] is not None else None
+        d_weights = _weight_gradients(setting, tape, _before(counts, tape, start), back, w)
+        return None, back.z, *d_start, *d_weights
+
+
+def previous_frames(counts: list[int]) -> Tensor:
+    """The packed place one step before, of each frame but those of the first step."""
+    rows = torch.tensor(counts)
+    return torch.arange(counts[0], sum(counts)) - torch.repeat_interleave(rows[:-1], rows[1:])
+
+
+def _before(counts: list[int], tape: Tape, start: Any) -> tuple[Any, ...]:
+    """h, c and gates before each frame, packed as the tape."""
+    previous = previous_frames(counts).to(tape.h.device)
+    pairs = zip(start, (tape.h, tape.c, tape.gates), strict=True)
+    return tuple(None if first is None else torch.cat((first, t[:, previous]), dim=1) for first, t in pairs)
+
+
+def dropped(h: Tensor, counts: list[int], dropout: Tensor | None) -> Tensor:
+    """Packed h as the recurrent product has seen it."""
+    if dropout is None:
+        return h
+    ranks = torch.cat([torch.arange(count) for count in counts]).to(h.device)
+    return h * dropout[:, ranks]
+
+
+def _weight_gradients(
+    setting: Setting, tape: Tape, old: tuple[Any, ...], back: Gradients, w: Any
+) -> tuple[Tensor | None, ...]:
+    """Over all frames at once."""
+    variant, counts, noise, _ = setting
+    h, c, gates = old
+    d: dict[str, Tensor] = {"recurrent": torch.bmm(back.product.mT, dropped(h, counts, noise.dropout))}
+    blocks = dict(zip(variant.gates, back.z.chunk(len(variant.gates), dim=-1), strict=True))
+    if variant.peepholes:
+        looks = [(blocks[n].to(c.dtype), tape.new_c if n == "o" else c) for n in variant.sigmoids]
+        d["peephole"] = torch.stack([(by_z * seen).sum(1) for by_z, seen in looks], dim=1)
+    if w.projection is not None:
+        d["projection"] = torch.bmm(back.projected.mT, tape.unprojected)
+    if variant.gate_recurrence:
+        by_z = torch.cat([blocks[name] for name in "ifo"], dim=-1)
+        d["gate_recurrent"] = torch.bmm(by_z.mT, gates.to(by_z.dtype))
+    if variant.layer_norm:
+        d["gain_recurrent"] = (back.z.to(c.dtype) * tape.normal_product.to(c.dtype)).sum(1)
+        d["gain_cell"] = (back.squashed * tape.normal_c).sum(1)
+        d["bias_cell"] = back.squashed.sum(1)
+    if variant.time_gaps:
+        d["decay"] = torch.bmm(back.short.mT, c.to(back.short.dtype))
+        d["bias_decay"] = back.short.to(c.dtype).sum(1)
+    return tuple(d[n].to(t.dtype) if n in d else None for n, t in zip(w._fields, w, strict=True))

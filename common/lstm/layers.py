@@ -1,14 +1,18 @@
 """The stack of (bidirectional) LSTM layers over a padded batch, exact for every row."""
 
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.lstm.fused import Steps, sequence
+from common.lstm import gru
+from common.lstm.cells import GRU, VARIANTS, Weights, normalise
+from common.lstm.fused import Steps, exact, previous_frames, run, sequence, zero_state
+from common.lstm.step import Noise
 
-CELLS = ("lstm", "peephole")
+State = list[tuple[Tensor, ...]]  # of each layer what `zero_state` has: h, c …, each (batch, …)
 
 # oneDNN keeps a compiled primitive for each shape it has seen, 1,024 of them by default: gigabytes, as every
 # ragged batch has a shape of its own. It reads this at its first use.
@@ -16,10 +20,15 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 class LSTMStack(nn.Module):
-    """`layers` LSTM layers, each in both directions unless `bidirectional` is off.
+    """`layers` recurrent layers, each in both directions unless `bidirectional` is off.
 
-    cell: "lstm" (forget gate, Gers 2000; through torch's own kernels) or "peephole" (Gers & Schmidhuber
-    2000). dropout: on the input of every layer but the first.
+    cell: a name of `cells.VARIANTS`; the plain "lstm" goes through torch's own kernels where nothing below is
+    asked for. dropout: on the input of every layer but the first.
+    projection: size of each direction's output, if above 0 (Sak, Senior & Beaufays 2014).
+    recurrent_dropout: on h where the recurrent weights take it, one mask a row for all steps and gates (Gal &
+    Ghahramani 2016, "tied weights"); the cell state is not touched.
+    zoneout: probabilities that a unit of the cell state and of the output keeps its old value for a step
+    (Krueger et al. 2017); in evaluation the expected share is kept.
 
     A row of a padded batch gives what it gives alone: the backward direction starts at the row's own last
     frame.
@@ -33,67 +42,227 @@ class LSTMStack(nn.Module):
         cell: str = "lstm",
         bidirectional: bool = True,
         dropout: float = 0.0,
+        projection: int = 0,
+        recurrent_dropout: float = 0.0,
+        zoneout: Sequence[float] = (0.0, 0.0),
     ):
         super().__init__()
-        if cell not in CELLS:
-            raise InputError(f"network.cell is {cell!r}; there are {', '.join(CELLS)}")
-        self.hidden, self.cell, self.directions, self.dropout = (
-            hidden,
-            cell,
-            2 if bidirectional else 1,
-            dropout,
-        )
-        self.outputs = self.directions * hidden
+        if cell not in VARIANTS:
+            raise InputError(f"network.cell is {cell!r}; there are {', '.join(VARIANTS)}")
+        if cell == "gru" and projection:
+            raise InputError("network.projection is of the LSTM; with network.cell=gru it should be 0")
+        if cell == "gru" and zoneout[0]:
+            raise InputError("a GRU has no cell state: the first of network.zoneout should be 0")
+        if len(zoneout) != 2 or not all(0 <= share < 1 for share in (recurrent_dropout, *zoneout)):
+            raise InputError(
+                "network.recurrent_dropout and both of network.zoneout should be from 0 to below 1"
+            )
+        self.hidden, self.cell, self.dropout = hidden, cell, dropout
+        self.variant, self.directions = VARIANTS[cell], 2 if bidirectional else 1
+        self.projection, self.recurrent_dropout, self.zoneout = projection, recurrent_dropout, tuple(zoneout)
+        self.outputs = self.directions * (projection or hidden)
         sizes = [inputs] + [self.outputs] * (layers - 1)
-        d = self.directions
-        self.inputs = nn.ParameterList(nn.Parameter(torch.empty(d, 4 * hidden, size)) for size in sizes)
-        self.recurrent = nn.ParameterList(nn.Parameter(torch.empty(d, 4 * hidden, hidden)) for _ in sizes)
-        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(d, 4 * hidden)) for _ in sizes)
-        peepholes = sizes if cell == "peephole" else []
-        self.peephole = nn.ParameterList(nn.Parameter(torch.zeros(d, 3, hidden)) for _ in peepholes)
+        gates, sigmoids = len(self.variant.gates) * hidden, len(self.variant.sigmoids)
+
+        def parameters(*shape: int, there: bool = True) -> nn.ParameterList:
+            """One a layer."""
+            shape = (self.directions, *shape)
+            return nn.ParameterList(nn.Parameter(torch.zeros(shape)) for _ in sizes if there)
+
+        self.inputs = nn.ParameterList(
+            nn.Parameter(torch.empty(self.directions, gates, size)) for size in sizes
+        )
+        self.recurrent = parameters(gates, projection or hidden)
+        self.bias = parameters(gates)
+        self.peephole = parameters(sigmoids, hidden, there=self.variant.peepholes)
+        self.projected = parameters(projection, hidden, there=projection > 0)
+        self.gate_recurrent = parameters(3 * hidden, 3 * hidden, there=self.variant.gate_recurrence)
+        self.gain_inputs = parameters(gates, there=self.variant.layer_norm)
+        self.gain_recurrent = parameters(gates, there=self.variant.layer_norm)
+        self.gain_cell = parameters(hidden, there=self.variant.layer_norm)
+        self.bias_cell = parameters(hidden, there=self.variant.layer_norm)
+        self.decay = parameters(hidden, hidden, there=self.variant.time_gaps)
+        self.bias_decay = parameters(hidden, there=self.variant.time_gaps)
+        self.bias_candidate = parameters(hidden, there=self.variant == GRU)
         self.reset()
 
     def reset(self) -> None:
-        """Glorot for inputs, orthogonal for recurrent weights, forget bias 1 (Gers 2000; Jozefowicz 2015)."""
+        """Glorot for inputs, orthogonal for recurrent weights, forget bias 1 (Gers 2000; Jozefowicz 2015).
+
+        So that the other cells remember at first as well, the bias of the GRU's update gate is 1, that of a
+        coupled input gate -1.
+        """
+        hidden = self.hidden
         for inputs, recurrent, bias in zip(self.inputs, self.recurrent, self.bias, strict=True):
             for direction in range(self.directions):
-                for gate in range(4):
-                    rows = slice(gate * self.hidden, (gate + 1) * self.hidden)
+                for gate in range(len(self.variant.gates)):
+                    rows = slice(gate * hidden, (gate + 1) * hidden)
                     nn.init.xavier_uniform_(inputs[direction, rows])
                     nn.init.orthogonal_(recurrent[direction, rows])
-            with torch.no_grad():
-                bias.zero_()[:, self.hidden : 2 * self.hidden] = 1.0
+            blocks = dict(zip(self.variant.gates, bias.detach().zero_().split(hidden, dim=1), strict=True))
+            for name, start in (("f", 1.0), ("z", 1.0), ("i", -1.0 if self.variant.coupled else 0.0)):
+                if name in blocks:
+                    blocks[name].fill_(start)
+        for several in (self.projected, self.gate_recurrent, self.decay):
+            for weight in several:
+                for one_way in weight:
+                    nn.init.xavier_uniform_(one_way)
+        for gains in (self.gain_inputs, self.gain_recurrent, self.gain_cell):
+            for gain in gains:
+                nn.init.ones_(gain)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor, gaps: Tensor | None = None) -> Tensor:
         """x: (batch, frames, inputs); lengths: (batch,) integers on any device. Returns (batch, frames,
         outputs).
 
+        gaps: (batch, frames) time ≥ 0 since the frame before, in any unit; the time-aware cell needs it, and
+        no other takes it (TypeError).
         Frames past a row's length are zero in the result, whatever they hold in `x`.
         """
-        if x.shape[0] == 0 or x.shape[1] == 0 or int(lengths.max()) == 0:
+        self._check_gaps(gaps)
+        if _is_empty(x, lengths):
             return x.new_zeros(*x.shape[:2], self.outputs)
-        run = self._packed if self.cell == "peephole" else self._padded
-        return run(x, lengths)
+        if self._is_torchs():
+            return self._padded(x, lengths)
+        return self._packed(x, lengths, None, gaps)[0]
+
+    def carry(
+        self, x: Tensor, lengths: Tensor, state: State | None = None, gaps: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """As `forward`, from `state` on (zeros if None), with the state after each row's own last frame.
+
+        state: for each layer (h, c), that of a GRU (h,) and that of full gate recurrence (h, c, gates), each
+        (batch, size) float32. A row without frames keeps its state. Gradients flow through the state: a
+        caller that truncates them (truncated backpropagation through time, Williams & Peng 1990) detaches it
+        between two calls. Masks of recurrent dropout are drawn anew in each call.
+        Raises InputError for a stack that also runs backward, which would need the future.
+        """
+        if self.directions == 2:
+            raise InputError("state can be carried only with bidirectional=false")
+        self._check_gaps(gaps)
+        if state is None:
+            dtype = exact(x.dtype)
+            state = [
+                zero_state(self.variant, self._weights(layer, dtype), (len(x),), dtype)
+                for layer in range(len(self.inputs))
+            ]
+        if _is_empty(x, lengths):
+            return x.new_zeros(*x.shape[:2], self.outputs), state
+        return self._packed(x, lengths, state, gaps)
+
+    def _check_gaps(self, gaps: Tensor | None) -> None:
+        if self.variant.time_gaps != (gaps is not None):
+            raise TypeError(f"cell {self.cell}: gaps are for the time-aware cell, which needs them")
+
+    def _is_torchs(self) -> bool:
+        """Whether torch's own kernels compute just this."""
+        dropout = self.training and self.recurrent_dropout
+        plain = self.variant in (VARIANTS["lstm"], VARIANTS["np"])
+        return plain and not (self.projection or dropout or any(self.zoneout))
 
     def _drop(self, x: Tensor, layer: int) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if layer and self.dropout else x
 
-    def _packed(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Our own layers: no frame of padding is computed."""
+    def _packed(
+        self, x: Tensor, lengths: Tensor, state: State | None, gaps: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Our own layers: no frame of padding is computed. The new state is empty where none was given."""
         batch, frames, _ = x.shape
         steps = Steps.of(lengths).to(x.device)
         longest = len(steps.counts)
-        operand = _operand_dtype(x)
-        packed = x[:, :longest].flatten(0, 1)[steps.gather].to(operand)  # (frames, inputs)
-        for layer, weights in enumerate(self.inputs):
+        packed = x[:, :longest].flatten(0, 1)[steps.gather].to(_operand_dtype(x))  # (frames, inputs)
+        if gaps is not None:
+            gaps = self._packed_gaps(gaps[:, :longest].flatten()[steps.gather].to(exact(x.dtype)), steps)
+        carried = []
+        for layer in range(len(self.inputs)):
             packed = self._drop(packed, layer)
             both = torch.stack((packed, packed[steps.mirror]) if self.directions == 2 else (packed,))
-            bias = self.bias[layer][:, None].to(operand)
-            projected = torch.baddbmm(bias, both, weights.transpose(1, 2).to(operand))
-            h = sequence(projected, self.recurrent[layer].to(operand), self.peephole[layer], steps.counts)
+            old = state[layer] if state is not None else None
+            states = self._layer(layer, both, steps, old, gaps)
+            if old is not None:
+                ends = [t[0, steps.last].to(o.dtype) for t, o in zip(states, old, strict=True)]
+                carried.append(
+                    tuple(o.index_copy(0, steps.running, end) for o, end in zip(old, ends, strict=True))
+                )
+            h = states[0]
             packed = torch.cat((h[0], h[1][steps.mirror]), dim=-1) if self.directions == 2 else h[0]
         rows = packed.new_zeros(batch * longest, self.outputs).index_copy(0, steps.gather, packed)
-        return nn.functional.pad(rows.view(batch, longest, -1), (0, 0, 0, frames - longest)).to(x.dtype)
+        rows = nn.functional.pad(rows.view(batch, longest, -1), (0, 0, 0, frames - longest)).to(x.dtype)
+        return rows, carried
+
+    def _packed_gaps(self, gaps: Tensor, steps: Steps) -> Tensor:
+        """(directions, frames, 1): going backward, the time to a frame is the gap of the frame after it."""
+        if self.directions == 1:
+            return gaps[None, :, None]
+        first = steps.counts[0]
+        backward = gaps.new_zeros(len(gaps))
+        backward[first:] = gaps[steps.mirror][previous_frames(steps.counts).to(gaps.device)]
+        return torch.stack((gaps, backward))[..., None]
+
+    def _layer(
+        self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, gaps: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """One layer on packed x, (directions, frames, inputs). Returns its states, h first."""
+        operand, counts = x.dtype, steps.counts
+        w = self._weights(layer, operand)
+        matrix, bias = self.inputs[layer].mT.to(operand), self.bias[layer][:, None]
+        if self.variant.layer_norm:
+            normal, _ = normalise(torch.bmm(x, matrix).to(bias.dtype))
+            projected = torch.addcmul(bias, normal, self.gain_inputs[layer][:, None]).to(operand)
+        else:
+            projected = torch.baddbmm(bias.to(operand), x, matrix)
+        noise = self._noise(projected, counts)
+        silent = all(part is None for part in noise)
+        if self.cell == "peephole" and state is None and silent and w.projection is None:
+            return (sequence(projected, w.recurrent, self.peephole[layer], counts),)
+        if state is None:
+            start = zero_state(self.variant, w, (self.directions, counts[0]), operand)
+        else:
+            h, *others = (t[None, steps.running] for t in state)
+            start = (h.to(operand), *others)
+        if self.variant == GRU:
+            return (gru.run(projected, w, counts, start[0], noise),)
+        return run(self.variant, projected, w, counts, start, noise, gaps)
+
+    def _weights(self, layer: int, operand: torch.dtype) -> Weights:
+        """What the steps use: matrices as operands, the rest as it is."""
+
+        def of(several: nn.ParameterList, matrix: bool = False) -> Tensor | None:
+            if not len(several):
+                return None
+            return several[layer].to(operand) if matrix else several[layer]
+
+        return Weights(
+            recurrent=self.recurrent[layer].to(operand),
+            peephole=of(self.peephole),
+            projection=of(self.projected, True),
+            gate_recurrent=of(self.gate_recurrent, True),
+            gain_recurrent=of(self.gain_recurrent),
+            gain_cell=of(self.gain_cell),
+            bias_cell=of(self.bias_cell),
+            decay=of(self.decay, True),
+            bias_decay=of(self.bias_decay),
+            bias_candidate=of(self.bias_candidate),
+        )
+
+    def _noise(self, projected: Tensor, counts: list[int]) -> Noise:
+        """Masks of this batch, from torch's generator alone."""
+        directions, frames, _ = projected.shape
+        outputs = self.projection or self.hidden
+        dropout = None
+        if self.training and self.recurrent_dropout:
+            ones = projected.new_ones(directions, counts[0], outputs)
+            dropout = nn.functional.dropout(ones, self.recurrent_dropout)
+
+        def keep(probability: float, size: int) -> Tensor | None:
+            if not probability:
+                return None
+            share = projected.new_full((), probability, dtype=exact(projected.dtype))
+            share = share.expand(directions, frames, size)
+            return torch.bernoulli(share) if self.training else share
+
+        cell, output = self.zoneout
+        return Noise(dropout, keep(output, outputs), keep(cell, self.hidden))
 
     def _padded(self, x: Tensor, lengths: Tensor) -> Tensor:
         """torch's one-way kernels (oneDNN, cuDNN), the backward direction on rows reversed in their own
@@ -122,6 +291,10 @@ class LSTMStack(nn.Module):
             h = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
         h = h * (time < lengths)[..., None]
         return h.transpose(0, 1).to(x.dtype)
+
+
+def _is_empty(x: Tensor, lengths: Tensor) -> bool:
+    return x.shape[0] == 0 or x.shape[1] == 0 or int(lengths.max()) == 0
 
 
 def _operand_dtype(x: Tensor) -> torch.dtype:

@@ -13,6 +13,7 @@ from common.alphabet import Alphabet
 from common.command import UsageError
 from common.errors import InputError
 from common.lstm import LSTMStack
+from common.lstm.cells import VARIANTS
 from common.model_file import Model
 from common.shelf import describe, export_model, open_model
 from tests.common.test_lstm import filled
@@ -24,6 +25,7 @@ runtime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
 from common import onnx_file  # noqa: E402
 from common.onnx_export import FLOAT, INT64, Graph, _recurrent, export  # noqa: E402
 
+OPERATORS = [c for c in VARIANTS if c not in ("fgr", "layer_norm", "time_aware")]  # those that ONNX has
 EXPORTED = ("conv1d", "conv2d", "stack")
 ALPHABET = Alphabet("abcdefghé ")
 LENGTHS = (40, 1, 27, 13, 40, 2)
@@ -81,7 +83,7 @@ def test_what_stands_in_the_padding_is_not_looked_at(front: str, tmp_path: Path)
     np.testing.assert_allclose(log_probs[1, : out_lengths[1]], alone[0], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+@pytest.mark.parametrize("cell", OPERATORS)
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_the_stack_is_onnx_runtimes_over_several_layers(cell: str, bidirectional: bool):
     stack = filled(LSTMStack(5, 6, 3, cell, bidirectional))
@@ -266,10 +268,13 @@ def test_a_network_that_fails_while_it_runs_is_told(path: Path):
 
 
 def test_what_onnx_has_no_operator_for_is_told(tmp_path: Path):
-    odd = model()
-    odd.network.lstm.cell = "telepathic"
-    with pytest.raises(InputError, match=r"network.cell telepathic cannot be exported"):
-        export(odd, tmp_path / "m.onnx")
+    for settings, said in (
+        ({"cell": "fgr"}, "network.cell=fgr cannot"),
+        ({"cell": "layer_norm"}, "network.cell=layer_norm cannot"),
+        ({"projection": 3, "zoneout": [0.1, 0]}, "network.projection and network.zoneout cannot"),
+    ):
+        with pytest.raises(InputError, match=f"{said} be exported"):
+            export(model(**settings), tmp_path / "m.onnx")
     with pytest.raises(InputError, match="front end MultiDimensional cannot be exported"):
         export(model("mdlstm"), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
