@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     spot.add(commands, _spot)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
+    arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
     arguments.add_demo(commands, PROGRAM, "transcribe the recordings", _demo)
     return whole
 

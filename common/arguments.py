@@ -54,7 +54,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--model",
         metavar="M",
-        help=f"a model file, the folder of a training run, or the name of a model that ships ({default})",
+        help="a model file (.safetensors, or .onnx as `export` makes it), the folder of a training run, or "
+        f"the name of a model that ships ({default})",
     )
     parser.add_argument(
         "--device",
@@ -255,6 +256,29 @@ def add_models(commands: Subparsers, program: str, shipped: Path) -> None:
         return list_models(shipped, args.folders, args.json)
 
     parser.set_defaults(run=run_models)
+
+
+def add_export(commands: Subparsers, program: str, shipped: Path, domains: Sequence[str]) -> None:
+    parser = command_parser(
+        commands,
+        "export",
+        "write a model as an ONNX file",
+        f"""
+        {program} export runs/mine mine.onnx
+        {program} evaluate test.jsonl --model mine.onnx
+        """,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a model file, the folder of a training run, or a model that ships"
+    )
+    parser.add_argument("file", metavar="FILE.onnx", type=Path, help="what to write")
+
+    def run_export(args: argparse.Namespace) -> int:
+        from common.shelf import export_model
+
+        return export_model(args.model, args.file, shipped, domains)
+
+    parser.set_defaults(run=run_export)
 
 
 def add_demo(commands: Subparsers, program: str, purpose: str, function: Command) -> None:

@@ -4,13 +4,15 @@ The format is safetensors: tensors, plus one JSON text under the key "carousel" 
 is ever executed, and everything is checked before it is used.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ from common.batching import pad
 from common.calibration import Calibration
 from common.errors import InputError
 from common.network import Network
+
+if TYPE_CHECKING:  # it imports this module
+    from common.onnx_file import Runner
 
 FORMAT = 1
 DOMAINS = ("speech", "image", "ink")
@@ -36,7 +41,7 @@ BROKEN = (  # what a description that makes no sense may raise
 class Model:
     """A recogniser as loaded from a model file."""
 
-    network: Network
+    network: Network | Runner
     alphabet: Alphabet
     domain: str  # "speech", "image" or "ink"
     features: dict[str, Any]  # settings of asr.features or hwr.features
@@ -58,7 +63,8 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        """Where the network takes its input: for one that ONNX Runtime runs, the CPU."""
+        return next((p.device for p in self.network.parameters()), torch.device("cpu"))
 
     def log_probs(self, features: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(frames, size) float32 each → (output frames, symbols) natural logarithms each, as one batch."""
@@ -87,16 +93,7 @@ def save(
     """Writes a model file, whole or not at all. `half` stores float16, which `load` widens again."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = {
-        "format": FORMAT,
-        "domain": domain,
-        "alphabet": list(alphabet.symbols),
-        "features": dict(features),
-        "network": dict(network_settings),
-        "size": size,
-        "decoder": dict(decoder or {}),
-        "card": dict(card or {}),
-    }
+    header = describe(domain, alphabet, features, network_settings, size, decoder or {}, card or {})
     kept = {
         name: (t.detach().half() if half else t.detach().float()).cpu().contiguous()
         for name, t in tensors.items()
@@ -126,12 +123,38 @@ def note(path: str | Path, **card: Any) -> None:
     partial.replace(path)
 
 
+def describe(
+    domain: str,
+    alphabet: Alphabet,
+    features: Mapping[str, Any],
+    network_settings: Mapping[str, Any],
+    size: int,
+    decoder: Mapping[str, Any],
+    card: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The JSON part of a model file, as `check_header` takes it."""
+    return {
+        "format": FORMAT,
+        "domain": domain,
+        "alphabet": list(alphabet.symbols),
+        "features": dict(features),
+        "network": dict(network_settings),
+        "size": size,
+        "decoder": dict(decoder),
+        "card": dict(card),
+    }
+
+
 def _open(path: Path) -> Any:
     if path.is_dir():
         raise InputError(f"{path}: this is a folder; give a model file (….safetensors)")
     if not path.is_file():
         raise InputError(
             f"{path}: there is no such model file; `asr models` and `hwr models` list those that ship"
+        )
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{path}: an ONNX file can be run, not trained on; give the .safetensors it came from"
         )
     try:
         return safe_open(path, "pt")
@@ -168,15 +191,22 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
         raise InputError(
             f"{path}: this is a checkpoint to resume from; the model is best.safetensors beside it"
         )
+    return check_header(path, metadata.get("carousel"), "a safetensors file", "`train`")
+
+
+def check_header(path: Path, text: str | None, kind: str, maker: str) -> dict[str, Any]:
+    """The JSON of a model, checked.
+
+    text: the JSON as it stands in the file, None if it has none; kind and maker: for messages.
+    Raises InputError for what is no description of a model, or one that cannot be used.
+    """
     try:
-        header = json.loads(metadata["carousel"])
+        header = json.loads(text)  # type: ignore[arg-type]  # None is a TypeError
         kinds = {"domain": str, "alphabet": list, "features": dict, "network": dict, "size": int}
         wrong = [key for key, kind in kinds.items() if not isinstance(header[key], kind)]
         wrong += [key for key in ("decoder", "card") if not isinstance(header.get(key, {}), dict)]
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise InputError(
-            f"{path}: a safetensors file, but not of Carousel; give one that `train` has written"
-        ) from None
+        raise InputError(f"{path}: {kind}, but not of Carousel; give one that {maker} has written") from None
     if header.get("format") != FORMAT:
         raise InputError(
             f"{path}: has format {header.get('format')}, this version reads {FORMAT}; update Carousel"
@@ -201,8 +231,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
     with _open(path) as file:
         header = _header(path, file)
         try:
-            alphabet = Alphabet(header["alphabet"])
-            network = _empty_network(header, len(alphabet), len(file.keys()))
+            network = empty_network(header, len(file.keys()))
             expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
             found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
             if wrong := sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k)):
@@ -213,9 +242,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
                 f"{path}: its weights do not fit its description ({reason(error)}); get it anew"
             ) from error
     network.eval().requires_grad_(False).to(device)
+    return model_of(header, network)
+
+
+def model_of(header: Mapping[str, Any], network: Network | Runner) -> Model:
+    """A network with its checked header."""
     return Model(
         network,
-        alphabet,
+        Alphabet(header["alphabet"]),
         header["domain"],
         header["features"],
         header["network"],
@@ -225,13 +259,16 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
     )
 
 
-def _empty_network(header: Mapping[str, Any], symbols: int, tensors: int) -> Network:
-    """The network a header describes, without memory: a header cannot ask for more than the file has."""
+def empty_network(header: Mapping[str, Any], tensors: int) -> Network:
+    """The network a header describes, without memory: a header cannot ask for more than the file has.
+
+    tensors: how many the file has, more than layers. Raises one of BROKEN for what makes no network.
+    """
     settings = header["network"]
     if not 0 < settings["layers"] <= tensors:
         raise ValueError(f"{settings['layers']} layers in {tensors} tensors")
     with torch.device("meta"):
-        return Network(header["size"], symbols, settings)
+        return Network(header["size"], len(Alphabet(header["alphabet"])), settings)
 
 
 def take_over(network: Network, alphabet: Alphabet, path: str | Path) -> str:

@@ -6,14 +6,16 @@ normalised over the batch.
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.lstm import LSTMStack
+from common.lstm import MDLSTM, LSTMStack
 
+SLOPE = 0.01  # of the leaky ReLU below zero
 LONGEST = 1000  # frames or features; longer kernels and strides are mistakes
 
 
@@ -41,6 +43,8 @@ class FrameNorm(nn.Module):
     Per frame, so that neither padding nor the other rows reach it (unlike batch normalisation).
     """
 
+    eps = 1e-3
+
     def __init__(self, channels: int):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(channels))
@@ -50,7 +54,7 @@ class FrameNorm(nn.Module):
         """x: (batch, frames[, height], channels)"""
         over = x.shape[2:]
         gain, bias = (p.expand(over).contiguous() for p in (self.gain, self.bias))
-        return nn.functional.layer_norm(x, over, gain, bias, eps=1e-3)
+        return nn.functional.layer_norm(x, over, gain, bias, self.eps)
 
 
 class Convolutions(nn.Module):
@@ -66,6 +70,7 @@ class Convolutions(nn.Module):
         self.dimensions, self.dropout = dimensions, dropout
         convolution: Any = nn.Conv1d if dimensions == 1 else nn.Conv2d
         channels, height = (features, 1) if dimensions == 1 else (1, features)
+        self.height = height  # of the input in 2-D
         self.strides: list[int] = []
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
         for layer in layers:
@@ -92,17 +97,79 @@ class Convolutions(nn.Module):
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.strides, strict=True):
             x = norm(convolution(x.movedim(-1, 1)).movedim(1, -1))
             lengths = -(-lengths // stride)
-            x = nn.functional.leaky_relu(mask(x, lengths), 0.01)
-            if self.dropout and self.training:  # whole channels, as neighbouring places say the same
-                keep = x.new_full((len(x), x.shape[-1]), 1 - self.dropout).bernoulli() / (1 - self.dropout)
-                x = x * keep.view(len(x), *[1] * (x.dim() - 2), -1)
+            x = nn.functional.leaky_relu(mask(x, lengths), SLOPE)
+            x = _drop_channels(x, self.dropout if self.training else 0.0)
         return x.movedim(-1, 2).flatten(2), lengths
 
 
-def _pair(value: int | Sequence[int], dimensions: int) -> tuple[int, ...]:
+class MultiDimensional(nn.Module):
+    """A hierarchy of multidimensional LSTM layers over frames × features (Graves & Schmidhuber 2009, Offline
+    Handwriting Recognition with Multidimensional Recurrent Neural Networks, figure 3).
+
+    Blocks of neighbouring features become one place; then, for each of `levels` {hidden, block, units}, an
+    MDLSTM with so many cells from each of the four corners, and a tanh layer of `units` over blocks of its
+    outputs, with FrameNorm before the tanh (which is ours: without it the signal of an untrained network
+    fades from level to level, and it hardly learns). What is left of the features' dimension is summed.
+    Blocks are [over frames, over features]; the last ones are filled with zeros, so a row of n frames becomes
+    ⌈n / product of the blocks' frames⌉.
+    """
+
+    def __init__(
+        self, features: int, block: Sequence[int], levels: Sequence[Mapping[str, Any]], dropout: float
+    ):
+        super().__init__()
+        self.dropout = dropout
+        self.blocks = [_pair(block, 2, "network.block")]
+        self.blocks += [_pair(level["block"], 2, "network.levels") for level in levels]
+        if not all(1 <= n < LONGEST for pair in self.blocks for n in pair):
+            raise InputError(f"network.block or network.levels: blocks of {self.blocks} cannot be")
+        self.strides = [frames for frames, _ in self.blocks]
+        self.lstms, self.projections, self.norms = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        channels = prod(self.blocks[0])
+        for level, pair in zip(levels, self.blocks[1:], strict=True):
+            self.lstms.append(MDLSTM(channels, level["hidden"]))
+            self.projections.append(nn.Linear(4 * level["hidden"] * prod(pair), level["units"], bias=False))
+            self.norms.append(FrameNorm(level["units"]))
+            channels = level["units"]
+        self.outputs = channels
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        x = mask(x, lengths).transpose(1, 2)[:, None]  # (batch, channels, height, frames), as images are
+        first, *others = self.blocks
+        x, lengths = _blocks(x, first), -(-lengths // first[0])
+        layers = zip(self.lstms, self.projections, self.norms, others, strict=True)
+        for lstm, projection, norm, block in layers:
+            heights = torch.full_like(lengths, x.shape[2])
+            x = _blocks(lstm(x, heights, lengths), block)
+            lengths = -(-lengths // block[0])
+            x = norm(projection(x.permute(0, 3, 2, 1)))  # (batch, frames, height, units)
+            x = torch.tanh(mask(x, lengths))
+            x = _drop_channels(x, self.dropout if self.training else 0.0).permute(0, 3, 2, 1)
+        return x.sum(2).transpose(1, 2), lengths
+
+
+def _blocks(x: Tensor, block: tuple[int, ...]) -> Tensor:
+    """(batch, channels, height, frames) in blocks of [frames, height], each one place of more channels."""
+    frames, height = block
+    x = nn.functional.pad(x, (0, -x.shape[3] % frames, 0, -x.shape[2] % height))
+    x = x.unflatten(3, (-1, frames)).unflatten(2, (-1, height))
+    return x.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+
+
+def _drop_channels(x: Tensor, share: float) -> Tensor:
+    """x: (batch, …, channels). Drops whole channels, as neighbouring places say the same."""
+    if not share:
+        return x
+    keep = x.new_full((len(x), x.shape[-1]), 1 - share).bernoulli() / (1 - share)
+    return x * keep.view(len(x), *[1] * (x.dim() - 2), -1)
+
+
+def _pair(
+    value: int | Sequence[int], dimensions: int, where: str = "network.convolutions"
+) -> tuple[int, ...]:
     numbers = (value,) if isinstance(value, int) else tuple(value)
     if len(numbers) != dimensions:
-        raise InputError(f"network.convolutions: {value} should be {dimensions} number(s)")
+        raise InputError(f"{where}: {value} should be {dimensions} number(s)")
     return numbers
 
 
@@ -110,7 +177,8 @@ class Network(nn.Module):
     """(batch, frames, features) → (batch, frames / stride, symbols) log-probabilities, with their lengths."""
 
     def __init__(self, features: int, symbols: int, settings: Mapping[str, Any]):
-        """settings: conf/network/*.yaml: front, stride | convolutions, hidden, layers, cell, dropout …"""
+        """settings: those of conf/network/*.yaml: front, stride | convolutions | block and levels, hidden,
+        layers, cell, dropout …"""
         super().__init__()
         front = settings["front"]
         if front == "stack":
@@ -121,11 +189,13 @@ class Network(nn.Module):
         elif front in ("conv1d", "conv2d"):
             layers = settings["convolutions"]
             self.front = Convolutions(features, layers, int(front[4]), settings.get("front_dropout", 0.0))
-            self.stride = 1
-            for stride in self.front.strides:
-                self.stride *= stride
+            self.stride = prod(self.front.strides)
+        elif front == "mdlstm":
+            block, levels = settings["block"], settings["levels"]
+            self.front = MultiDimensional(features, block, levels, settings.get("front_dropout", 0.0))
+            self.stride = prod(self.front.strides)
         else:
-            raise InputError(f"network.front is {front!r}; there are stack, conv1d and conv2d")
+            raise InputError(f"network.front is {front!r}; there are stack, conv1d, conv2d and mdlstm")
         self.dropout = float(settings.get("dropout", 0.0))
         inputs = int(self.front.outputs)
         self.lstm = LSTMStack(

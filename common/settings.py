@@ -16,7 +16,11 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 # are the rooms' to know: common.data tries them.
 GROUPS = {"features": "kind", "network": "front", "optimizer": "kind", "trainer": None}
 DATA = ("train", "valid", "test")
-CONVOLUTION = ("channels", "kernel", "stride")
+LISTS = {  # layers of some fronts: the setting, and what each of its entries has
+    "conv1d": ("convolutions", ("channels", "kernel", "stride")),
+    "conv2d": ("convolutions", ("channels", "kernel", "stride")),
+    "mdlstm": ("levels", ("hidden", "block", "units")),
+}
 # Those of common.lstm.cells that need no more than features, named here so that settings need no torch.
 CELLS = (
     *("lstm", "peephole", "gru", "lstm1997", "lstm1997_linear", "layer_norm"),
@@ -77,6 +81,10 @@ SHARES = Rule(
     lambda v: isinstance(v, list) and len(v) == 2 and all(map(share().holds, v)),
     "it should be two numbers from 0 to below 1",
 )
+BLOCK = Rule(
+    lambda v: isinstance(v, list) and len(v) == 2 and all(map(whole(1).holds, v)),
+    "it should be two whole numbers of at least 1",
+)
 SYMBOLS = Rule(
     lambda v: isinstance(v, str | list) and bool(v) and all(isinstance(c, str) for c in v),
     "it should be the symbols as one text",
@@ -108,7 +116,7 @@ RULES: dict[str, Rule] = {
     "trainer.cache_megabytes": within(0),
     "trainer.tensorboard": FLAG,
     "trainer.half": FLAG,
-    "network.front": one_of("stack", "conv1d", "conv2d"),
+    "network.front": one_of("stack", "conv1d", "conv2d", "mdlstm"),
     "network.hidden": whole(1),
     "network.layers": whole(1),
     "network.cell": one_of(*CELLS),
@@ -130,6 +138,7 @@ BY_KIND: dict[str, dict[str, Rule]] = {  # rules for some fronts, optimizers and
     "stack": {"network.stride": whole(1)},
     "conv1d": {"network.front_dropout": share()},
     "conv2d": {"network.front_dropout": share()},
+    "mdlstm": {"network.front_dropout": share(), "network.block": BLOCK},
     "adamw": {"optimizer.betas": SHARES},
     "sgd": {"optimizer.momentum": share()},
 }
@@ -168,8 +177,8 @@ def check(
         if name not in place:
             raise InputError(f"{key} is missing: {rule.says}")
         _check_value(key, place[name], rule)
-    if settings["network"]["front"] != "stack":
-        _check_convolutions(settings["network"])
+    if settings["network"]["front"] in LISTS:
+        _check_layers(settings["network"], *LISTS[settings["network"]["front"]])
     _check_features(settings["features"])
     _check_decoder(settings["decoder"])
 
@@ -208,19 +217,18 @@ def _check_group(group: str, given: Mapping[str, Any], teller: str | None, switc
     return BY_KIND.get(str(chosen), {})
 
 
-def _check_convolutions(network: Mapping[str, Any]) -> None:
-    layers = network.get("convolutions")
+def _check_layers(network: Mapping[str, Any], key: str, parts: Collection[str]) -> None:
+    layers = network.get(key)
     if not isinstance(layers, list) or not layers:
         raise InputError(
-            f"network.convolutions={layers} cannot be used: "
-            f"it should be a list, each with {', '.join(CONVOLUTION)}"
+            f"network.{key}={layers} cannot be used: it should be a list, each with {', '.join(parts)}"
         )
     for layer in layers:
-        if not isinstance(layer, Mapping) or set(layer) != set(CONVOLUTION):
-            raise InputError(f"network.convolutions: {layer} needs exactly {', '.join(CONVOLUTION)}")
+        if not isinstance(layer, Mapping) or set(layer) != set(parts):
+            raise InputError(f"network.{key}: {layer} needs exactly {', '.join(parts)}")
         numbers = [n for value in layer.values() for n in (value if isinstance(value, list) else [value])]
         if not all(map(whole(1).holds, numbers)):
-            raise InputError(f"network.convolutions: {layer} should have whole numbers of at least 1")
+            raise InputError(f"network.{key}: {layer} should have whole numbers of at least 1")
 
 
 def _check_features(features: Mapping[str, Any]) -> None:

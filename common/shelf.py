@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from common import model_file
-from common.command import Failures, UsageError
+from common import model_file, onnx_file
+from common.command import DONE, Failures, UsageError
 from common.errors import InputError
 from common.model_file import Model
 
@@ -40,7 +41,8 @@ def open_model(
     Raises InputError for a model that is missing, damaged or of another domain.
     """
     path = _default(folder, domains[0]) if choice is None else find_model(choice, folder)
-    header = model_file.read_header(path)
+    kind = _format(path)
+    header = kind.read_header(path)
     domain = header["domain"]
     if domain not in domains:
         wanted = " or ".join(DOMAINS[d] for d in domains)
@@ -49,10 +51,15 @@ def open_model(
         )
     if size is not None:
         _check_size(path, header, size)
-    model = model_file.load(path, _device(device))
+    model = kind.load(path, _device(device, path))
     model.card["name"] = str(model.card.get("name", path.stem))
     model.path = path
     return model
+
+
+def _format(path: Path) -> ModuleType:
+    """The module that reads the file: by its suffix, as the two have nothing else in common."""
+    return onnx_file if path.suffix == onnx_file.SUFFIX else model_file
 
 
 def _check_size(path: Path, header: dict[str, Any], size: Callable[[Mapping[str, Any]], int]) -> None:
@@ -97,9 +104,11 @@ def _default(folder: Path, domain: str) -> Path:
     return (defaults or of_domain)[0]
 
 
-def _device(name: str) -> str:
+def _device(name: str, path: Path) -> str:
     import torch
 
+    if _format(path) is onnx_file:
+        return onnx_file.device(name)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -109,7 +118,7 @@ def _device(name: str) -> str:
 
 def describe(path: Path) -> dict[str, Any]:
     """What `models` tells of a model file, ready for JSON."""
-    header = model_file.read_header(path)
+    header = _format(path).read_header(path)
     card = header.get("card", {})
     return {
         "name": str(card.get("name", path.stem)),
@@ -136,6 +145,24 @@ def list_models(shipped: Path, given: Iterable[str], as_json: bool) -> int:
             failures.add(str(path), error)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else _table(found))
     return failures.status
+
+
+def export_model(choice: str, target: Path, shipped: Path, domains: Sequence[str]) -> int:
+    """Writes a model as ONNX and says so on one line; returns the exit status.
+
+    Raises UsageError for a target that is no .onnx, InputError for a model that cannot be exported.
+    """
+    if target.suffix != onnx_file.SUFFIX or target.is_dir():
+        raise UsageError(f"{target}: a model is exported as FILE{onnx_file.SUFFIX}")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target}: there is no folder {target.parent}; make it first")
+    from common.onnx_export import export
+
+    model = open_model(choice, shipped, domains, "cpu")
+    difference = export(model, target)
+    size = f"{target.stat().st_size / 1e6:.1f} MB"
+    print(f"{target}: {model.card['name']}, {size}, log-probabilities within {difference:.0e} of torch's")
+    return DONE
 
 
 def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path]:

@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     align_command.add(commands, PROGRAM, "line.png", aligning.FORMATS, _align)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
+    arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
     arguments.add_demo(commands, PROGRAM, "recognise the handwriting", _demo)
     return whole
 

@@ -22,8 +22,16 @@ FRONTS = {
             {"channels": 5, "kernel": [5, 3], "stride": [2, 2]},
         ],
     },
+    "mdlstm": {
+        "front": "mdlstm",
+        "block": [2, 4],
+        "levels": [
+            {"hidden": 3, "block": [3, 2], "units": 6},
+            {"hidden": 4, "block": [1, 1], "units": 7},
+        ],
+    },
 }
-STRIDES = {"stack": 3, "conv1d": 4, "conv2d": 4}
+STRIDES = {"stack": 3, "conv1d": 4, "conv2d": 4, "mdlstm": 6}
 SIZE = 9
 
 
@@ -89,6 +97,12 @@ def test_settings_that_make_no_network_are_refused():
         Network(SIZE, 11, {"front": "conv3d"})
     with pytest.raises(InputError, match="even"):
         network("conv1d", convolutions=[{"channels": 4, "kernel": 4, "stride": 2}])
+    with pytest.raises(InputError, match=r"network.block: 4 should be 2 number"):
+        network("mdlstm", block=4)
+    with pytest.raises(InputError, match=r"network.levels: \[3\] should be 2 number"):
+        network("mdlstm", levels=[{"hidden": 3, "block": [3], "units": 6}])
+    with pytest.raises(InputError, match="cannot be"):
+        network("mdlstm", block=[0, 4])
     with pytest.raises(InputError, match="number"):
         network("conv2d", convolutions=[{"channels": 4, "kernel": 3, "stride": 2}])
 

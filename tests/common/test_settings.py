@@ -95,6 +95,20 @@ def test_convolutions_are_checked(layers: str):
         check(composed("unipen_words", f"network.convolutions={layers}"))
 
 
+def test_levels_of_multidimensional_layers_are_checked():
+    check(composed("mnist_strings", "network=mdlstm"))
+    for override, said in (
+        ("network.block=[2,0]", "network.block=[2, 0] cannot be used: it should be two whole numbers"),
+        ("network.levels=[]", "network.levels=[] cannot be used: it should be a list, each with hidden"),
+        ("network.levels=[{hidden:2,block:[1,0],units:3}]", "whole numbers of at least 1"),
+        ("network.levels=[{hidden:2,units:3}]", "needs exactly hidden, block, units"),
+        ("+network.convolutions=[]", "would do nothing"),
+    ):
+        with pytest.raises(InputError) as caught:
+            check(composed("mnist_strings", "network=mdlstm", override))
+        assert said in str(caught.value)
+
+
 def test_a_recipes_own_keys_are_allowed_where_they_are_scalars_or_referred_to():
     check(composed("librispeech", "+fold=3"))
     check(composed("librispeech", "+own.x=3"), referenced={"own"})
