@@ -20,7 +20,7 @@ endif
 ANSWERS := import signal, sys, urllib.request; signal.alarm(3); urllib.request.urlopen(sys.argv[1] + "/torch/")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format bench bench-lstm clean
 
 help:
 	@echo "make setup   .venv with the package"
@@ -64,6 +64,9 @@ format: $(DEVELOP)
 
 bench: $(DEVELOP)
 	@set -e; for file in tests/bench/*.py; do $(BIN)/python $$file; done
+
+bench-lstm: $(DEVELOP)
+	$(BIN)/python tests/bench/lstm.py
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
