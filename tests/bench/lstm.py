@@ -3,8 +3,8 @@
 Frames/s counts true frames of ragged batches. `carousel` is our peephole LSTM, in bf16 where the processor
 multiplies it faster (the table has `carousel_fp32` as well); `torch_packed` is `nn.LSTM` on a PackedSequence,
 the usual exact way; `torch_padded` is `nn.LSTM` on the padded batch, which is wrong on short rows and stands
-for a limit; `loop` steps the cell by autograd over the padded batch; `onnxruntime` runs the LSTM operator with
-peepholes and `sequence_lens`, and is null where the extra `onnx` is missing. All but ours are in float32.
+for a limit; `loop` steps the cell by autograd over the padded batch; `onnxruntime` runs the LSTM operator
+with peepholes and `sequence_lens`, and is null where the extra `onnx` is missing. All but ours are in float32.
 Contenders take turns, and the median of their rounds counts. The last line is one JSON object.
 """
 
@@ -224,7 +224,9 @@ def linear_costs() -> Iterator[tuple[int, int, float, float | None]]:
         x, lengths = torch.randn(batch, length, INPUTS), torch.full((batch,), length)
         step = learning(lambda x=x, lengths=lengths: carousel(stack, x, lengths, has_bf16("cpu")))  # type: ignore[misc]
         step()
-        yield length, batch, min(seconds(step) for _ in range(3)), peak_memory(step)
+        risen = [peak_memory(step) for _ in range(3)]
+        memory = None if None in risen else statistics.median(risen)  # type: ignore[type-var]
+        yield length, batch, min(seconds(step) for _ in range(3)), memory
 
 
 def peak_memory(step: Run) -> float | None:
