@@ -4,7 +4,7 @@ Frames/s counts true frames of ragged batches. `carousel` is our peephole LSTM, 
 multiplies it faster (the table has `carousel_fp32` as well); `torch_packed` is `nn.LSTM` on a PackedSequence,
 the usual exact way; `torch_padded` is `nn.LSTM` on the padded batch, which is wrong on short rows and stands
 for a limit; `loop` steps the cell by autograd over the padded batch; `onnxruntime` runs the LSTM operator
-with peepholes and `sequence_lens`, and is null where the extra `onnx` is missing. All but ours are in float32.
+with peepholes and `sequence_lens`, and is null without the extra `onnx`. All but ours are in float32.
 Contenders take turns, and the median of their rounds counts. The last line is one JSON object.
 """
 
