@@ -23,7 +23,7 @@ ANSWERS := import signal, sys, urllib.request; signal.alarm(3); urllib.request.u
 PEERS := $(shell sed -n '/^bench = \[/,/^]/s/^ *"\(.*\)",/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-decoder clean
+.PHONY: help setup demo test lint format bench bench-decoder bench-lstm clean
 
 help:
 	@echo "make setup   .venv with the package"
@@ -76,6 +76,9 @@ bench-decoder: $(DEVELOP) $(OTHERS)
 $(OTHERS): $(DEVELOP)
 	@for name in $(PEERS); do $(PIP) --quiet $$name || echo "make: $$name does not install here." >&2; done
 	@touch $@
+
+bench-lstm: $(DEVELOP)
+	$(BIN)/python tests/bench/lstm.py
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
