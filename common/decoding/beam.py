@@ -32,7 +32,7 @@ from common.decoding.tree import BLANK, ENTRY, LINK, NODE, NONE, ROOT, Tree, com
 log = logging.getLogger(__name__)
 
 BLOCK = 1000  # frames, after which …
-COMPACT = 1 << 20  # … more texts or links than this are freed of those that fell off the beam: about 100 MB
+COMPACT = 1 << 20  # … more texts or links than this are freed of those that fell off the beam: about 60 MB
 
 KEEP = 1 << 18  # texts or links: room of a search that the next one takes over, as fresh memory is slow
 
@@ -80,6 +80,9 @@ def decode(
     confidences are those of the best of these paths.
     If a lexicon or grammar allows none of the texts on the beam in the end, the one with the best single path
     is looked for without a beam. If none fits into the frames, the text is empty, with a warning.
+    Memory at beam 100: about 200 MB for one hour (90,000 frames) of a trained network's output; at most about
+    100 bytes × beam × symbols of the text, where all texts of the beam differ from the begin on (an hour of
+    noise: 900 MB).
     Raises InputError for NaN, a shape that does not fit the alphabet, an option that makes no sense, and for
     a file that cannot be read.
     """
@@ -117,6 +120,7 @@ class Search:
     memory: InitVar[Tree | None] = None  # of a search that is over
     frame: int = 0  # frames seen
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
+    full: int = field(default_factory=lambda: COMPACT)  # texts or links
     count: int = 1  # entries
     entries: np.ndarray = field(init=False)  # (count or more,) ENTRY
     tree: Tree = field(init=False)
@@ -157,8 +161,9 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
         )
         found.frame += rows.shape[1]
         found.scale += divided
-        if found.tree.size.max() > COMPACT:
+        if found.tree.size.max() > found.full:
             found.tree = compact(found.entries, found.count, found.tree)
+            found.full = max(COMPACT, 2 * int(found.tree.size.max()))
 
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:

@@ -35,7 +35,7 @@ from common.metrics import error_rates
 FRAMES, WRITTEN, HEIGHT = 400, 100, 8.0
 LIMITS = {"symbol_threshold": -5.0, "score_threshold": 10.0}  # pyctcdecode's own
 WEIGHT, BONUS, OFFSET = 0.5, 1.5, -10.0  # … as well; the offset is of base 10
-UNKNOWN = WEIGHT * OFFSET * float(np.log(10))  # … what an unknown word costs with it
+UNKNOWN = WEIGHT * OFFSET * float(np.log(10))  # … so this is what an unknown word adds in pyctcdecode
 PRIVATE = 0xE000  # symbols go to others as private code points: pyctcdecode gives some labels a meaning
 
 SOURCES = {  # name -> domain, test and training manifest
@@ -122,7 +122,12 @@ def labels(alphabet: Alphabet, keep: str) -> list[str]:
 def ours(task: Task, beam: int, lm: NGrams | None, arpa: Path, limits: dict[str, float]) -> Decoder:
     options: dict[str, Any] = {"beam": beam, **limits}
     if lm is not None:
-        options |= {"lm": lm, "lm_weight": WEIGHT, "bonus": BONUS, "unknown": UNKNOWN}
+        options |= {
+            "lm": lm,
+            "lm_weight": WEIGHT,
+            "bonus": BONUS,
+            "unknown": OFFSET,
+        }  # as in pyctcdecode while a word is written
     return lambda scores: decode(scores, task.alphabet, "beam", **options)[0].text
 
 
