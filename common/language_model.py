@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.errors import InputError
 from common.lstm import LSTMStack
 from common.model_file import BROKEN, CHECKPOINT, reason
+from common.recognise import batches
 
 FORMAT = "carousel-language-1"
 UNKNOWN, END = "<unk>", "</s>"  # the first two tokens; both longer than a character, neither a word of a text
@@ -74,10 +75,16 @@ class LanguageModel:
     folded: int = 1  # different tokens of the training texts that <unk> stands for
     advice: dict[str, float] = field(default_factory=dict)  # weight and bonus, as tuned on a valid set
     card: dict[str, Any] = field(default_factory=dict)
+    half: bool = True  # the file holds weights as float16, which `load` widens again
 
     def __post_init__(self) -> None:
         self.index = {token: number for number, token in enumerate(self.tokens)}
         self.mark = self.index.get(" ", END_ID) if self.running else END_ID
+
+    def fresh(self) -> State:
+        """The state at the begin of a session, of one text."""
+        zeros = torch.zeros(1, self.network.lstm.hidden)
+        return [(zeros, zeros) for _ in self.network.lstm.recurrent]
 
     def numbers(self, text: str) -> list[int]:
         """The tokens of a text."""
@@ -91,11 +98,13 @@ class LanguageModel:
         """
         rows = [[self.mark, *self.numbers(text)] for text in texts]
         scores = np.zeros(len(rows))
-        h = torch.zeros(len(rows), self.network.lstm.hidden)
-        after = [(h.clone(), h.clone()) for _ in self.network.lstm.recurrent]
-        for batch in _batches([len(row) for row in rows], ROOM // len(self.tokens)):
-            before = None if state is None else pick(state, batch)
-            scores[batch], now = self._score([rows[i] for i in batch], before)
+        after = (
+            join([self.fresh()] * len(rows)) if state is None else [(h.clone(), c.clone()) for h, c in state]
+        )
+        # running text is what is left when lines are joined, and an empty line leaves nothing
+        lengths = [0 if self.running and len(row) == 1 else len(row) for row in rows]
+        for batch in batches(lengths, ROOM // len(self.tokens)):
+            scores[batch], now = self._score([rows[i] for i in batch], pick(after, batch))
             for whole, part in zip(after, now, strict=True):
                 whole[0][batch], whole[1][batch] = part
         return scores, after
@@ -120,29 +129,27 @@ class LanguageModel:
         """
         total, count = 0.0, 0
         lines = [list(session) for session in sessions]
-        state: State | None = None
         turns = range(max(map(len, lines), default=0)) if carry else [0]
         if not carry:
             lines = [[line] for session in lines for line in session]
-        before = {i: None for i in range(len(lines))}
+        before = dict.fromkeys(range(len(lines)), self.fresh())
         for turn in turns:
             now = [i for i, session in enumerate(lines) if len(session) > turn]
             texts = [lines[i][turn] for i in now]
-            state = join([before[i] for i in now]) if turn else None
-            scores, after = self.score(texts, state)
+            scores, after = self.score(texts, join([before[i] for i in now]))
             before = {i: pick(after, [row]) for row, i in enumerate(now)}
             total += float(scores.sum())
             count += sum(len(split(text, self.unit)) + 1 for text in texts)
         return math.exp(-total / max(count, 1)), count
 
-    def save(self, path: Path, half: bool = True) -> None:
-        """Writes a file, whole or not at all. half: weights as float16, which `load` widens again."""
+    def save(self, path: Path) -> None:
+        """Writes a file, whole or not at all."""
         header = {
             name: getattr(self, name)
             for name in ("tokens", "settings", "unit", "running", "folded", "advice", "card")
         }
         kept = {
-            name: (tensor.detach().half() if half else tensor.detach().float()).cpu().contiguous()
+            name: (tensor.detach().half() if self.half else tensor.detach().float()).cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,13 +170,8 @@ def pick(state: State, rows: Sequence[int]) -> State:
 
 def join(states: Sequence[State]) -> State:
     """States of some texts as one batch."""
-    return [tuple(torch.cat(parts) for parts in zip(*layer, strict=True)) for layer in zip(*states, strict=True)]
-
-
-def _batches(lengths: Sequence[int], room: int) -> list[list[int]]:
-    from common.recognise import batches
-
-    return batches(lengths, room)
+    layers = list(zip(*states, strict=True))
+    return [(torch.cat([h for h, _ in layer]), torch.cat([c for _, c in layer])) for layer in layers]
 
 
 def load(path: str | Path) -> LanguageModel:
@@ -180,12 +182,13 @@ def load(path: str | Path) -> LanguageModel:
     try:
         with safe_open(path, "pt") as file:
             header = _header(path, file.metadata() or {})
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            half = any(tensor.dtype == torch.float16 for tensor in tensors.values())
             if not 0 < header["settings"]["layers"] <= len(tensors):
                 raise ValueError(f"{header['settings']['layers']} layers in {len(tensors)} tensors")
             with torch.device("meta"):  # a header cannot ask for more memory than the file has
                 network = LanguageNetwork(len(header["tokens"]), {**header["settings"], "dropout": 0.0})
-            network.load_state_dict(tensors, assign=True)
+            network.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
     except InputError:
         raise
     except (OSError, *BROKEN) as error:
@@ -193,7 +196,7 @@ def load(path: str | Path) -> LanguageModel:
             f"{path}: is no language model or a damaged one ({reason(error)}); get it anew"
         ) from None
     network.eval().requires_grad_(False)
-    return LanguageModel(network, **{**header, "tokens": tuple(header["tokens"])})
+    return LanguageModel(network, **{**header, "tokens": tuple(header["tokens"]), "half": half})
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -202,7 +205,9 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if CHECKPOINT in metadata:
         raise InputError(f"{path}: is a checkpoint to resume from; the model is best.safetensors beside it")
     if metadata.get("format", "").startswith("carousel-ngrams"):
-        raise InputError(f"{path}: is an n-gram model, which goes with --lm; `train recipe=language` makes others")
+        raise InputError(
+            f"{path}: is an n-gram model, which goes with --lm; `train recipe=language` makes others"
+        )
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: is no language model; `train recipe=language` makes one")
     header: dict[str, Any] = json.loads(metadata["model"])

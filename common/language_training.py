@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,16 @@ from common.checkpoint import load_checkpoint, part, restore_optimizer, save_che
 from common.corpus import read_manifest
 from common.device import make_fabric
 from common.errors import InputError
-from common.language_model import END, END_ID, UNKNOWN, UNKNOWN_ID, LanguageModel, LanguageNetwork, State, load, split
+from common.language_model import (
+    END,
+    UNKNOWN,
+    UNKNOWN_ID,
+    LanguageModel,
+    LanguageNetwork,
+    State,
+    load,
+    split,
+)
 from common.lm_command import Fit, read_texts
 from common.optimizing import gradient_norm, learning_rate, make_optimizer, weight_noise
 from common.training import BEST, LAST, refuse_to_overwrite
@@ -109,14 +118,23 @@ class _Training:
         card = {"name": config["name"], **config["card"]}
         folded = max(len(counts) - len(kept), 1)
         return LanguageModel(
-            network, tokens, config["network"], config["unit"], config["running"], folded, card=card
+            network,
+            tokens,
+            config["network"],
+            config["unit"],
+            config["running"],
+            folded,
+            card=card,
+            half=self.trainer["half"],
         )
 
     def _take_over(self, path: Path) -> None:
         """Starts from another model: weights where the shape agrees, rows of tokens by their name."""
         theirs = load(path)
         ours, given = self.model.network.state_dict(), theirs.network.state_dict()
-        known = [(n, theirs.index[token]) for n, token in enumerate(self.model.tokens) if token in theirs.index]
+        known = [
+            (n, theirs.index[token]) for n, token in enumerate(self.model.tokens) if token in theirs.index
+        ]
         to, of = map(list, zip(*known, strict=True))
         taken = 0
         for name, tensor in ours.items():
@@ -127,7 +145,14 @@ class _Training:
                     tensor[to] = given[name][of]
                 else:
                     tensor.copy_(given[name])
-        log.info("from %s: %d of %d tensors, %d of %d tokens", path, taken, len(ours), len(to), len(self.model.tokens))
+        log.info(
+            "from %s: %d of %d tensors, %d of %d tokens",
+            path,
+            taken,
+            len(ours),
+            len(to),
+            len(self.model.tokens),
+        )
 
     def _resume(self) -> None:
         path = self.folder / LAST
@@ -245,10 +270,14 @@ class _Training:
         state["loss"], state["tokens"] = 0.0, 0
         if perplexity < state["best"] or not state["best_step"]:
             state["best"], state["best_step"] = perplexity, state["step"]
-            self.model.card["training"] = {"seed": self.config["seed"], "step": row["step"], "minutes": row["minutes"]}
+            self.model.card["training"] = {
+                "seed": self.config["seed"],
+                "step": row["step"],
+                "minutes": row["minutes"],
+            }
             self.model.card["valid"] = {"perplexity": round(perplexity, 4)}
-            self.model.save(self.folder / BEST, self.trainer["half"])
-        carried = {}
+            self.model.save(self.folder / BEST)
+        carried: dict[str, Tensor] = {}
         for k, (h, c) in enumerate(self.carried or []):
             carried |= {f"{k}.h": h, f"{k}.c": c}
         save_checkpoint(
@@ -282,7 +311,7 @@ class _Training:
 
 
 def sessions(names: str | Sequence[str], fit: Any) -> Iterator[list[str]]:
-    """Lines that belong together, in their order: rows of a manifest with one speaker or writer, or a text."""
+    """Lines that belong together, in their order: a text, or a manifest's rows with one speaker or writer."""
     for name in [names] if isinstance(names, str) else names:
         path = Path(name)
         if path.name.endswith((".jsonl", ".jsonl.gz")):

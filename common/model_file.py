@@ -140,6 +140,11 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
         raise InputError(
             f"{path}: this is a checkpoint to resume from; the model is best.safetensors beside it"
         )
+    if metadata.get("format", "").startswith(("carousel-language", "carousel-ngrams")):
+        raise InputError(
+            f"{path}: is a language model, not a recogniser; an n-gram model is given with --lm, one of LSTM "
+            "layers with --rescore"
+        )
     try:
         header = json.loads(metadata["carousel"])
         kinds = {"domain": str, "alphabet": list, "features": dict, "network": dict, "size": int}
