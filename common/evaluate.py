@@ -22,6 +22,7 @@ from common.errors import InputError
 from common.metrics import Report, edits, error_rates
 from common.model_file import Model
 from common.recognise import log_probs, recognise, widened
+from common.recognise import options as with_defaults
 from common.rescoring import Rescorer, open_rescorer
 
 NONE = "none"  # --session none: nothing is remembered
@@ -91,7 +92,7 @@ def _tuned(
     options: dict[str, Any],
     rescorer: Rescorer | None,
 ) -> tuple[dict[str, float], Rescorer | None]:
-    """What was found for the first pass, and the second with what was found for it."""
+    """What was found for the first pass; if there is a second, that with what was found for it instead."""
     from common.tuning import tune
 
     pairs: list[tuple[Sample, np.ndarray]] = []
@@ -108,13 +109,11 @@ def _tuned(
     if not pairs:
         raise InputError("no sample could be read, so there is nothing to tune on")
     texts = [sample.text for sample, _ in pairs]
-    found = tune([scores for _, scores in pairs], texts, model.alphabet, options) if args.lm else {}
-    if rescorer is not None:
-        wide = widened({**options, **found})
-        nbests = [decode(scores, model.alphabet, **wide) for _, scores in pairs]
-        sessions = [session_of(sample, args.session) for sample, _ in pairs]
-        rescorer = rescoring.tune(rescorer, args.rescore, nbests, texts, sessions)
-    return found, rescorer
+    if rescorer is None:
+        return tune([scores for _, scores in pairs], texts, model.alphabet, options), None
+    nbests = [decode(scores, model.alphabet, **widened(with_defaults(model, options))) for _, scores in pairs]
+    sessions = [session_of(sample, args.session) for sample, _ in pairs]
+    return {}, rescoring.tune(rescorer, args.rescore, nbests, texts, sessions)
 
 
 def read_samples(
@@ -206,7 +205,7 @@ def check_output(args: argparse.Namespace) -> None:
     path = args.output
     if args.tune and args.lm is None and args.rescore is None:
         raise UsageError("--tune finds how much a language model counts; give one with --lm or --rescore")
-    if args.tune and args.lm is not None and args.lm.suffix != ".safetensors":
+    if args.tune and args.rescore is None and args.lm.suffix != ".safetensors":
         raise UsageError(
             f"--tune keeps what it finds in the language model's file, and {args.lm} is no .safetensors"
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -123,7 +123,7 @@ def tune(
 
     texts: what is right. Words are counted for a model over words, characters for one over characters. As
     a state depends on what was chosen before, scores are taken where the first pass, then where the weights
-    found so far lead to, and the weights are found for these.
+    found so far lead to, the weights are found for these, and the best of all is kept.
     """
     split = str.split if rescorer.model.unit == "words" else str.strip
     wrong = [
@@ -132,18 +132,39 @@ def tune(
     ]
     right = max(sum(len(split(text)) for text in texts), 1)
     rate = "WER" if rescorer.model.unit == "words" else "CER"
-    weight, bonus = 0.0, 0.0
-    for _ in range(ROUNDS):
-        scores = replace(rescorer, weight=weight, bonus=bonus).read(nbests, sessions, {})
-
-        def errors(weight: float, bonus: float, scores: Sequence[np.ndarray] = scores) -> float:
+    trial, tried = replace(rescorer, weight=0.0, bonus=0.0), []
+    for round_ in range(ROUNDS + 1):
+        scores = trial.read(nbests, sessions, {})  # on the states that this weight and bonus lead to
+        tried.append((_wrong(trial, nbests, scores, wrong) / right, trial.weight, trial.bonus))
+        say(f"second pass: weight {trial.weight:.2f}, bonus {trial.bonus:+.2f}: {rate} {tried[-1][0]:.2%}")
+        if round_ < ROUNDS:
+            (weight, bonus), _ = descend(_errors(rescorer, nbests, scores, wrong))
             trial = replace(rescorer, weight=weight, bonus=bonus)
-            best = [int(trial.total(n, s).argmax()) for n, s in zip(nbests, scores, strict=True)]
-            return sum(int(counts[k]) for counts, k in zip(wrong, best, strict=True)) / right
-
-        (weight, bonus), least = descend(errors)
-        say(f"second pass: weight {weight:.2f}, bonus {bonus:+.2f}: {rate} {least:.2%}")
+    _, weight, bonus = min(tried)
     rescorer.model.advice = {"weight": weight, "bonus": bonus}
     rescorer.model.save(path)
-    say(f"kept in {path}")
+    say(f"best: weight {weight:.2f}, bonus {bonus:+.2f}, kept in {path}")
     return replace(rescorer, weight=weight, bonus=bonus, states={})
+
+
+def _errors(
+    rescorer: Rescorer,
+    nbests: Sequence[Sequence[Hypothesis]],
+    scores: Sequence[np.ndarray],
+    wrong: Sequence[np.ndarray],
+) -> Callable[[float, float], float]:
+    def errors(weight: float, bonus: float) -> float:
+        return _wrong(replace(rescorer, weight=weight, bonus=bonus), nbests, scores, wrong)
+
+    return errors
+
+
+def _wrong(
+    rescorer: Rescorer,
+    nbests: Sequence[Sequence[Hypothesis]],
+    scores: Sequence[np.ndarray],
+    wrong: Sequence[np.ndarray],
+) -> float:
+    """Errors of what is chosen. scores: of the model; wrong: errors of each hypothesis."""
+    rows = zip(nbests, scores, wrong, strict=True)
+    return float(sum(counts[rescorer.total(nbest, own).argmax()] for nbest, own, counts in rows))

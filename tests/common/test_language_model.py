@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from tests.tiny import tiny_model
 SETTINGS: dict[str, Any] = {"embedding": 5, "hidden": 7, "layers": 2, "cell": "lstm", "dropout": 0.3}
 
 
-def model(unit: str = "characters", running: bool = False, cell: str = "lstm", folded: int = 1) -> LanguageModel:
+def model(
+    unit: str = "characters", running: bool = False, cell: str = "lstm", folded: int = 1
+) -> LanguageModel:
     tokens = (UNKNOWN, END, *(["the", "cat", "sat"] if unit == "words" else " abc"))
     torch.manual_seed(1)
     network = LanguageNetwork(len(tokens), SETTINGS | {"cell": cell})
@@ -38,9 +41,11 @@ def by_steps(lm: LanguageModel, numbers: list[int]) -> list[float]:
     """ln of the probability of each token after the first, one step of the papers' equations at a time."""
     stack, found = lm.network.lstm, []
     state = [(torch.zeros(1, stack.hidden), torch.zeros(1, stack.hidden)) for _ in stack.recurrent]
-    for read, following in zip(numbers, numbers[1:], strict=False):
+    for read, following in pairwise(numbers):
         h = lm.network.embedding.weight[[read]]
-        for k, (inputs, recurrent, bias) in enumerate(zip(stack.inputs, stack.recurrent, stack.bias, strict=True)):
+        for k, (inputs, recurrent, bias) in enumerate(
+            zip(stack.inputs, stack.recurrent, stack.bias, strict=True)
+        ):
             projected = h @ inputs[0].T + bias[0]
             if stack.cell == "lstm":
                 state[k] = lstm_step(projected, state[k], recurrent[0])
@@ -110,7 +115,9 @@ def test_an_empty_line_of_running_text_leaves_nothing():
     lm = model(running=True)
     _, state = lm.score(["ab"])
     score, after = lm.score([""], state)
-    assert score[0] == 0 and all(torch.equal(a, b) for x, y in zip(state, after, strict=True) for a, b in zip(x, y, strict=True))
+    assert score[0] == 0 and all(
+        torch.equal(a, b) for x, y in zip(state, after, strict=True) for a, b in zip(x, y, strict=True)
+    )
     assert model().score([""])[0][0] < 0  # an empty sentence is one
 
 
@@ -119,7 +126,10 @@ def test_scoring_changes_no_state_that_it_was_given():
     _, state = lm.score(["ab"])
     kept = [(h.clone(), c.clone()) for h, c in state]
     lm.score(["c"], state)
-    assert all(torch.equal(h, old_h) and torch.equal(c, old_c) for (h, c), (old_h, old_c) in zip(state, kept, strict=True))
+    assert all(
+        torch.equal(h, old_h) and torch.equal(c, old_c)
+        for (h, c), (old_h, old_c) in zip(state, kept, strict=True)
+    )
 
 
 def test_unknown_words_share_the_probability_of_the_unknown():
@@ -158,7 +168,9 @@ def test_a_file_holds_all_of_a_model(tmp_path: Path, half: bool):
     np.testing.assert_allclose(again.score(text)[0], lm.score(text)[0], rtol=1e-2 if half else 1e-6)
     again.save(tmp_path / "copy.safetensors")
     ours, copied = (load_file(tmp_path / name) for name in ("lm.safetensors", "copy.safetensors"))
-    assert all(torch.equal(ours[name], copied[name]) and ours[name].dtype == copied[name].dtype for name in ours)
+    assert all(
+        torch.equal(ours[name], copied[name]) and ours[name].dtype == copied[name].dtype for name in ours
+    )
 
 
 def test_files_of_other_kinds_are_told_from_language_models(tmp_path: Path):

@@ -69,7 +69,9 @@ def test_a_line_is_likelier_after_the_one_that_it_follows(trained: Path):
     state = None
     for line in LINES[:2] + LINES:
         _, state = model.score([line], state)
-    following, others = model.score(["one two", "red blue"], [(h.repeat(2, 1), c.repeat(2, 1)) for h, c in state])[0]
+    following, others = model.score(
+        ["one two", "red blue"], [(h.repeat(2, 1), c.repeat(2, 1)) for h, c in state]
+    )[0]
     assert following > others + 3
     session = [LINES * 4]
     assert model.perplexity(session)[0] < 0.9 * model.perplexity(session, carry=False)[0]
@@ -103,7 +105,10 @@ def test_a_training_that_was_broken_off_goes_on_exactly(
     for name in ("best.safetensors", "last.safetensors"):
         assert same_tensors(trained / name, tmp_path / "run" / name)
     untimed = [
-        [{k: v for k, v in row.items() if k != "minutes"} for row in csv.DictReader(open(run / "metrics.csv"))]
+        [
+            {k: v for k, v in row.items() if k != "minutes"}
+            for row in csv.DictReader(open(run / "metrics.csv"))
+        ]
         for run in (trained, tmp_path / "run")
     ]
     assert untimed[0] == untimed[1]
@@ -157,7 +162,9 @@ def test_words_beyond_the_vocabulary_are_folded(tmp_path: Path):
     with open(tmp_path / "run" / "metrics.csv") as file:
         row = list(csv.DictReader(file))[-1]
     mine = model.perplexity(sessions(config["data"]["valid"], str.strip))[0]
-    assert float(row["valid_perplexity"]) == pytest.approx(mine, rel=0.05)  # rows part the text in other places
+    assert float(row["valid_perplexity"]) == pytest.approx(
+        mine, rel=0.05
+    )  # rows part the text in other places
 
 
 def test_a_text_is_cut_into_rows_that_hold_all_of_it(trained: Path):
