@@ -204,8 +204,8 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
     parser.add_argument(
         "--tune",
         action="store_true",
-        help="find the weight and bonus of the fewest errors for --lm, or for --rescore after an --lm that was "
-        "tuned before, and keep them in its file (take a valid set, never the test)",
+        help="find the weight and bonus of the fewest errors for --lm, or for --rescore after an --lm that "
+        "was tuned before, and keep them in its file (take a valid set, never the test)",
     )
     parser.add_argument(
         "--by",
