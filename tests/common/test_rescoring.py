@@ -266,3 +266,50 @@ def test_sessions_of_inputs():
 
 def test_a_text_is_shown_with_single_spaces():
     assert text_of(hypothesis("  a  b ", 0.0)) == "a b"
+
+
+@pytest.mark.parametrize("how", ["folder", "file", "none"])
+def test_transcribe_goes_on_over_windows_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    import soundfile
+
+    from asr import transcribe
+    from asr.audio import read_audio
+    from asr.cli import main
+
+    for name in ("WHOLE", "SHORTEST", "LONGEST", "TAIL"):  # windows of a second
+        monkeypatch.setattr(transcribe, name, getattr(transcribe, name) / 30)
+    monkeypatch.setattr(transcribe, "WHOLE", 1.0)
+    speech, lm = tiny_model(tmp_path / "speech.safetensors", "speech", symbols=" abc"), model()
+    lm.save(tmp_path / "lm.safetensors")
+    rng = np.random.default_rng(1)
+    (tmp_path / "in").mkdir()
+    for number, seconds in enumerate((2.5, 0.5, 3.1)):
+        soundfile.write(tmp_path / "in" / f"{number}.wav", rng.normal(0, 0.1, int(16000 * seconds)), 16000)
+    recogniser = model_file.load(speech)
+    nbests, sessions = [], []
+    for number in range(3):
+        wave = read_audio(tmp_path / "in" / f"{number}.wav", 16000)
+        windows = transcribe.prepare(wave, recogniser.features).windows
+        nbests += recognise(recogniser, windows, decoder="beam", beam=16, nbest=16)
+        sessions += [{"folder": "in", "file": number, "none": None}[how]] * len(windows)
+    assert len(sessions) > 5
+    chosen = by_hand(load(tmp_path / "lm.safetensors"), nbests, sessions, 0.5, 0.0)
+    expected = [
+        " ".join(" ".join(text for (text, _), s in zip(chosen, counts, strict=True) if s == number).split())
+        for counts in [[n for n, size in enumerate(_sizes(tmp_path, recogniser)) for _ in range(size)]]
+        for number in range(3)
+    ]
+    words = ["transcribe", str(tmp_path / "in"), "--model", str(speech), "--session", how]
+    assert main([*words, "--rescore", str(tmp_path / "lm.safetensors")]) == 0
+    assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == expected
+
+
+def _sizes(folder: Path, recogniser: Any) -> list[int]:
+    """Windows of each recording."""
+    from asr.audio import read_audio
+    from asr.transcribe import prepare
+
+    files = sorted((folder / "in").iterdir())
+    return [len(prepare(read_audio(file, 16000), recogniser.features).windows) for file in files]
