@@ -69,7 +69,7 @@ def _add_transcribe(commands: arguments.Subparsers) -> None:
         "- for standard input",
     )
     arguments.add_model_arguments(sub, "default: the model for speech that is marked * by `asr models`")
-    arguments.add_decoder_arguments(sub)
+    arguments.add_decoder_arguments(sub, ("folder", "file", "none"))
     arguments.add_output_arguments(sub, FORMATS)
     sub.set_defaults(run=_transcribe)
 
@@ -100,17 +100,23 @@ def _transcribe(args: argparse.Namespace) -> int:
     from asr.features import size
     from asr.formats import FORMATS as WRITERS
     from asr.transcribe import Prepared, Transcript, prepare, transcribe
+    from common.rescoring import open_rescorer
     from common.shelf import open_model
 
     model = open_model(args.model, MODELS, DOMAINS, args.device, size)
     options = command.decoding(args, model)
+    rescorer = open_rescorer(args)
 
-    def read(item: command.Input) -> Prepared:
+    def read(item: command.Input) -> tuple[Prepared, command.Session]:
         source = sys.stdin.buffer if item.path is None else item.path
         prepared = prepare(read_audio(source, model.features["sample_rate"]), model.features)
         if not prepared.frames:
             command.say(f"note: {item.name}: is silent, so its transcript is empty")
-        return prepared
+        return prepared, command.session(item, args.session)
+
+    def work(sources: list[tuple[Prepared, command.Session]]) -> list[Transcript]:
+        recordings, sessions = zip(*sources, strict=True)
+        return transcribe(model, recordings, args.batch_frames, rescorer, sessions, **options)
 
     def write(item: command.Input, transcript: Transcript) -> None:
         name = item.stem if args.format == "ctm" else item.name
@@ -119,11 +125,11 @@ def _transcribe(args: argparse.Namespace) -> int:
     command.run(
         inputs,
         read,
-        lambda recordings: transcribe(model, recordings, args.batch_frames, **options),
+        work,
         write,
         failures,
         name=lambda item: item.name,
-        weigh=lambda prepared: prepared.frames,
+        weigh=lambda source: source[0].frames,
         budget=args.batch_frames,
     )
     return failures.status

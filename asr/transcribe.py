@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from common.errors import InputError
 if TYPE_CHECKING:  # loading them brings torch
     from common.decoding import Hypothesis
     from common.model_file import Model
+    from common.rescoring import Rescorer
 
 WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
 SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these
@@ -151,17 +152,26 @@ def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
 
 
 def transcribe(
-    model: Model, recordings: Sequence[Prepared], batch_frames: int, **decoding: Any
+    model: Model,
+    recordings: Sequence[Prepared],
+    batch_frames: int,
+    rescorer: Rescorer | None = None,
+    sessions: Sequence[Hashable] | None = None,
+    **decoding: Any,
 ) -> list[Transcript]:
     """Transcripts of prepared recordings, in their order.
 
-    batch_frames: feature frames that go through the network at once; decoding: decoder, beam, nbest and
-    further options of common.decoding.decode, over the defaults of the model.
+    batch_frames: feature frames that go through the network at once; rescorer, sessions: a second pass, and
+    what each recording belongs to, with all its windows; decoding: decoder, beam, nbest and further options
+    of common.decoding.decode, over the defaults of the model.
     """
     from common.recognise import options, recognise
 
     flat = [window for recording in recordings for window in recording.windows]
-    found = iter(recognise(model, flat, batch_frames, **decoding))
+    if sessions is not None:
+        pairs = zip(recordings, sessions, strict=True)
+        sessions = [session for recording, session in pairs for _ in recording.windows]
+    found = iter(recognise(model, flat, batch_frames, rescorer, sessions, **decoding))
     nbest = options(model, decoding).get("nbest", 1)
     return [
         _transcript(recording, [next(found) for _ in recording.windows], model.stride * recording.step, nbest)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Command = Callable[[argparse.Namespace], int]  # returns the exit status
 
+SESSIONS = "the files of one folder in their order, the pieces of one file, or none"
 DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
 BATCH_FRAMES = 20_000  # as in common.recognise
 
@@ -72,7 +73,10 @@ def add_model_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -> None:
+def add_decoder_arguments(
+    parser: argparse.ArgumentParser, session: tuple[str, ...] | None = None, nbest: bool = True
+) -> None:
+    """session: what --session may be, the default first; None: any key of a manifest."""
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
@@ -126,6 +130,28 @@ def add_decoder_arguments(parser: argparse.ArgumentParser, nbest: bool = True) -
         ("--unknown", "added for a word that the language model does not have, at most 0 (default: -10)"),
     ):
         parser.add_argument(name, type=float, metavar="X", help=what)
+    parser.add_argument(
+        "--rescore",
+        type=Path,
+        metavar="FILE",
+        help="LSTM language model that chooses among the beam's texts: what `train recipe=language` makes",
+    )
+    for name, what in (
+        ("--rescore-weight", "of that model's natural logs (default: what was tuned, or 0.5)"),
+        ("--rescore-bonus", "added for each token of that model (default: what was tuned, or 0)"),
+    ):
+        parser.add_argument(name, type=float, metavar="X", help=what)
+    parser.add_argument(
+        "--session",
+        choices=session,
+        metavar=None if session else "KEY",
+        help="over what that model remembers the texts before: "
+        + (
+            f"{SESSIONS} (default: {session[0]})"
+            if session
+            else "samples with one value of this key of the manifest, or none (default: speaker or writer)"
+        ),
+    )
     if nbest:
         parser.add_argument(
             "--nbest",
@@ -205,8 +231,8 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
     parser.add_argument(
         "--tune",
         action="store_true",
-        help="with --lm: find the weight and bonus of the fewest errors and keep them in the language "
-        "model's file (take a valid set, never the test)",
+        help="find the weight and bonus of the fewest errors for --lm, or for --rescore after an --lm that "
+        "was tuned before, and keep them in its file (take a valid set, never the test)",
     )
     parser.add_argument(
         "--calibrate",

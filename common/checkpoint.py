@@ -1,6 +1,7 @@
 """Saving and restoring a training, as safetensors + JSON: exact, and no pickle."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ def save_checkpoint(
     average: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     state: Any,
+    carried: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes all of a training's state, whole or not at all.
 
     weights, average: state dicts of the network and of its averaged weights (may be empty); state: what else
-    must be known to go on, as JSON.
+    must be known to go on, as JSON; carried: further tensors that must be.
     """
     tensors = {f"weights.{name}": t for name, t in weights.items()}
     tensors |= {f"average.{name}": t for name, t in average.items()}
+    tensors |= {f"carried.{name}": t for name, t in (carried or {}).items()}
     moments = optimizer.state_dict()
     for index, entries in moments["state"].items():
         tensors |= {f"optimizer.{index}.{name}": t for name, t in entries.items() if isinstance(t, Tensor)}

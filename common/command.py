@@ -118,7 +118,9 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
     Without a model only the arguments are checked, which takes no time.
     """
     nbest = getattr(args, "nbest", 1)
-    searching = {name: value for name in SEARCHING if (value := getattr(args, name, None)) is not None}
+    searching = {
+        name: value for name in (*SEARCHING, "rescore") if (value := getattr(args, name, None)) is not None
+    }
     if args.decoder == "greedy" and (searching or nbest > 1):
         named = ", ".join("--" + name.replace("_", "-") for name in [*searching, *["nbest"] * (nbest > 1)])
         raise UsageError(f"--decoder greedy searches nothing, so leave out {named}, or take --decoder beam")
@@ -145,15 +147,20 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
             )
     if "grammar" in searching and "lexicon" in searching:
         raise UsageError("--grammar lists its own words: give it or --lexicon, not both")
-    for name in ("lm", "lexicon", "hotwords", "grammar"):
+    for name in ("rescore_weight", "rescore_bonus", "session"):
+        if getattr(args, name, None) is not None and "rescore" not in searching:
+            raise UsageError(
+                f"--{name.replace('_', '-')} goes with a second pass; give its model with --rescore"
+            )
+    for name in ("lm", "lexicon", "hotwords", "grammar", "rescore"):
         if name in searching and not searching[name].is_file():
             raise UsageError(f"--{name} {searching[name]}: there is no such file")
-    options: dict[str, Any] = dict(searching)
+    options: dict[str, Any] = {name: value for name, value in searching.items() if name != "rescore"}
     if args.decoder is not None:
         options["decoder"] = args.decoder
     if nbest > 1:
         options["nbest"] = nbest
-    implied = args.decoder is None and options
+    implied = args.decoder is None and (options or searching)
     if model is not None and implied and model.decoder.get("decoder", "greedy") == "greedy":
         options["decoder"] = "beam"
     if nbest > DEFAULT_BEAM and not args.beam:
@@ -172,6 +179,16 @@ class Input:
     name: str
     path: Path | None
     stem: str
+
+
+Session = str | None  # over what a second pass remembers; None: over nothing
+
+
+def session(item: Input, kind: str | None) -> Session:
+    """What an input belongs to, by --session: its folder if that is not given, itself, or nothing."""
+    if kind == "none":
+        return None
+    return item.name if item.path is None or kind == "file" else str(item.path.parent)
 
 
 def expand(

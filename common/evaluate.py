@@ -14,16 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from common import calibration, model_file
+from common import calibration, model_file, rescoring
 from common.alphabet import name_symbols
 from common.command import Failures, UsageError, decoding, run, say, write_whole
 from common.corpus import Sample, read_manifest
-from common.decoding import Hypothesis
+from common.decoding import Hypothesis, decode
 from common.errors import InputError
 from common.metrics import Report, edits, error_rates
 from common.model_file import Model
-from common.recognise import log_probs, recognise
+from common.recognise import log_probs, recognise, widened
+from common.recognise import options as with_defaults
+from common.rescoring import Rescorer, open_rescorer
 
+NONE = "none"  # --session none: nothing is remembered
 NOT_GIVEN = "(not given)"  # the group of samples without the key that --by asks for
 
 
@@ -56,10 +59,16 @@ def evaluate(
     model = choose_model(samples[0])
     if args.calibrate:
         model.card.pop("confidence", None)  # what is fitted takes its place
+    if args.session not in (None, NONE):
+        check_key(samples, args.session, "--session")
+    rescorer = open_rescorer(args)
     asked = decoding(args, model)
     if args.tune:
-        asked |= _tuned(samples, model, read, failures, args.batch_frames, asked)
-    items = read_samples(_progress(samples), model, read, failures, args.batch_frames, **asked)
+        more, rescorer = _tuned(samples, model, read, args, asked, rescorer)
+        asked |= more
+    items = read_samples(
+        _progress(samples), model, read, failures, args.batch_frames, rescorer, args.session, **asked
+    )
     if not items:
         raise InputError("no sample could be read, so there are no rates")
     _warn_of_unknown(items, model)
@@ -110,26 +119,32 @@ def _tuned(
     samples: Sequence[Sample],
     model: Model,
     read: Callable[[Sample, Mapping[str, Any]], np.ndarray],
-    failures: Failures,
-    batch_frames: int,
+    args: argparse.Namespace,
     options: dict[str, Any],
-) -> dict[str, float]:
+    rescorer: Rescorer | None,
+) -> tuple[dict[str, float], Rescorer | None]:
+    """What was found for the first pass; if there is a second, that with what was found for it instead."""
     from common.tuning import tune
 
-    pairs: list[tuple[np.ndarray, str]] = []
+    pairs: list[tuple[Sample, np.ndarray]] = []
     run(
         _progress(samples),
         read=lambda sample: read(sample, model.features),
-        work=lambda arrays: log_probs(model, arrays, batch_frames),
-        emit=lambda sample, scores: pairs.append((scores, sample.text)),
+        work=lambda arrays: log_probs(model, arrays, args.batch_frames),
+        emit=lambda sample, scores: pairs.append((sample, scores)),
         failures=Failures(),  # the evaluation that follows names them
         name=lambda sample: sample.where,
         weigh=len,
-        budget=4 * batch_frames,
+        budget=4 * args.batch_frames,
     )
     if not pairs:
         raise InputError("no sample could be read, so there is nothing to tune on")
-    return tune([scores for scores, _ in pairs], [text for _, text in pairs], model.alphabet, options)
+    texts = [sample.text for sample, _ in pairs]
+    if rescorer is None:
+        return tune([scores for _, scores in pairs], texts, model.alphabet, options), None
+    nbests = [decode(scores, model.alphabet, **widened(with_defaults(model, options))) for _, scores in pairs]
+    sessions = [session_of(sample, args.session) for sample, _ in pairs]
+    return {}, rescoring.tune(rescorer, args.rescore, nbests, texts, sessions)
 
 
 def read_samples(
@@ -138,21 +153,37 @@ def read_samples(
     read: Callable[[Sample, Mapping[str, Any]], np.ndarray],
     failures: Failures,
     batch_frames: int,
+    rescorer: Rescorer | None = None,
+    session: str | None = None,
     **options: Any,
 ) -> list[Item]:
-    """Each sample that can be read, with its best hypothesis, in their order; the others go to `failures`."""
+    """Each sample that can be read, with its best hypothesis, in their order; the others go to `failures`.
+
+    session: the key of samples over which the rescorer remembers, "none", or None for speaker and writer.
+    """
     items: list[Item] = []
+
+    def work(sources: list[tuple[np.ndarray, str | None]]) -> list[list[Hypothesis]]:
+        arrays, sessions = zip(*sources, strict=True)
+        return recognise(model, arrays, batch_frames, rescorer, sessions, **options)
+
     run(
         samples,
-        read=lambda sample: read(sample, model.features),
-        work=lambda arrays: recognise(model, arrays, batch_frames, **options),
+        read=lambda sample: (read(sample, model.features), session_of(sample, session)),
+        work=work,
         emit=lambda sample, found: items.append(Item(sample, found[0])),
         failures=failures,
         name=lambda sample: sample.where,
-        weigh=len,
+        weigh=lambda source: len(source[0]),
         budget=4 * batch_frames,  # several batches, so that they can be sorted by length
     )
     return items
+
+
+def session_of(sample: Sample, key: str | None) -> str | None:
+    """What a sample belongs to; None where nobody knows."""
+    value = value_of(sample, key or "group")
+    return None if key == NONE or value == NOT_GIVEN else value
 
 
 def rates(items: Sequence[Item]) -> Report:
@@ -167,10 +198,12 @@ def rates_by(items: Iterable[Item], key: str) -> dict[str, Report]:
     return {value: rates(groups[value]) for value in sorted(groups)}
 
 
-def check_key(samples: Iterable[Sample], key: str) -> None:
+def check_key(samples: Iterable[Sample], key: str, option: str = "--by") -> None:
     """A key that no sample has is told before the work, not after."""
     if all(value_of(sample, key) == NOT_GIVEN for sample in samples):
-        raise UsageError(f"--by {key}: no sample has this key; its values stand in the lines of the manifest")
+        raise UsageError(
+            f"{option} {key}: no sample has this key; its values stand in the lines of the manifest"
+        )
 
 
 def value_of(sample: Sample, key: str) -> str:
@@ -201,9 +234,9 @@ def _warn_of_unknown(items: Iterable[Item], model: Model) -> None:
 def check_output(args: argparse.Namespace) -> None:
     """What cannot be written, or must not be, is told before the work, not after."""
     path = args.output
-    if args.tune and args.lm is None:
-        raise UsageError("--tune finds how much a language model counts; give one with --lm")
-    if args.tune and args.lm.suffix != ".safetensors":
+    if args.tune and args.lm is None and args.rescore is None:
+        raise UsageError("--tune finds how much a language model counts; give one with --lm or --rescore")
+    if args.tune and args.rescore is None and args.lm.suffix != ".safetensors":
         raise UsageError(
             f"--tune keeps what it finds in the language model's file, and {args.lm} is no .safetensors"
         )

@@ -191,6 +191,11 @@ def _header(path: Path, file: Any) -> dict[str, Any]:
         raise InputError(
             f"{path}: this is a checkpoint to resume from; the model is best.safetensors beside it"
         )
+    if metadata.get("format", "").startswith(("carousel-language", "carousel-ngrams")):
+        raise InputError(
+            f"{path}: is a language model, not a recogniser; an n-gram model is given with --lm, one of LSTM "
+            "layers with --rescore"
+        )
     return check_header(path, metadata.get("carousel"), "a safetensors file", "`train`")
 
 

@@ -8,14 +8,15 @@ from common.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "recipe.yaml"
+TEXT = "text"  # the domain of language models, which either command trains
 
 
 def recipes(domains: Collection[str] | None = None) -> list[str]:
-    """The names of our recipes, sorted; with domains, of those only that train recognisers of one of them."""
+    """The names of our recipes, sorted; with domains, without those of recognisers of other domains."""
     return [
         path.parent.name
         for path in sorted((ROOT / "recipes").glob("*/" + RECIPE))
-        if domains is None or _domain(path) in domains
+        if domains is None or _domain(path) in (TEXT, *domains)
     ]
 
 

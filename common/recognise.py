@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.decoding import Hypothesis, decode_batch
+from common.decoding import Hypothesis, decode_batch, options_of
 
 if TYPE_CHECKING:  # loading it brings torch
     from common.model_file import Model
+    from common.rescoring import Rescorer
 
 BATCH_FRAMES = 20_000  # feature frames in a batch with its padding: 200 s of speech
 
 
 def recognise(
-    model: Model, arrays: Sequence[np.ndarray], batch_frames: int = BATCH_FRAMES, **decoding: Any
+    model: Model,
+    arrays: Sequence[np.ndarray],
+    batch_frames: int = BATCH_FRAMES,
+    rescorer: Rescorer | None = None,
+    sessions: Sequence[Hashable] | None = None,
+    **decoding: Any,
 ) -> list[list[Hypothesis]]:
     """The n-best list of each array (frames, size), in their order, with the model's calibrated confidences.
 
-    decoding: decoder, beam, nbest and further options of common.decoding.decode; see `options`.
+    decoding: decoder, beam, nbest and further options of common.decoding.decode; see `options`. rescorer:
+    chooses among all that the beam holds; sessions: what each array belongs to, as its choose takes them.
     An array without frames (silence, an empty page) is read as empty text and never shown to the network.
     """
     asked = options(model, decoding)
-    found = decode_batch(log_probs(model, arrays, batch_frames), model.alphabet, **asked)
+    wide = asked if rescorer is None else widened(asked)
+    found = decode_batch(log_probs(model, arrays, batch_frames), model.alphabet, **wide)
+    if rescorer is not None:
+        found = [nbest[: asked.get("nbest", 1)] for nbest in rescorer.choose(found, sessions)]
     calibration = model.calibration
     return [[hypothesis.calibrated(calibration) for hypothesis in nbest] for nbest in found]
+
+
+def widened(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with which a beam search gives all the texts that it holds."""
+    beam = asked.get("beam") or options_of(asked["decoder"])["beam"]
+    return {**asked, "beam": beam, "nbest": beam}
 
 
 def options(model: Model, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 # are the rooms' to know: common.data tries them.
 GROUPS = {"features": "kind", "network": "front", "optimizer": "kind", "trainer": None}
 DATA = ("train", "valid", "test")
+BASES = ("defaults", "hydra")  # keys of Hydra's own
 LISTS = {  # layers of some fronts: the setting, and what each of its entries has
     "conv1d": ("convolutions", ("channels", "kernel", "stride")),
     "conv2d": ("convolutions", ("channels", "kernel", "stride")),
@@ -148,6 +149,29 @@ FEATURES: dict[str, Rule] = {  # of whichever kind; the others are as conf/featu
     **dict.fromkeys(("deltas", "pen_up_steps", "vicinity"), whole(0)),
 }
 
+LANGUAGE: dict[str, Rule] = {  # of a language model's training, conf/language.yaml
+    **{key: RULES[key] for key in ("name", "seed", "init", "resume", "data.train", "data.valid")},
+    **{key: rule for key, rule in RULES.items() if key.startswith("optimizer.")},
+    "fit": optional(TEXT),
+    "unit": one_of("characters", "words"),
+    "running": FLAG,
+    "vocabulary": optional(whole(1)),
+    "card": MAPPING,
+    "network.embedding": whole(1),
+    "network.hidden": whole(1),
+    "network.layers": whole(1),
+    "network.cell": one_of(*CELLS),
+    "network.dropout": share(),
+    "trainer.steps": whole(1),
+    "trainer.minutes": optional(above(0)),
+    "trainer.validate_every": whole(1),
+    "trainer.patience": optional(whole(1)),
+    "trainer.rows": whole(1),
+    "trainer.window": whole(1),
+    "trainer.reset": within(0, 1),
+    **{f"trainer.{key}": RULES[f"trainer.{key}"] for key in ("accelerator", "precision", "threads", "half")},
+}
+
 
 @cache
 def _known(group: str) -> dict[str, dict[str, Any]]:
@@ -171,16 +195,34 @@ def check(
     rules = dict(RULES)
     for group, teller in GROUPS.items():
         rules |= _check_group(group, settings[group], teller, group in switched)
+    _check_rules(settings, rules)
+    if settings["network"]["front"] in LISTS:
+        _check_layers(settings["network"], *LISTS[settings["network"]["front"]])
+    _check_features(settings["features"])
+    _check_decoder(settings["decoder"])
+
+
+def check_language(settings: Mapping[str, Any], switched: Collection[str] = ()) -> None:
+    """As `check`, for the training of a language model."""
+    ours: Any = OmegaConf.to_container(OmegaConf.load(CONF / "language.yaml"))
+    _check_known("the configuration", settings, [key for key in (*ours, "optimizer") if key not in BASES])
+    for name in ("data", "network", "trainer", "optimizer"):
+        _check_value(name, settings[name], MAPPING)
+        if name != "optimizer":
+            _check_known(name, settings[name], ours[name])
+    further = _check_group("optimizer", settings["optimizer"], "kind", "optimizer" in switched)
+    _check_rules(settings, LANGUAGE | further)
+    if settings["running"] and settings["unit"] == "words":
+        raise InputError("running=true goes with unit=characters")
+
+
+def _check_rules(settings: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
     for key, rule in rules.items():
         group, _, name = key.rpartition(".")
         place = settings[group] if group else settings
         if name not in place:
             raise InputError(f"{key} is missing: {rule.says}")
         _check_value(key, place[name], rule)
-    if settings["network"]["front"] in LISTS:
-        _check_layers(settings["network"], *LISTS[settings["network"]["front"]])
-    _check_features(settings["features"])
-    _check_decoder(settings["decoder"])
 
 
 def _check_value(key: str, value: Any, rule: Rule) -> None:
@@ -196,7 +238,7 @@ def _check_known(where: str, given: Collection[str], known: Collection[str]) -> 
 
 
 def _check_top(settings: Mapping[str, Any], referenced: Collection[str]) -> None:
-    base = [str(key) for key in OmegaConf.load(CONF / "base.yaml") if key not in ("defaults", "hydra")]
+    base = [str(key) for key in OmegaConf.load(CONF / "base.yaml") if key not in BASES]
     known = [*base, *GROUPS, "augment"]
     if missing := [key for key in known if key not in settings]:
         raise InputError(

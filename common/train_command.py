@@ -16,7 +16,7 @@ from tqdm import tqdm
 from common import settings as setting
 from common.command import UsageError, sentence
 from common.errors import InputError
-from common.recipe import ROOT, find_recipe
+from common.recipe import ROOT, TEXT, find_recipe
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +77,13 @@ def _train(
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     settings = _resolved(config)
+    switched = {override.partition("=")[0] for override in HydraConfig.get().overrides.task}
+    if settings["domain"] == TEXT:
+        _train_language(settings, switched, models, folder)
+        return
     check_domain(settings["domain"], domains)
     whole: Any = HydraConfig.instance().cfg
     referenced = set(re.findall(r"\$\{\.*([\w-]+)", OmegaConf.to_yaml(config) + OmegaConf.to_yaml(whole)))
-    switched = {override.partition("=")[0] for override in HydraConfig.get().overrides.task}
     setting.check(settings, referenced, switched)
 
     # torch only now: --help and mistakes in the command answer at once
@@ -90,6 +93,17 @@ def _train(
     if settings["init"]:
         settings["init"] = str(find_model(settings["init"], models))
     train(settings, read, size, folder)
+
+
+def _train_language(settings: dict[str, Any], switched: set[str], models: Path, folder: Path) -> None:
+    setting.check_language(settings, switched)
+
+    from common.language_training import train
+    from common.model_file import load
+    from common.shelf import find_model
+
+    fit = settings["fit"] and str(find_model(settings["fit"], models))
+    train({**settings, "fit": fit}, load(fit).alphabet if fit else None, folder)
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:

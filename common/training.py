@@ -43,7 +43,7 @@ def train(
     Raises InputError for what the user gave, and for a folder that holds another run unless `resume` is set.
     """
     if not config["resume"]:
-        _refuse_to_overwrite(folder)
+        refuse_to_overwrite(folder)
     training = _Training(config, read, size, folder)
     training.save_config()  # only now: a run that cannot begin changes nothing in its folder
     best = training.run()
@@ -52,7 +52,8 @@ def train(
     return best
 
 
-def _refuse_to_overwrite(folder: Path) -> None:
+def refuse_to_overwrite(folder: Path) -> None:
+    """Raises InputError for a folder that holds a run."""
     if found := [name for name in (BEST, LAST) if (folder / name).exists()]:
         raise InputError(
             f"{folder}: already holds a run ({', '.join(found)}); go on with it by resume=true, give the new "

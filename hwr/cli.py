@@ -80,7 +80,7 @@ def _add_recognise(commands: arguments.Subparsers) -> None:
     arguments.add_model_arguments(
         sub, "default: those for pictures and for strokes that are marked * by `hwr models`"
     )
-    arguments.add_decoder_arguments(sub)
+    arguments.add_decoder_arguments(sub, ("folder", "none"))
     arguments.add_output_arguments(sub, FORMATS)
     sub.set_defaults(run=_recognise)
 
@@ -159,24 +159,27 @@ def _recognise(args: argparse.Namespace) -> int:
         return failures.status
     emit = command.emitter(inputs, args)
 
+    from common.rescoring import open_rescorer
     from hwr.formats import FORMATS as WRITERS
     from hwr.recognise import prepare, recognise
 
     models = _models(args)
+    rescorer = open_rescorer(args)
     if args.model:
         models("any")  # a model that cannot be used is told once, not for each input
 
-    def read(item: command.Input) -> tuple[Model, Prepared]:
+    def read(item: command.Input) -> tuple[Model, Prepared, command.Session]:
         domain, source = read_source(item.path)
         model = models(domain)
-        return model, prepare(source, model.features)
+        return model, prepare(source, model.features), command.session(item, args.session)
 
-    def work(lines: list[tuple[Model, Prepared]]) -> list[tuple[Model, Line]]:
+    def work(lines: list[tuple[Model, Prepared, command.Session]]) -> list[tuple[Model, Line]]:
         found: dict[int, tuple[Model, Line]] = {}
-        for model in {id(model): model for model, _ in lines}.values():
-            mine = [i for i, (of, _) in enumerate(lines) if of is model]
+        for model in {id(model): model for model, _, _ in lines}.values():
+            mine = [i for i, (of, _, _) in enumerate(lines) if of is model]
             options = command.decoding(args, model)
-            read_lines = recognise(model, [lines[i][1] for i in mine], args.batch_frames, **options)
+            prepared, sessions = [lines[i][1] for i in mine], [lines[i][2] for i in mine]
+            read_lines = recognise(model, prepared, args.batch_frames, rescorer, sessions, **options)
             found.update(zip(mine, ((model, line) for line in read_lines), strict=True))
         return [found[i] for i in range(len(lines))]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from common.errors import InputError
 if TYPE_CHECKING:  # loading them brings torch
     from common.decoding import Hypothesis, Symbol
     from common.model_file import Model
+    from common.rescoring import Rescorer
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom: x to the right, y downwards
 
@@ -113,15 +114,24 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     return Prepared(features.extract(drawn, settings)[0], places=None, height=None)
 
 
-def recognise(model: Model, lines: Sequence[Prepared], batch_frames: int, **decoding: Any) -> list[Line]:
+def recognise(
+    model: Model,
+    lines: Sequence[Prepared],
+    batch_frames: int,
+    rescorer: Rescorer | None = None,
+    sessions: Sequence[Hashable] | None = None,
+    **decoding: Any,
+) -> list[Line]:
     """The lines' texts, in their order.
 
-    batch_frames: feature frames that go through the network at once; decoding: decoder, beam, nbest and
-    further options of common.decoding.decode, over the defaults of the model.
+    batch_frames: feature frames that go through the network at once; rescorer, sessions: a second pass, and
+    what each line belongs to; decoding: decoder, beam, nbest and further options of common.decoding.decode,
+    over the defaults of the model.
     """
     from common.recognise import recognise as hypotheses
 
-    found = hypotheses(model, [line.features for line in lines], batch_frames, **decoding)
+    features = [line.features for line in lines]
+    found = hypotheses(model, features, batch_frames, rescorer, sessions, **decoding)
     return [line_of(line, nbest, model) for line, nbest in zip(lines, found, strict=True)]
 
 

@@ -151,3 +151,23 @@ def test_keys_of_a_recipe_that_would_do_nothing_are_refused(folder: Path):
     done = asr(folder, "train", "recipe=typo")  # `own` is referred to now
     assert done.returncode == 1 and "network has no hiden" in done.stderr and "hidden" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_language_model_is_trained_by_recipe_and_rescores(folder: Path):
+    few = ("trainer.steps=4", "trainer.validate_every=2", "network.hidden=8", "trainer.rows=4")
+    texts = ("data.train=tones/train.jsonl", "data.valid=tones/valid.jsonl", "fit=speech-en-commands")
+    done = asr(folder, "train", "recipe=language", "name=letters", *few, *texts)
+    assert done.returncode == 0, done.stderr
+    run = folder / "runs" / "letters"
+    assert {path.name for path in run.iterdir()} == {
+        "best.safetensors", "last.safetensors", "config.yaml", "metrics.csv", "train.log",
+    }  # fmt: skip
+    assert "each line by itself" in (run / "train.log").read_text()
+    heard = asr(folder, "transcribe", "tones/train0.wav", "--rescore", str(run / "best.safetensors"))
+    assert heard.returncode == 0, heard.stderr
+    wrong = asr(folder, "transcribe", "tones/train0.wav", "--model", str(run))
+    assert wrong.returncode == 1 and "is a language model, not a recogniser" in wrong.stderr
+    done = asr(folder, "train", "recipe=language", "name=other", *texts, "trainer.epochs=3")
+    assert done.returncode and not (folder / "runs" / "other" / "config.yaml").exists()
+    done = asr(folder, "train", "recipe=language", "name=letters", *few, *texts, "resume=true")
+    assert done.returncode == 0 and "resumed at step 4" in done.stderr

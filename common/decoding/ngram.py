@@ -234,6 +234,10 @@ def _load_arrays(path: Path) -> NGrams:
     try:
         with safe_open(path, "numpy") as file:
             header = file.metadata() or {}
+            if header.get("format", "").startswith("carousel-language"):
+                raise InputError(
+                    f"{path}: is of LSTM layers, which choose afterwards; give it with --rescore"
+                )
             if header.get("format") != FORMAT:
                 raise InputError(f"{path}: is no language model; `asr lm` and `hwr lm` make one")
             settings = json.loads(header["model"])

@@ -143,14 +143,15 @@ class LSTMStack(nn.Module):
             raise InputError("state can be carried only with bidirectional=false")
         self._check_gaps(gaps)
         if state is None:
-            dtype = exact(x.dtype)
-            state = [
-                zero_state(self.variant, self._weights(layer, dtype), (len(x),), dtype)
-                for layer in range(len(self.inputs))
-            ]
+            state = self.fresh(len(x), exact(x.dtype))
         if _is_empty(x, lengths):
             return x.new_zeros(*x.shape[:2], self.outputs), state
         return self._packed(x, lengths, state, gaps)
+
+    def fresh(self, batch: int, dtype: torch.dtype = torch.float32) -> State:
+        """The state before the first frame, zeros, as `carry` takes it."""
+        layers = range(len(self.inputs))
+        return [zero_state(self.variant, self._weights(layer, dtype), (batch,), dtype) for layer in layers]
 
     def _check_gaps(self, gaps: Tensor | None) -> None:
         if self.variant.time_gaps != (gaps is not None):

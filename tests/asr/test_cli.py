@@ -407,7 +407,7 @@ def test_train_help_names_our_recipes_and_where_the_settings_stand(capsys):
         main(["train", "recipe=an4", "--help"])
     told = " ".join(capsys.readouterr().out.split())
     assert stop.value.code == 0 and "recipe=NAME|FOLDER" in told and "KEY=VALUE" in told
-    assert "one of an4, fsdd, librispeech, speechocean762" in told and "/conf" in told
+    assert "one of an4, fsdd, language, librispeech, speechocean762" in told and "/conf" in told
 
 
 def test_train_hands_its_arguments_to_the_recipes(capsys):

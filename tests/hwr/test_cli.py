@@ -70,7 +70,7 @@ def test_train_help_names_our_recipes(capsys):
     with pytest.raises(SystemExit):
         main(["train", "-h"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "recipe=NAME|FOLDER" in told and "one of htr_lines, iam, iam_ondb, mnist_strings" in told
+    assert "recipe=NAME|FOLDER" in told and "one of htr_lines, iam, iam_ondb, language, mnist_strings" in told
 
 
 def test_a_model_whose_features_are_not_its_networks_is_refused(models, lines, capsys):
