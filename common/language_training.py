@@ -14,7 +14,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ from common.optimizing import gradient_norm, learning_rate, make_optimizer, weig
 from common.training import BEST, LAST, refuse_to_overwrite
 
 log = logging.getLogger(__name__)
+
+PIECE = 100  # lines of a text that are one session, so that several can be read side by side
+MOST = 3000  # lines on which a training tells what the carried state is worth
 
 
 def train(config: dict[str, Any], alphabet: Alphabet | None, folder: Path) -> Path:
@@ -296,10 +299,15 @@ class _Training:
             writer.writerows(state["rows"])
 
     def _tell(self) -> None:
-        """What the carried state is worth, on the valid texts line by line."""
+        """What the carried state is worth, on the first valid texts line by line."""
         best = load(self.folder / BEST)
+        told, lines = [], 0
+        for session in self.sessions:
+            if lines < MOST:
+                told.append(session)
+                lines += len(session)
         for carry, how in ((True, "going on from line to line of a session"), (False, "each line by itself")):
-            perplexity, count = best.perplexity(self.sessions, carry)
+            perplexity, count = best.perplexity(told, carry)
             log.info(
                 "best, %s: %.3f bits a token (perplexity %.3f), %s tokens",
                 how,
@@ -313,14 +321,16 @@ class _Training:
 
 
 def sessions(names: str | Sequence[str], fit: Any) -> Iterator[list[str]]:
-    """Lines that belong together, in their order: a text, or a manifest's rows with one speaker or writer."""
+    """Lines that belong together, in their order: PIECE of a text, or a manifest's rows of one writer."""
     for name in [names] if isinstance(names, str) else names:
         path = Path(name)
         if path.name.endswith((".jsonl", ".jsonl.gz")):
             for _, samples in groupby(read_manifest(path), key=lambda sample: sample.group):
                 yield [line for sample in samples if (line := fit(sample.text))]
         else:
-            yield [line for text in read_texts(path) if (line := fit(text))]
+            lines = (line for text in read_texts(path) if (line := fit(text)))
+            while piece := list(islice(lines, PIECE)):
+                yield piece
 
 
 def stream(model: LanguageModel, lines: Sequence[str]) -> Tensor:

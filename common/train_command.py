@@ -102,8 +102,10 @@ def _train_language(settings: dict[str, Any], switched: set[str], models: Path, 
     from common.model_file import load
     from common.shelf import find_model
 
-    fit = settings["fit"] and str(find_model(settings["fit"], models))
-    train({**settings, "fit": fit}, load(fit).alphabet if fit else None, folder)
+    for key in ("fit", "init"):
+        if settings[key]:
+            settings[key] = str(find_model(settings[key], models))
+    train(settings, load(settings["fit"]).alphabet if settings["fit"] else None, folder)
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
