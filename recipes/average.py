@@ -1,0 +1,59 @@
+"""The mean of the weights of several models: python -m recipes.average OUTPUT MODEL MODEL …
+
+Models trained from the same start, with other settings or seeds, often read better averaged than each alone,
+at the cost of one (Wortsman et al. 2022, Model Soups). All must be of one alphabet, network and features.
+The confidences are no longer calibrated: `evaluate --calibrate` fits them anew.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from common import model_file
+from common.errors import InputError
+from recipes import command
+
+ALIKE = ("domain", "alphabet", "features", "network")
+
+
+def average(arguments: Namespace) -> None:
+    """Writes OUTPUT. Raises InputError for models that differ in more than their weights."""
+    paths: list[Path] = arguments.models
+    if len(paths) < 2:
+        raise InputError(f"{paths[0]}: one model has no mean; give two or more")
+    headers = [model_file.read_header(path) for path in paths]
+    for path, header in zip(paths[1:], headers[1:], strict=True):
+        if differing := [key for key in ALIKE if header[key] != headers[0][key]]:
+            raise InputError(
+                f"{path}: differs from {paths[0]} in {', '.join(differing)}; give models of one kind"
+            )
+    models = [model_file.load(path) for path in paths]
+    weights = [model.network.state_dict() for model in models]
+    first = models[0]
+    model_file.save(
+        arguments.output,
+        tensors={name: torch.stack([part[name] for part in weights]).mean(0) for name in weights[0]},
+        alphabet=first.alphabet,
+        domain=first.domain,
+        features=first.features,
+        network_settings=first.network_settings,
+        size=first.size,
+        decoder=first.decoder,
+        card={"name": arguments.output.stem, "averaged": [str(path) for path in paths]},
+    )
+    print(f"{arguments.output}: the mean of {len(paths)} models")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m recipes.average`."""
+    parser = command.parser("recipes.average", __doc__)
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="the model to write, ….safetensors")
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="best.safetensors of runs")
+    return command.run(average, parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
