@@ -7,8 +7,9 @@ The confidences are no longer calibrated: `evaluate --calibrate` fits them anew.
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from common import model_file
 from common.errors import InputError
 from recipes import command
 
-ALIKE = ("domain", "alphabet", "features", "network")
+ALIKE = ("domain", "alphabet", "features")
 
 
 def average(arguments: Namespace) -> None:
@@ -26,7 +27,7 @@ def average(arguments: Namespace) -> None:
         raise InputError(f"{paths[0]}: one model has no mean; give two or more")
     headers = [model_file.read_header(path) for path in paths]
     for path, header in zip(paths[1:], headers[1:], strict=True):
-        if differing := [key for key in ALIKE if header[key] != headers[0][key]]:
+        if differing := differences(headers[0], header):
             raise InputError(
                 f"{path}: differs from {paths[0]} in {', '.join(differing)}; give models of one kind"
             )
@@ -45,6 +46,17 @@ def average(arguments: Namespace) -> None:
         card={"name": arguments.output.stem, "averaged": [str(path) for path in paths]},
     )
     print(f"{arguments.output}: the mean of {len(paths)} models")
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what two models differ beyond their weights and what acts in training only.
+
+    A setting of the network that a model has not was not there when it was trained.
+    """
+    found = [key for key in ALIKE if one[key] != other[key]]
+    shared = one["network"].keys() & other["network"].keys()
+    kept = sorted(key for key in shared if not key.endswith("dropout"))
+    return found + [f"network.{key}" for key in kept if one["network"][key] != other["network"][key]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -33,3 +33,9 @@ def test_models_of_other_kinds_are_refused(tmp_path: Path, capsys: pytest.Captur
     assert average.main([str(tmp_path / "mean.safetensors"), str(one)]) == 1
     assert "one model has no mean" in capsys.readouterr().err
     assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_only_what_acts_in_reading_must_agree():
+    one = {"domain": "ink", "alphabet": ["a"], "features": {}, "network": {"hidden": 8, "dropout": 0.1}}
+    assert not average.differences(one, {**one, "network": {"hidden": 8, "dropout": 0.4, "zoneout": 0.0}})
+    assert average.differences(one, {**one, "network": {"hidden": 9, "dropout": 0.1}}) == ["network.hidden"]
