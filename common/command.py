@@ -154,7 +154,9 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
             )
     for name in ("lm", "lexicon", "hotwords", "grammar", "rescore"):
         if name in searching and not searching[name].is_file():
-            raise UsageError(f"--{name} {searching[name]}: there is no such file")
+            folder = searching[name].is_dir()
+            what = "this is a folder; give a file" if folder else "there is no such file"
+            raise UsageError(f"--{name} {searching[name]}: {what}")
     options: dict[str, Any] = {name: value for name, value in searching.items() if name != "rescore"}
     if args.decoder is not None:
         options["decoder"] = args.decoder
