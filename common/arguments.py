@@ -339,7 +339,7 @@ def add_demo(commands: Subparsers, program: str, purpose: str, function: Command
     parser = command_parser(
         commands,
         "demo",
-        f"{purpose} that come with the package, and draw what the network saw",
+        f"{purpose} with the package, and draw what the network saw",
         f"""
         {program} demo
         {program} demo --output pictures
