@@ -43,9 +43,9 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
     model = open_model(args.model, models, domains, args.device, size)
 
     def read(task: Task) -> Source:
-        spelling = align_command.spell_task(task, model.alphabet, args)
         if task.sample is not None and task.sample.audio is None:
             raise InputError('has no "audio", so it cannot be aligned as speech')
+        spelling = align_command.spell_task(task, model.alphabet, args)
         source = sys.stdin.buffer if task.item.path is None else task.item.path
         return hear(read_audio(source, model.features["sample_rate"]), model), spelling
 

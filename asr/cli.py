@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
-    arguments.add_demo(commands, PROGRAM, "transcribe the recordings", _demo)
+    arguments.add_demo(commands, PROGRAM, "transcribe the recordings that come", _demo)
     return whole
 
 

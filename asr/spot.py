@@ -123,14 +123,15 @@ def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffi
 def keywords(args: argparse.Namespace) -> list[str]:
     """The words asked for, each once; from `inputs` their argument is taken away."""
     if args.words is not None:
-        texts = args.words.read_text(encoding="utf-8-sig").splitlines() if args.words.is_file() else None
-        if texts is None:
-            raise UsageError(f"--words {args.words}: there is no such file")
+        command.check_file("words", args.words)
+        from common.decoding.lines import read_lines
+
+        texts = [line for _, line in read_lines(args.words, "list of words")]
     elif not args.inputs:
         raise UsageError("there is no word to find; give words, as in: asr spot STOP,GO call.wav")
     else:
         first = args.inputs.pop(0)
-        if Path(first).exists():
+        if first and Path(first).exists():
             raise UsageError(f"{first}: is a file; give the words first, as in: asr spot STOP,GO {first}")
         texts = first.split(",")
     found = list(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
@@ -147,8 +148,8 @@ def check(args: argparse.Namespace) -> None:
     """What contradicts itself is a UsageError."""
     if args.roc is not None and not args.tune:
         raise UsageError("--roc draws what --tune measures, so give both")
-    if args.roc is not None and not args.roc.parent.is_dir():
-        raise UsageError(f"--roc {args.roc}: there is no folder {args.roc.parent}; make it first")
+    if args.roc is not None:
+        command.check_picture("roc", args.roc)
     if args.tune is None:
         return
     if args.inputs:

@@ -35,12 +35,12 @@ class Spelling:
         return [index for _, indices in self.pieces for index in indices]
 
 
-def spell(text: str, alphabet: Alphabet, skip_unknown: bool = False) -> Spelling:
+def spell(text: str, alphabet: Alphabet, skip_unknown: bool = False, advice: str = "") -> Spelling:
     """The text as a target; a letter that the alphabet has only in the other case is written as that one.
 
     skip_unknown: characters that the alphabet cannot write take no time: they join the character before them
     in their word, or the one after, and a word of nothing else is left out. Without it they are an InputError
-    that names them; so is a text of which nothing can be written.
+    that names them, with advice on what else to do; so is a text of which nothing can be written.
     """
     pieces: list[tuple[str, tuple[int, ...]]] = []
     unknown: set[str] = set()
@@ -53,7 +53,7 @@ def spell(text: str, alphabet: Alphabet, skip_unknown: bool = False) -> Spelling
     if unknown and not skip_unknown:
         raise InputError(
             f"the model cannot write {name_symbols(unknown)} of the text {_short(text)!r}; "
-            "spell it otherwise, or pass over such characters with --skip-unknown"
+            f"spell it otherwise{advice}"
         )
     if not pieces:
         raise InputError(f"the text {_short(text)!r} has nothing in it that the model can write")

@@ -107,7 +107,10 @@ def tasks(
         except (InputError, OSError) as error:
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
-        found += _samples(Path(name))
+        try:
+            found += _samples(Path(name))
+        except (InputError, OSError) as error:
+            failures.add(name, error)
     items = command.with_unique_stems([task.item for task in found])
     return [Task(item, task.text, task.sample) for item, task in zip(items, found, strict=True)]
 
@@ -149,7 +152,7 @@ def read_text(path: Path) -> str:
     try:
         return " ".join(path.read_text(encoding="utf-8-sig").split())
     except (OSError, UnicodeDecodeError) as error:
-        reason = command.sentence(error) if isinstance(error, OSError) else "is not UTF-8"
+        reason = (error.strerror or "").lower() if isinstance(error, OSError) else "is not UTF-8"
         raise InputError(f"{path}: cannot be read as text ({reason}); give UTF-8 text") from None
 
 
@@ -158,7 +161,8 @@ def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spel
     from common.align import spell
     from common.alphabet import name_symbols
 
-    spelling = spell(task.text, alphabet, args.skip_unknown)
+    advice = ", or pass over such characters with --skip-unknown"
+    spelling = spell(task.text, alphabet, args.skip_unknown, advice)
     if spelling.unknown:
         command.say(f"note: {task.item.name}: passed over {name_symbols(spelling.unknown)}")
     return spelling

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,28 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
+
+
+def number(least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
+    """argparse type: a finite number between least and most."""
+    bounds = [f" of at least {least:g}"] * (least > -math.inf) + [f" of at most {most:g}"] * (most < math.inf)
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and least <= value <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number{''.join(bounds)}")
+        return value
+
+    return read
+
+
+def language_model(text: str) -> Path:
+    """argparse type: the file of a language model, or the one that `train` left in the folder of a run."""
+    path = Path(text)
+    return path / "best.safetensors" if path.is_dir() else path
 
 
 def program_parser(name: str, purpose: str, version: str) -> argparse.ArgumentParser:
@@ -100,7 +123,7 @@ def add_decoder_arguments(
     )
     parser.add_argument(
         "--unlisted",
-        type=float,
+        type=number(most=0),
         metavar="X",
         help="with --lexicon: write other words too, each at this cost in natural logs, at most 0 "
         "(default: only those that are listed)",
@@ -120,27 +143,32 @@ def add_decoder_arguments(
     )
     parser.add_argument(
         "--hotword-weight",
-        type=float,
+        type=number(),
         metavar="W",
         help="what each hotword without a weight adds wherever it stands whole, natural log (default: 3)",
     )
-    for name, what in (
-        ("--lm-weight", "of the language model's natural logs (default: what was tuned, or 0.5)"),
-        ("--bonus", "added for each token of the language model (default: what was tuned, or 0)"),
-        ("--unknown", "added for a word that the language model does not have, at most 0 (default: -10)"),
+    for name, kind, what in (
+        ("--lm-weight", number(0), "of the language model's natural logs (default: what was tuned, or 0.5)"),
+        ("--bonus", number(), "added for each token of the language model (default: what was tuned, or 0)"),
+        (
+            "--unknown",
+            number(most=0),
+            "added for a word that the language model does not have, at most 0 (default: -10)",
+        ),
     ):
-        parser.add_argument(name, type=float, metavar="X", help=what)
+        parser.add_argument(name, type=kind, metavar="X", help=what)
     parser.add_argument(
         "--rescore",
-        type=Path,
+        type=language_model,
         metavar="FILE",
-        help="LSTM language model that chooses among the beam's texts: what `train recipe=language` makes",
+        help="LSTM language model that chooses among the beam's texts: what `train recipe=language` makes, "
+        "or the folder of its run",
     )
-    for name, what in (
-        ("--rescore-weight", "of that model's natural logs (default: what was tuned, or 0.5)"),
-        ("--rescore-bonus", "added for each token of that model (default: what was tuned, or 0)"),
+    for name, kind, what in (
+        ("--rescore-weight", number(0), "of that model's natural logs (default: what was tuned, or 0.5)"),
+        ("--rescore-bonus", number(), "added for each token of that model (default: what was tuned, or 0)"),
     ):
-        parser.add_argument(name, type=float, metavar="X", help=what)
+        parser.add_argument(name, type=kind, metavar="X", help=what)
     parser.add_argument(
         "--session",
         choices=session,
@@ -311,7 +339,7 @@ def add_demo(commands: Subparsers, program: str, purpose: str, function: Command
     parser = command_parser(
         commands,
         "demo",
-        f"{purpose} that come with the package, and draw what the network saw",
+        f"{purpose} with the package, and draw what the network saw",
         f"""
         {program} demo
         {program} demo --output pictures

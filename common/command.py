@@ -153,8 +153,8 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
                 f"--{name.replace('_', '-')} goes with a second pass; give its model with --rescore"
             )
     for name in ("lm", "lexicon", "hotwords", "grammar", "rescore"):
-        if name in searching and not searching[name].is_file():
-            raise UsageError(f"--{name} {searching[name]}: there is no such file")
+        if name in searching:
+            check_file(name, searching[name])
     options: dict[str, Any] = {name: value for name, value in searching.items() if name != "rescore"}
     if args.decoder is not None:
         options["decoder"] = args.decoder
@@ -170,6 +170,21 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
 
         know(model.alphabet, **files)  # a file that cannot be used is told once, not for each input
     return options
+
+
+def check_file(option: str, path: Path) -> None:
+    """Raises UsageError unless the file that an option names is there."""
+    if not path.is_file():
+        what = "this is a folder; give a file" if path.is_dir() else "there is no such file"
+        raise UsageError(f"--{option} {path}: {what}")
+
+
+def check_picture(option: str, path: Path) -> None:
+    """Raises UsageError for a picture that cannot be written."""
+    if path.suffix != ".png" or path.is_dir():
+        raise UsageError(f"--{option} {path}: the picture is written as FILE.png")
+    if not path.parent.is_dir():
+        raise UsageError(f"--{option} {path}: there is no folder {path.parent}; make it first")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from common import calibration, model_file, rescoring
+from common import calibration, model_file, onnx_file, rescoring
 from common.alphabet import name_symbols
-from common.command import Failures, UsageError, decoding, run, say, write_whole
+from common.command import Failures, UsageError, check_picture, decoding, run, say, write_whole
 from common.corpus import Sample, read_manifest
 from common.decoding import Hypothesis, decode
 from common.errors import InputError
@@ -58,6 +58,7 @@ def evaluate(
         check_key(samples, key)
     model = choose_model(samples[0])
     if args.calibrate:
+        _keeper(model)
         model.card.pop("confidence", None)  # what is fitted takes its place
     if args.session not in (None, NONE):
         check_key(samples, args.session, "--session")
@@ -95,10 +96,19 @@ def evaluate(
     return failures.status
 
 
+def _keeper(model: Model) -> Path:
+    """The file that keeps a calibration. Raises UsageError for a model of another kind."""
+    if model.path is None or model.path.suffix == onnx_file.SUFFIX:
+        raise UsageError(
+            f"--calibrate keeps what it finds in a .safetensors, and {model.path} is none; calibrate the "
+            "model that it came from and export it again"
+        )
+    return model.path
+
+
 def _calibrated(items: list[Item], model: Model) -> list[Item]:
     """Fits a calibration on what was read, keeps it in the model's file, and applies it."""
-    if model.path is None:
-        raise UsageError("--calibrate keeps what it finds in the model's file, and this model has none")
+    path = _keeper(model)
     pairs = [(item.sample.text, item.hypothesis) for item in items]
     found = calibration.fit(pairs)
     before = calibration.summary(calibration.outcomes(pairs))
@@ -110,8 +120,8 @@ def _calibrated(items: list[Item], model: Model) -> list[Item]:
             said = f"left as they are: fewer than {calibration.LEAST} right or wrong ones"
         errors = f"{before[level]['ece']:.2%} → {after[level]['ece']:.2%}"
         say(f"{level}: {said}; expected calibration error {errors}")
-    model_file.note(model.path, confidence=found.as_json())
-    say(f"kept in {model.path}")
+    model_file.note(path, confidence=found.as_json())
+    say(f"kept in {path}")
     return items
 
 
@@ -241,7 +251,7 @@ def check_output(args: argparse.Namespace) -> None:
             f"--tune keeps what it finds in the language model's file, and {args.lm} is no .safetensors"
         )
     if args.reliability:
-        _check_picture(args.reliability)
+        check_picture("reliability", args.reliability)
     if path is None:
         return
     if path.suffix not in (".jsonl", ".tsv"):
@@ -252,13 +262,6 @@ def check_output(args: argparse.Namespace) -> None:
         raise UsageError(f"--output {path}: this is the manifest itself; give another name")
     if not path.parent.is_dir():
         raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
-
-
-def _check_picture(path: Path) -> None:
-    if path.suffix != ".png" or path.is_dir():
-        raise UsageError(f"--reliability {path}: the picture is written as FILE.png")
-    if not path.parent.is_dir():
-        raise UsageError(f"--reliability {path}: there is no folder {path.parent}; make it first")
 
 
 def hypotheses(items: Iterable[Item], suffix: str) -> str:

@@ -40,7 +40,10 @@ class LanguageNetwork(nn.Module):
         """settings: embedding, hidden, layers, cell and dropout, as in conf/language.yaml."""
         super().__init__()
         self.dropout = float(settings["dropout"])
-        self.embedding = nn.Embedding(tokens, settings["embedding"])
+        # as nn.Embedding would draw it, which on the meta device of `load` imports all of torch's compiler
+        self.embedding = nn.Embedding.from_pretrained(
+            torch.randn(tokens, settings["embedding"]), freeze=False
+        )
         self.lstm = LSTMStack(
             settings["embedding"],
             settings["hidden"],

@@ -8,7 +8,6 @@ moves the state of its session on: the lines of a page or the utterances of a sp
 from __future__ import annotations
 
 import argparse
-import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,6 @@ import numpy as np
 
 from common.command import say
 from common.decoding import Hypothesis
-from common.errors import InputError
 from common.language_model import LanguageModel, State, join, load, pick
 from common.metrics import edits
 from common.tuning import descend
@@ -98,17 +96,13 @@ def _turns(sessions: Sequence[Hashable]) -> list[list[int]]:
 
 
 def open_rescorer(args: argparse.Namespace) -> Rescorer | None:
-    """By --rescore, --rescore-weight and --rescore-bonus. Raises InputError for what cannot be used."""
+    """By --rescore, --rescore-weight and --rescore-bonus. Raises InputError for an unusable file."""
     if args.rescore is None:
         return None
     model = load(args.rescore)
     weight, bonus = args.rescore_weight, args.rescore_bonus
     weight = model.advice.get("weight", WEIGHT) if weight is None else weight
     bonus = model.advice.get("bonus", BONUS) if bonus is None else bonus
-    if not (math.isfinite(weight) and weight >= 0 and math.isfinite(bonus)):
-        raise InputError(
-            f"--rescore-weight {weight}, --rescore-bonus {bonus}: both are numbers, the weight at least 0"
-        )
     return Rescorer(model, weight, bonus)
 
 

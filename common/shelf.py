@@ -172,8 +172,12 @@ def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path
         inside = [path]
         if path.is_dir():  # a run folder also holds what training is resumed from
             inside = [file for file in model_files(path) if not model_file.is_checkpoint(file)]
+            inside += sorted(path.glob("*" + onnx_file.SUFFIX))
         if not inside:
-            failures.add(argument, InputError(f"there is no model file (*{SUFFIX}) in this folder"))
+            failures.add(
+                argument,
+                InputError(f"there is no model file (*{SUFFIX}, *{onnx_file.SUFFIX}) in this folder"),
+            )
         paths += inside
     return paths
 

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
-    arguments.add_demo(commands, PROGRAM, "recognise the handwriting", _demo)
+    arguments.add_demo(commands, PROGRAM, "recognise the handwriting that comes", _demo)
     return whole
 
 
@@ -165,8 +165,10 @@ def _recognise(args: argparse.Namespace) -> int:
 
     models = _models(args)
     rescorer = open_rescorer(args)
-    if args.model:
-        models("any")  # a model that cannot be used is told once, not for each input
+    suffixes = {item.path.suffix.lower() for item in inputs if item.path is not None}
+    for domain, known in (("image", IMAGES), ("ink", INK)):
+        if args.model or suffixes & set(known):  # what cannot be used is told once, not for each input
+            command.decoding(args, models(domain))
 
     def read(item: command.Input) -> tuple[Model, Prepared, command.Session]:
         domain, source = read_source(item.path)

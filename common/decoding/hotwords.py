@@ -67,6 +67,8 @@ def read(path: Path) -> dict[str, float | None]:
             own = np.nan
         if not phrase or (own is not None and not np.isfinite(own)):
             raise InputError(f"{path}: line {number} is no WORD or WORD<tab>WEIGHT: {line.strip()!r}")
+    if not phrases:
+        raise InputError(f"{path}: has no hotword; give one word or phrase a line")
     return phrases
 
 

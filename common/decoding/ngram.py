@@ -242,6 +242,8 @@ def _load_arrays(path: Path) -> NGrams:
                 raise InputError(f"{path}: is no language model; `asr lm` and `hwr lm` make one")
             settings = json.loads(header["model"])
             model = NGrams(**settings, **{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except InputError:
+        raise
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: is damaged ({error}); make the language model anew") from None
     _check_arrays(model, path)

@@ -287,6 +287,27 @@ def test_spot_names_words_that_the_model_cannot_write(model, recordings, capsys)
     assert (status, out, err.count("\n")) == (1, "", 1) and "'x' (U+0078)" in err
 
 
+def test_spot_tells_what_to_do_about_words_and_pictures(model, recordings, tmp_path, capsys):
+    status, _, err = run(capsys, "spot", "a,xyz", recordings, "--model", model)
+    assert status == 1 and "'x' (U+0078)" in err and "--skip-unknown" not in err  # an option of align
+    status, _, err = run(capsys, "align", recordings / "a.wav", "--text", "xyz", "--model", model)
+    assert status == 1 and "'x' (U+0078)" in err and "--skip-unknown" in err
+    (tmp_path / "latin1.txt").write_bytes("h\xe9llo".encode("latin-1"))
+    status, _, err = run(capsys, "spot", "--words", tmp_path / "latin1.txt", recordings, "--model", model)
+    assert status == 1 and "latin1.txt: cannot be read as a list of words" in err and err.count("\n") == 1
+    assert run(capsys, "spot", "", recordings, "--model", model) == (2, "", "asr: there is no word to find\n")
+    tuned = ["spot", "a", "--tune", tmp_path / "not read.jsonl", "--model", model, "--roc"]
+    for picture in ("roc.txt", "no/roc.png"):
+        status, _, err = run(capsys, *tuned, tmp_path / picture)
+        assert status == 2 and f"--roc {tmp_path / picture}: " in err
+
+
+def test_a_manifest_that_is_missing_leaves_the_other_inputs(model, recordings, capsys):
+    status, out, err = run(capsys, "align", "no.jsonl", recordings / "a.wav", "--model", model)
+    assert status == 1 and out.startswith("a 1 ") and err.startswith("no.jsonl: there is no such manifest")
+    assert err.count("\n") == 1
+
+
 def test_manifests_of_pictures_are_named_and_left_out(model, recordings, capsys):
     with (recordings / "all.jsonl").open("a") as file:
         file.write('{"image": "x.png", "text": "bad"}\n')

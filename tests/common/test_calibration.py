@@ -286,6 +286,19 @@ def test_evaluate_calibrates_the_file_and_reports(
     assert model_file.load(path).calibration == kept
 
 
+def test_an_onnx_file_keeps_no_calibration_and_says_so_first(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture, run_asr: Callable[..., int]
+):
+    pytest.importorskip("onnxruntime")
+    from common.onnx_export import export
+
+    export(model_file.load(path), tmp_path / "m.onnx")
+    manifest = half_right(path, tmp_path)
+    assert run_asr(manifest, "--model", tmp_path / "m.onnx", "--calibrate") == 2
+    out, err = capsys.readouterr()
+    assert not out and err.count("\n") == 1 and "calibrate the model that it came from" in err
+
+
 def test_pictures_that_cannot_be_written_are_told_first(
     path: Path, tmp_path: Path, run_asr: Callable[..., int]
 ):

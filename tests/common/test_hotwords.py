@@ -188,6 +188,7 @@ def test_the_case_is_that_of_the_model(tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "sentence"),
     [
+        ("# nothing\n\n", {}, "has no hotword"),
         ("ab\tmuch\n", {}, "line 1 is no WORD or WORD<tab>WEIGHT"),
         ("ab\n\t3\n", {}, "line 2 is no WORD"),
         ("ab\tnan\n", {}, "line 1 is no WORD"),

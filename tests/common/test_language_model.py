@@ -3,6 +3,8 @@
 import json
 import math
 import random
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,13 @@ def test_a_cut_file_is_one_sentence(tmp_path: Path):
         path.write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"lm.safetensors"):
             load(path)
+
+
+def test_loading_does_not_bring_torchs_compiler(tmp_path: Path):
+    """Which takes seconds: drawing normal numbers on the meta device used to import it."""
+    model().save(tmp_path / "lm.safetensors")
+    code = (
+        "import sys; from common.language_model import load; "
+        "load(sys.argv[1]); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "lm.safetensors"]).returncode == 0

@@ -222,9 +222,8 @@ def test_options_that_contradict_are_told(
     ("options", "said"),
     [
         (["--rescore", "INK"], "is a recogniser, not a language model"),
-        (["--rescore", "LM", "--rescore-weight", "-1"], "the weight at least 0"),
-        (["--rescore", "LM", "--rescore-bonus", "nan"], "both are numbers"),
-        (["--lm", "LM"], "give it with --rescore"),
+        (["--lm", "LM"], "hwr: LM: is of LSTM layers, which choose afterwards; give it with --rescore"),
+        (["--lm", "INK"], "hwr: INK: is no language model"),
     ],
 )
 def test_what_cannot_be_used_is_told(
@@ -233,7 +232,45 @@ def test_what_cannot_be_used_is_told(
     files = {"LM": str(drawn / "lm.safetensors"), "INK": str(drawn / "ink.safetensors")}
     words = ["evaluate", str(drawn / "test.jsonl"), "--model", str(drawn / "ink.safetensors")]
     assert cli.main([*words, *(files.get(word, word) for word in options)]) == 1
+    for name, path in files.items():
+        said = said.replace(f"{name}:", f"{path}:")
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--rescore", "x", "--rescore-weight", "-1"],
+        ["--rescore", "x", "--rescore-bonus", "nan"],
+        ["--lm", "x", "--lm-weight", "-0.1"],
+        ["--lm", "x", "--bonus", "inf"],
+        ["--lm", "x", "--unknown", "1"],
+        ["--lexicon", "x", "--unlisted", "3"],
+        ["--hotwords", "x", "--hotword-weight", "much"],
+    ],
+)
+def test_numbers_out_of_range_are_wrong_usage_of_their_option(
+    capsys: pytest.CaptureFixture, options: list[str]
+):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["recognise", "x.png", *options])
+    assert stopped.value.code == 2
+    assert f"argument {options[2]}: {options[3]!r} is not a number" in capsys.readouterr().err
+
+
+def test_a_run_folder_is_as_good_as_the_model_in_it(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    words = ["evaluate", str(drawn / "test.jsonl"), "--model", str(drawn / "ink.safetensors"), "--json"]
+    assert cli.main([*words, "--rescore", str(tmp_path)]) == 2  # nothing in it
+    assert "best.safetensors: there is no such file" in capsys.readouterr().err
+    (tmp_path / "best.safetensors").write_bytes((drawn / "lm.safetensors").read_bytes())
+    assert cli.main([*words, "--rescore", str(drawn / "lm.safetensors")]) == 0
+    rates = json.loads(capsys.readouterr().out)
+    assert cli.main([*words, "--rescore", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["cer"] == rates["cer"]
+    assert cli.main([*words, "--lm", str(tmp_path)]) == 2
+    assert f"--lm {tmp_path}: this is a folder" in capsys.readouterr().err
 
 
 def test_evaluate_tunes_the_second_pass_and_keeps_it(

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from asr.features import size as speech_size
 from common.errors import InputError
-from common.shelf import find_model, list_models, open_model
+from common.shelf import export_model, find_model, list_models, open_model
 from hwr.features import size as handwriting_size
 from tests.tiny import tiny_model, with_features
 
@@ -61,6 +61,13 @@ def test_a_run_folder_is_listed_without_its_checkpoint(run_folder: Path, tmp_pat
     assert list_models(tmp_path, [str(run_folder)], as_json=True) == 0
     told = capsys.readouterr()
     assert [model["name"] for model in json.loads(told.out)] == ["best"] and not told.err
+    pytest.importorskip("onnxruntime")
+    export_model(str(run_folder), run_folder / "best.onnx", tmp_path, ["speech"])
+    capsys.readouterr()
+    assert list_models(tmp_path, [str(run_folder)], as_json=True) == 0
+    found = [Path(model["file"]).name for model in json.loads(capsys.readouterr().out)]
+    assert found == ["best.safetensors", "best.onnx"]
+    (run_folder / "best.onnx").unlink()
     (run_folder / "best.safetensors").unlink()
     assert list_models(tmp_path, [str(run_folder)], as_json=False) == 1
     assert "there is no model file" in capsys.readouterr().err

@@ -204,6 +204,16 @@ def test_every_bad_input_has_its_sentence_and_the_others_are_done(models, lines,
         assert line.startswith(f"{bad / name}: ") and len(line) > len(str(bad / name)) + 8
 
 
+def test_a_list_that_cannot_be_used_is_told_once(models, lines, tmp_path, capsys, monkeypatch):
+    (tmp_path / "hot.txt").write_text("a\tmuch\n")
+    for domain in ("image", "ink"):
+        tiny_model(tmp_path / "shipped" / f"{domain}.safetensors", domain)
+    monkeypatch.setattr("hwr.cli.MODELS", tmp_path / "shipped")
+    for chosen in (["--model", models["image"]], []):
+        status, out, err = run(capsys, "recognise", lines, "--hotwords", tmp_path / "hot.txt", *chosen)
+        assert (status, out, err.count("\n")) == (1, "", 1) and "hot.txt: line 1 is no WORD" in err
+
+
 def test_a_model_of_speech_is_refused_in_one_sentence(models, lines, capsys):
     status, out, err = run(capsys, "recognise", lines, "--model", models["speech"])
     assert (status, out, err.count("\n")) == (1, "", 1) and "recordings" in err
