@@ -58,17 +58,36 @@ def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-def]
-    """How many symbols may extend in a frame; sets which, and their order."""
-    best = row[0]
-    for symbol in range(1, len(row)):
-        best = max(best, row[symbol])
+def survey(rows, symbol_threshold, idle):  # type: ignore[no-untyped-def]
+    """Marks the frames where surely nothing but the blank passes; returns whether each frame's highest value
+    is finite, which NaN is not."""
+    sound = True
+    for t in range(len(rows)):
+        row = rows[t]
+        passed, possible, broken = 0, 0, 0  # counted, as that is done for several symbols at once
+        for symbol in range(len(row)):
+            passed += row[symbol] >= symbol_threshold
+            possible += row[symbol] > -np.inf
+            broken += not row[symbol] < np.inf
+        idle[t] = passed == 1 and row[BLANK] >= symbol_threshold
+        sound &= possible > 0 and broken == 0
+    return sound
+
+
+@borrowing
+def passing(row, symbol_threshold, passed, order, before):  # type: ignore[no-untyped-def]
+    """How many symbols may extend in a frame; sets which, and their order; `before` of them did earlier."""
+    for k in range(before):
+        passed[order[k]] = False
+    best = row[BLANK]
+    if best < symbol_threshold:
+        for symbol in range(1, len(row)):
+            best = max(best, row[symbol])
     floor = min(symbol_threshold, best)
     count = 0
-    passed[BLANK] = False
     for symbol in range(1, len(row)):
-        passed[symbol] = row[symbol] >= floor and row[symbol] > -np.inf
-        if passed[symbol]:
+        if row[symbol] >= floor and row[symbol] > -np.inf:
+            passed[symbol] = True
             k = count
             while k > 0 and row[order[k - 1]] < row[symbol]:  # few, so insertion is fast
                 order[k] = order[k - 1]
@@ -297,19 +316,24 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
 
 
 @borrowing
-def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, frame, symbol, beam, limits):  # type: ignore[no-untyped-def]
+def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, idle, t, frame, symbol, beam, limits):  # type: ignore[no-untyped-def]
     """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
     ln of what probabilities were divided by, and how many texts that frame may add.
 
-    symbol: (passed, order, taken), all (symbols,) to write in; limits: symbol and score threshold.
+    idle: (frames,) where only the blank passes; symbol: (passed, order, taken), all (symbols,) to write in;
+    limits: symbol and score threshold.
     """
     passed, order, taken = symbol
-    ratio, scale = np.exp(-limits[1]), 0.0
+    passed[:] = False
+    ratio, scale, count = np.exp(-limits[1]), 0.0, 0
     first = frame - t
     while t < rows.shape[1]:
         row, p, frame = rows[0, t], rows[1, t], first + t
-        count = passing(row, limits[0], passed, order)
-        more = n * count
+        if idle[t]:
+            more = 0
+        else:
+            count = passing(row, limits[0], passed, order, count)
+            more = n * count
         if (
             size[1] + n > len(links)
             or size[0] + more > len(nodes)
@@ -317,7 +341,7 @@ def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, f
             or min(2 * beam, more) > len(found)
         ):
             return n, t, scale, more
-        if count == 0:
+        if more == 0:
             close(e, n, links, size, frame)
             best = stay(e, n, row, p)
         else:
@@ -343,15 +367,18 @@ def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, f
 def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
     """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
 
-    rows: (2, frames, symbols) natural logs, and probabilities.
+    rows: (2, frames, symbols) natural logs, and probabilities. No entries: a frame's highest is not finite.
     """
+    idle = np.empty(rows.shape[1], np.bool_)
+    if not survey(rows[0], symbol_threshold, idle):
+        return e, 0, tree, 0.0
     symbols = rows.shape[2]
     symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
     was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
     t, scale = 0, 0.0
     while True:
         n, t_next, divided, more = frames(
-            e, n, was, found, totals, tree.nodes, tree.links, tree.table, tree.size, know, rows, t,
+            e, n, was, found, totals, tree.nodes, tree.links, tree.table, tree.size, know, rows, idle, t,
             frame + t, symbol, beam, (symbol_threshold, score_threshold),
         )  # fmt: skip
         t, scale = t_next, scale + divided
@@ -364,25 +391,3 @@ def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):
         if min(2 * beam, more) > len(found):
             found = np.empty(min(2 * beam, 2 * more), FOUND)
         totals = np.empty(len(e) + len(found))
-
-
-@numba.njit(cache=True)
-def best_path(e, i, links, frame):  # type: ignore[no-untyped-def]
-    """Symbols, first frames, frames after the last, and confidences on the best path of entry i."""
-    opened = e[i].vn > e[i].vb
-    first = e[i].before if opened else e[i].closed
-    count, link = int(opened), first
-    while link != NONE:
-        count, link = count + 1, links[link].before
-    symbol, start, end = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
-    peak = np.empty(count)
-    if opened:
-        symbol[-1], start[-1], end[-1], peak[-1] = e[i].last, e[i].start, frame, e[i].peak
-        count -= 1
-    link = first
-    while link != NONE:
-        count -= 1
-        x = links[link]
-        symbol[count], start[count], end[count], peak[count] = x.symbol, x.start, x.end, x.peak
-        link = x.before
-    return symbol, start, end, np.exp(peak)
