@@ -127,7 +127,11 @@ def add_decoder_arguments(
     for name, what in (
         ("--lm-weight", "of the language model's natural logs (default: what was tuned, or 0.5)"),
         ("--bonus", "added for each token of the language model (default: what was tuned, or 0)"),
-        ("--unknown", "added for a word that the language model does not have, at most 0 (default: -10)"),
+        (
+            "--unknown",
+            "added for a word that the language model does not have, and in proportion more if it has more "
+            "than 6 letters; at most 0 (default: what was tuned, or -10)",
+        ),
     ):
         parser.add_argument(name, type=float, metavar="X", help=what)
     parser.add_argument(

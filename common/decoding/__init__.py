@@ -117,7 +117,9 @@ def decode(
         asked["nbest"] = nbest
     if unusable := asked.keys() - known.keys():
         have = ", ".join(sorted(known)) or "none"
-        raise InputError(f"decoder {decoder} has no option {', '.join(sorted(unusable))}; its options: {have}")
+        raise InputError(
+            f"decoder {decoder} has no option {', '.join(sorted(unusable))}; its options: {have}"
+        )
     return function(log_probs, alphabet, **asked)
 
 

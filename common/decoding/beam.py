@@ -22,7 +22,7 @@ import numpy as np
 
 from common.alphabet import Alphabet
 from common.ctc import forced_align, log_likelihood
-from common.decoding import Hypothesis, check_search, check_shape, check_values, place, search
+from common.decoding import Hypothesis, Symbol, check_search, check_shape, check_values, place, search
 from common.decoding.best_path import best_text
 from common.decoding.knowledge import Knowledge, know, know_nothing
 from common.decoding.ngram import NGrams
@@ -66,9 +66,10 @@ def decode(
     score_threshold: prefixes by more than this below the best one (natural log) are dropped. inf: off.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
-    unknown: what a word adds that the vocabulary of a model over words does not have (None: -10).
+    unknown: what a word adds that the vocabulary of a model over words does not have, at most 0, and in
+        proportion more from six letters on; None: what was tuned for the model, else -10.
     lexicon: a file of words, one a line; no others are written, with or without a language model.
-    unlisted: what a word adds that the lexicon does not have, at most 0; None: there are none.
+    unlisted: the same for a word that the lexicon does not have; None: there are none.
     hotwords: a file of words and phrases, one a line, with a tab and a weight of its own if wanted. Each adds
         its weight wherever it stands whole, with no letter or digit next to it.
     hotword_weight: of those without a weight of their own (None: 3), natural log.
@@ -187,7 +188,8 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
     if knowledge.closed and scores[0] == -np.inf:
         return [_without_beam(knowledge, alphabet, found.blocks)]
     indices, starts, ends = places.tolist()
-    symbols = place(alphabet, indices, zip(starts, ends, confidences.tolist(), strict=True))
+    texts = [alphabet.symbols[index - 1] for index in indices]
+    symbols = tuple(map(Symbol._make, zip(texts, starts, ends, confidences.tolist(), strict=True)))
     stops = lengths.cumsum().tolist()
     return [
         Hypothesis(symbols[stop - length : stop], score)

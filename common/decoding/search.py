@@ -98,24 +98,28 @@ def passing(row, symbol_threshold, passed, order, before):  # type: ignore[no-un
 
 
 @borrowing
-def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
-    """Where the best path that goes on with a blank leaves its last symbol in this frame."""
-    for i in range(n):
-        if e[i].vn > e[i].vb:
-            link = links[size[1]]
-            link.before, link.symbol, link.start, link.end = e[i].before, e[i].last, e[i].start, frame
-            link.peak = e[i].peak
-            e[i].closed = size[1]
-            size[1] += 1
+def stay(e, n, was, noted, row, p, links, size, frame):  # type: ignore[no-untyped-def]
+    """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability.
 
-
-@borrowing
-def stay(e, n, row, p):  # type: ignore[no-untyped-def]
-    """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability."""
+    Where the best path that goes on with a blank leaves its last symbol, that becomes a link. noted: whether
+    what the entries were is noted in `was`.
+    """
     best = 0.0
     for i in range(n):
         x = e[i]
+        if noted:
+            y = was[i]
+            y.pb, y.both, y.vb, y.top = x.pb, x.pb + x.pn, x.vb, max(x.vb, x.vn)
+            y.node, y.closed, y.child = x.node, x.closed, NONE
         last = x.last  # the empty text: blank, and nothing ends in it, neither a sum nor a path
+        if x.vn > x.vb:
+            link = links[size[1]]
+            link.before, link.symbol, link.start, link.end = x.before, last, x.start, frame
+            link.peak = x.peak
+            x.closed = size[1]
+            size[1] += 1
+        if noted:
+            was[i].over = x.closed
         blank = (x.pb + x.pn) * p[BLANK]
         again = x.pn * p[last]
         if again < TINY:
@@ -129,14 +133,6 @@ def stay(e, n, row, p):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def remember(e, n, was):  # type: ignore[no-untyped-def]
-    for i in range(n):
-        x, y = was[i], e[i]
-        x.pb, x.both, x.vb, x.top = y.pb, y.pb + y.pn, y.vb, max(y.vb, y.vn)
-        x.node, x.closed, x.child = y.node, y.closed, NONE
-
-
-@borrowing
 def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-def]
     """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
 
@@ -145,7 +141,6 @@ def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-d
     for j in range(n):
         x = e[j]
         symbol = x.last
-        was[j].over = x.closed
         if not passed[symbol]:
             continue
         i = nodes[x.above].row
@@ -316,7 +311,9 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
 
 
 @borrowing
-def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, idle, t, frame, symbol, beam, limits):  # type: ignore[no-untyped-def]
+def frames(  # type: ignore[no-untyped-def]
+    e, n, was, found, totals, nodes, links, table, size, know, rows, idle, t, frame, symbol, beam, limits
+):
     """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
     ln of what probabilities were divided by, and how many texts that frame may add.
 
@@ -341,13 +338,8 @@ def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, idle
             or min(2 * beam, more) > len(found)
         ):
             return n, t, scale, more
-        if more == 0:
-            close(e, n, links, size, frame)
-            best = stay(e, n, row, p)
-        else:
-            remember(e, n, was)
-            close(e, n, links, size, frame)
-            stay(e, n, row, p)
+        best = stay(e, n, was, more > 0, row, p, links, size, frame)
+        if more > 0:
             merge(e, n, was, nodes, row, p, passed, frame)
             new, best = extend(
                 e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
