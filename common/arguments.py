@@ -153,7 +153,8 @@ def add_decoder_arguments(
         (
             "--unknown",
             number(most=0),
-            "added for a word that the language model does not have, at most 0 (default: -10)",
+            "added for a word that the language model does not have, and in proportion more if it has more "
+            "than 6 letters; at most 0 (default: what was tuned, or -10)",
         ),
     ):
         parser.add_argument(name, type=kind, metavar="X", help=what)

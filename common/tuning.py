@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,19 @@ from common.decoding import decode, ngram
 from common.decoding.ngram import NGrams
 from common.metrics import error_rates
 
-START = (0.5, 0.0)  # weight and bonus
-STEPS = ((0.4, 0.8), (0.2, 0.4), (0.1, 0.2))  # of both, from coarse to fine
-MOST = 3.0  # weight beyond which nobody needs to look
+NAMES = ("lm_weight", "bonus", "unknown")
+START = (0.5, 0.0, -10.0)
+STEPS = ((0.4, 0.8, 4.0), (0.2, 0.4, 2.0), (0.1, 0.2, 1.0))  # from coarse to fine
+LEAST, MOST = (0.0, -math.inf, -math.inf), (3.0, math.inf, 0.0)  # beyond which nobody needs to look
+
+Place = tuple[float, ...]
 
 
 def tune(
     log_probs: Sequence[np.ndarray], texts: Sequence[str], alphabet: Alphabet, options: dict[str, Any]
 ) -> dict[str, float]:
-    """The weight and bonus of the language model `options["lm"]` with the fewest errors, kept in its file.
+    """The weight and bonus of the language model `options["lm"]` with the fewest errors, kept in its file;
+    for one over words also what unknown words add, unless the options say that or list the words.
 
     log_probs: (frames, symbols) of each sample; texts: what they say. Words are counted for a model over
     words, characters for one over characters. Raises UsageError for a file that cannot keep them.
@@ -35,41 +40,61 @@ def tune(
     model = ngram.load(path)
     rate = "wer" if model.unit == "words" else "cer"
     rest = {k: v for k, v in options.items() if k not in ("lm", "lm_weight", "bonus", "decoder", "nbest")}
+    fixed = any(rest.get(name) is not None for name in ("unknown", "lexicon", "grammar"))
+    names = NAMES[:2] if fixed or model.unit == "characters" else NAMES
 
-    def errors(weight: float, bonus: float) -> float:
-        asked = {**rest, "lm": model, "lm_weight": weight, "bonus": bonus}
+    def errors(*values: float) -> float:
+        asked = {**rest, "lm": model, **dict(zip(names, values, strict=True))}
         found = [decode(scores, alphabet, "beam", **asked)[0].text.strip() for scores in log_probs]
         report = error_rates(zip(texts, found, strict=True))
         value = report["wer"] if rate == "wer" else report["cer"]
-        say(f"weight {weight:.2f}, bonus {bonus:+.2f}: {rate.upper()} {value:.2%}")
+        say(f"{told(names, values)}: {rate.upper()} {value:.2%}")
         return value
 
-    (weight, bonus), best = descend(errors)
-    say(f"best: weight {weight:.2f}, bonus {bonus:+.2f}: {rate.upper()} {best:.2%}, kept in {path}")
-    advice = {"lm_weight": weight, "bonus": bonus}
+    place, best = descend(errors, START[: len(names)])
+    say(f"best: {told(names, place)}: {rate.upper()} {best:.2%}, kept in {path}")
+    advice = dict(zip(names, place, strict=True))
     NGrams(**{**model.__dict__, "advice": advice}).save(path)
     return advice
 
 
-def descend(errors: Callable[[float, float], float]) -> tuple[tuple[float, float], float]:
-    """The place of the least value, going from neighbour to neighbour by ever smaller steps."""
-    seen: dict[tuple[float, float], float] = {}
+def told(names: Sequence[str], place: Place) -> str:
+    """`weight 0.70, bonus -1.20`."""
+    return ", ".join(
+        f"{name.removeprefix('lm_')} {value:.2f}" for name, value in zip(names, place, strict=True)
+    )
 
-    def value(place: tuple[float, float]) -> float:
+
+def descend(errors: Callable[..., float], start: Place = START[:2]) -> tuple[Place, float]:
+    """The place of the least value, going from neighbour to neighbour by ever smaller steps.
+
+    Neighbours differ in one number, or in both weight and bonus: more of the one asks for more of the other.
+    """
+    seen: dict[Place, float] = {}
+    size = len(start)
+    ways = [tuple(int(k == axis) for k in range(size)) for axis in range(size)]
+    ways.append((1, 1, 0)[:size])
+
+    def value(place: Place) -> float:
         if place not in seen:
             seen[place] = errors(*place)
         return seen[place]
 
-    at = START
-    for step, stride in STEPS:
+    at = start
+    for steps in STEPS:
         while True:
-            weight, bonus = at
             around = [
-                (round(weight + dw * step, 2), round(bonus + db * stride, 2))
-                for dw, db in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1))
+                tuple(round(x + sign * w * step, 2) for x, w, step in zip(at, way, steps, strict=False))
+                for way in ways
+                for sign in (1, -1)
             ]
-            nearer = min((place for place in around if 0 <= place[0] <= MOST), key=value)
+            inside = [p for p in around if all(map(_between, LEAST, p, MOST))]
+            nearer = min([at, *inside], key=value)
             if value(nearer) >= value(at):
                 break
             at = nearer
     return at, value(at)
+
+
+def _between(least: float, value: float, most: float) -> bool:
+    return least <= value <= most

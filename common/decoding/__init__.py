@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """One symbol: output frames [start, end), and a confidence in 0 … 1, its highest posterior there,
     calibrated if the hypothesis is."""
 
@@ -38,8 +37,7 @@ class Symbol:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """Symbols between spaces: output frames [start, end) and a confidence (common.calibration)."""
 
     text: str
@@ -59,7 +57,7 @@ class Hypothesis:
 
     @property
     def text(self) -> str:
-        return "".join(symbol.text for symbol in self.symbols)
+        return "".join([symbol.text for symbol in self.symbols])
 
     @property
     def confidence(self) -> float | None:
@@ -71,7 +69,7 @@ class Hypothesis:
         """The same text and places with calibrated confidences; `self` must not be calibrated."""
         if calibration == UNCALIBRATED:
             return self
-        symbols = (replace(s, confidence=calibration.symbols(s.confidence)) for s in self.symbols)
+        symbols = (s._replace(confidence=calibration.symbols(s.confidence)) for s in self.symbols)
         return replace(self, symbols=tuple(symbols), calibration=calibration)
 
     def stripped(self) -> tuple[Symbol, ...]:
@@ -117,9 +115,11 @@ def decode(
     asked = {name: value for name, value in {"beam": beam, **options}.items() if value is not None}
     if nbest != 1:  # greedy has one answer, so asking it for one is no mistake
         asked["nbest"] = nbest
-    if unusable := sorted(set(asked) - set(known)):
+    if unusable := asked.keys() - known.keys():
         have = ", ".join(sorted(known)) or "none"
-        raise InputError(f"decoder {decoder} has no option {', '.join(unusable)}; its options: {have}")
+        raise InputError(
+            f"decoder {decoder} has no option {', '.join(sorted(unusable))}; its options: {have}"
+        )
     return function(log_probs, alphabet, **asked)
 
 
@@ -138,6 +138,7 @@ def decode_batch(
         return list(pool.map(lambda scores: decode(scores, alphabet, **options), log_probs))
 
 
+@functools.cache
 def find(decoder: str) -> Callable[..., list[Hypothesis]]:
     """The decode function of a decoder by its name, or InputError."""
     if decoder not in DECODERS:
@@ -155,11 +156,21 @@ def options_of(decoder: str) -> dict[str, Any]:
 
 def check(log_probs: np.ndarray, alphabet: Alphabet) -> None:
     """Raises InputError unless log_probs is (frames, len(alphabet)), the highest of each frame finite."""
+    check_shape(log_probs, alphabet)
+    check_values(log_probs)
+
+
+def check_shape(log_probs: np.ndarray, alphabet: Alphabet) -> None:
+    """Raises InputError unless log_probs is (frames, len(alphabet))."""
     if log_probs.ndim != 2 or log_probs.shape[1] != len(alphabet):
         raise InputError(
             f"log-probabilities of shape {log_probs.shape} do not fit an alphabet of {len(alphabet)} with "
             "the blank: the model and the alphabet are not of one piece"
         )
+
+
+def check_values(log_probs: np.ndarray) -> None:
+    """Raises InputError unless the highest value of each frame is finite."""
     best = log_probs.max(axis=1) if len(log_probs) else np.zeros(1)  # max hands NaN on
     bad = ~np.isfinite(best)
     if bad.any():
@@ -187,7 +198,4 @@ Place = tuple[int, int, float]  # start, end, confidence
 def place(alphabet: Alphabet, indices: Iterable[int], places: Iterable[Place]) -> tuple[Symbol, ...]:
     """Symbols from their indices in the alphabet and their (start, end, confidence)."""
     texts = alphabet.symbols
-    return tuple(
-        Symbol(texts[index - 1], start, end, confidence)
-        for index, (start, end, confidence) in zip(indices, places, strict=True)
-    )
+    return tuple([Symbol(texts[index - 1], *where) for index, where in zip(indices, places, strict=True)])

@@ -22,11 +22,11 @@ import numpy as np
 
 from common.alphabet import Alphabet
 from common.ctc import forced_align, log_likelihood
-from common.decoding import Hypothesis, check, check_search, place, search
+from common.decoding import Hypothesis, Symbol, check_search, check_shape, check_values, place, search
 from common.decoding.best_path import best_text
-from common.decoding.gains import closing_gain
 from common.decoding.knowledge import Knowledge, know, know_nothing
 from common.decoding.ngram import NGrams
+from common.decoding.results import best_texts
 from common.decoding.tree import BLANK, ENTRY, LINK, NODE, NONE, ROOT, Tree, compact
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,10 @@ def decode(
     score_threshold: prefixes by more than this below the best one (natural log) are dropped. inf: off.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
-    unknown: what a word adds that the vocabulary of a model over words does not have (None: -10).
+    unknown: what a word adds that the vocabulary of a model over words does not have, at most 0, and in
+        proportion more from six letters on; None: what was tuned for the model, else -10.
     lexicon: a file of words, one a line; no others are written, with or without a language model.
-    unlisted: what a word adds that the lexicon does not have, at most 0; None: there are none.
+    unlisted: the same for a word that the lexicon does not have; None: there are none.
     hotwords: a file of words and phrases, one a line, with a tab and a weight of its own if wanted. Each adds
         its weight wherever it stands whole, with no letter or digit next to it.
     hotword_weight: of those without a weight of their own (None: 3), natural log.
@@ -86,7 +87,7 @@ def decode(
     Raises InputError for NaN, a shape that does not fit the alphabet, an option that makes no sense, and for
     a file that cannot be read.
     """
-    check(log_probs, alphabet)
+    check_shape(log_probs, alphabet)
     check_search(beam, nbest, symbol_threshold, score_threshold)
     knowledge = know(
         alphabet,
@@ -141,7 +142,10 @@ class Search:
 
 
 def advance(found: Search, log_probs: np.ndarray) -> None:
-    """Feeds further frames (frames, symbols); block by block or all at once, the result is the same."""
+    """Feeds further frames (frames, symbols); block by block or all at once, the result is the same.
+
+    Raises InputError, as `check`, for frames that have no highest value; the search is then of no more use.
+    """
     if found.knowledge.closed:
         found.blocks.append(np.array(log_probs))
     for first in range(0, len(log_probs), BLOCK):
@@ -159,6 +163,8 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
             float(found.symbol_threshold),
             float(found.score_threshold),
         )
+        if not found.count:
+            check_values(log_probs)
         found.frame += rows.shape[1]
         found.scale += divided
         if found.tree.size.max() > found.full:
@@ -168,26 +174,27 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
     """The best texts after the frames so far, best first."""
-    entries, nodes, knowledge = found.entries[: found.count], found.tree.nodes, found.knowledge
-    with np.errstate(divide="ignore"):
-        scores = np.log(entries["pb"] + entries["pn"]) + found.scale
-    if knowledge.tables.units:
-        closing = [
-            closing_gain(knowledge.tables, knowledge.end, *nodes[["state", "spot", "hot"]][node].item())
-            for node in entries["node"].tolist()
-        ]
-        scores = scores + closing
-        if knowledge.closed and scores.max() == -np.inf:
-            return [_without_beam(knowledge, alphabet, found.blocks)]
-    results: list[Hypothesis] = []
-    for entry in np.argsort(-scores, kind="stable")[:nbest].tolist():
-        if results and scores[entry] == -np.inf:
-            break
-        indices, *spans = (
-            part.tolist() for part in search.best_path(entries, entry, found.tree.links, found.frame)
-        )
-        results.append(Hypothesis(place(alphabet, indices, zip(*spans, strict=True)), float(scores[entry])))
-    return results
+    knowledge = found.knowledge
+    scores, lengths, places, confidences = best_texts(
+        found.entries,
+        found.count,
+        found.tree,
+        knowledge.tables,
+        knowledge.end,
+        found.frame,
+        float(found.scale),
+        nbest,
+    )
+    if knowledge.closed and scores[0] == -np.inf:
+        return [_without_beam(knowledge, alphabet, found.blocks)]
+    indices, starts, ends = places.tolist()
+    texts = [alphabet.symbols[index - 1] for index in indices]
+    symbols = tuple(map(Symbol._make, zip(texts, starts, ends, confidences.tolist(), strict=True)))
+    stops = lengths.cumsum().tolist()
+    return [
+        Hypothesis(symbols[stop - length : stop], score)
+        for score, length, stop in zip(scores.tolist(), lengths.tolist(), stops, strict=True)
+    ]
 
 
 def _without_beam(knowledge: Knowledge, alphabet: Alphabet, blocks: Sequence[np.ndarray]) -> Hypothesis:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from common.decoding.compiled import borrowing
@@ -17,7 +16,8 @@ from common.decoding.ngram import UNKNOWN_ID, step
 from common.decoding.tree import NONE
 
 NOTHING, CHARACTERS, WORDS, OTHER = range(4)  # units; OTHER: no tokens are counted, but something is known
-OUTSIDE = -1  # place of a word that left the places
+LONG = 6  # letters from which on an unknown word costs more with each
+OUTSIDE = -1  # place of a word that left the places after a letter, -2 after two … -LONG after these or more
 BETWEEN = -2  # `word` of a place where no word has begun
 
 # Records, as compiled functions hand each array on at a price.
@@ -27,6 +27,7 @@ PLACE = np.dtype(
         ("stop", np.int32),  # … their symbols rising, spaces not among them
         ("word", np.int32),  # the token of the word that ends here, or BETWEEN
         ("after", np.int32),  # the place after a space, NONE: none may follow
+        ("outside", np.int32),  # the place after a symbol that no arc has
         ("leave", np.float32),  # ln for a symbol that no arc has; -inf: there is none
         ("close", np.float32),  # ln for the end of a word; -inf: none ends here
         ("end", np.float32),  # ln for the end of the text: 0, or -inf
@@ -72,14 +73,16 @@ def token_gain(know, state, token):  # type: ignore[no-untyped-def]
 def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
     """What a symbol gives that goes on or ends a word; the token of the word that it ends, or NONE; the place
     after it."""
-    if spot == OUTSIDE:
-        return (0.0, UNKNOWN_ID, 0) if symbol == know.space else (0.0, NONE, OUTSIDE)
+    if spot <= OUTSIDE:
+        if symbol == know.space:
+            return 0.0, UNKNOWN_ID, 0
+        return (know.places[0].leave / LONG if spot == -LONG else 0.0), NONE, max(spot - 1, -LONG)
     here = know.places[spot]
     if symbol != know.space:
         for arc in range(here.first, here.stop):
             if know.arcs[arc].symbol == symbol:
                 return float(know.arcs[arc].gain), NONE, know.arcs[arc].place
-        return float(here.leave), NONE, OUTSIDE
+        return float(here.leave), NONE, here.outside
     if here.after == NONE:
         return -np.inf, NONE, OUTSIDE
     if here.word == BETWEEN:
@@ -106,11 +109,11 @@ def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
     return gain, state, spot, hot
 
 
-@numba.njit(cache=True)
+@borrowing
 def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
     """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
     gain, token = 0.0, NONE
-    if know.spelled and spot == OUTSIDE:
+    if know.spelled and spot <= OUTSIDE:
         token = UNKNOWN_ID
     elif know.spelled:
         here = know.places[spot]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from common.decoding import hotwords as hotwords_
 from common.decoding.gains import CHARACTERS, NOTHING, OTHER, WORDS
 from common.decoding.lines import File, read_lines
 from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
-from common.decoding.places import Places, tree_of
+from common.decoding.places import Places, tree_of, unknown_word
 from common.decoding.tree import NONE
 from common.errors import InputError
 
@@ -52,6 +53,7 @@ _INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1, np.float32)
 _NO_MODEL = (np.array([0, 1], np.int32), _INT, _FLOAT, _INT, _FLOAT, _INT)
 
 
+@functools.cache
 def know_nothing() -> Knowledge:
     return Knowledge(
         gains.Knowledge(
@@ -60,10 +62,17 @@ def know_nothing() -> Knowledge:
     )
 
 
-def know(
+def know(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Knowledge:
+    """The tables for an alphabet, of the options of common.decoding.beam.decode; the last ones and those of
+    files are kept. Raises InputError for files that cannot be used and for options that make no sense."""
+    return _know(alphabet, lm=_Same(lm) if isinstance(lm, NGrams) else lm, **options)
+
+
+@functools.lru_cache(maxsize=4, typed=True)  # typed: True is no weight, and 1 is
+def _know(
     alphabet: Alphabet,
     *,
-    lm: NGrams | File | None = None,
+    lm: _Same | File | None = None,
     lm_weight: float | None = None,
     bonus: float | None = None,
     unknown: float | None = None,
@@ -73,8 +82,6 @@ def know(
     hotword_weight: float | None = None,
     grammar: File | None = None,
 ) -> Knowledge:
-    """The tables for an alphabet, of the options of common.decoding.beam.decode; those of files are kept for
-    later. Raises InputError for files that cannot be used and for options that make no sense."""
     if unlisted is not None and lexicon is None:
         raise InputError("unlisted is what a word adds that a lexicon does not have: give a lexicon too")
     if hotword_weight is not None and hotwords is None:
@@ -83,7 +90,7 @@ def know(
         raise InputError("a grammar lists its own words: give it or a lexicon, not both")
     if lm is None and lexicon is None and hotwords is None and grammar is None:
         return know_nothing()
-    model = lm if isinstance(lm, NGrams) or lm is None else _load(Path(lm))
+    model = lm.model if isinstance(lm, _Same) else None if lm is None else _load(Path(lm))
     listed = lexicon is not None or grammar is not None
     if unknown is not None and (listed or model is None or model.unit == "characters"):
         raise InputError(
@@ -92,7 +99,8 @@ def know(
     units = WORDS if model is not None or listed else OTHER
     if model is not None and model.unit == "characters":
         units = CHARACTERS
-    outside = _cost(-math.inf if listed else UNKNOWN_COST, unknown=unknown, unlisted=unlisted)
+    advised = UNKNOWN_COST if model is None else model.advice.get("unknown", UNKNOWN_COST)
+    outside = _cost(-math.inf if listed else advised, unknown=unknown, unlisted=unlisted)
     kept = _Same(model) if model is not None and units == WORDS else None
     places: Places = _NO_PLACES
     if grammar is not None:
@@ -194,7 +202,9 @@ def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, outsid
     index = {} if lm is None else lm.model.index()
     known = [] if lm is None else lm.model.words[3:]  # without <unk>, <s> and </s>, which no one writes
     listed = set(map(normalise, known)) if lexicon is None else _listed(alphabet, Path(lexicon))
-    words = dict.fromkeys(map(normalise, known), outside) if outside > -math.inf else {}
+    words = {}
+    if outside > -math.inf:
+        words = {word: unknown_word(outside, len(word)) for word in map(normalise, known)}
     words |= dict.fromkeys(listed, 0.0)
     sound = {word: cost for word, cost in words.items() if not alphabet.unknown(word)}
     if not sound:

@@ -47,7 +47,7 @@ class NGrams:
     shorter: np.ndarray  # (states,) state of the context without its first token
     unit: str = "words"
     running: bool = False  # made of running text: an utterance may begin and end anywhere, so <s> has no part
-    advice: dict[str, float] = field(default_factory=dict)  # lm_weight and bonus, as tuned on a valid set
+    advice: dict[str, float] = field(default_factory=dict)  # options of a search, as tuned on a valid set
 
     @property
     def order(self) -> int:
@@ -267,8 +267,9 @@ def _check_arrays(model: NGrams, path: Path) -> None:
         and bool((model.shorter[1:] < np.arange(1, states)).all() and (model.shorter >= 0).all())
         and not np.isnan(model.log_prob).any()
         and model.unit in UNITS
-        and set(model.advice) <= {"lm_weight", "bonus"}
+        and set(model.advice) <= {"lm_weight", "bonus", "unknown"}
         and all(isinstance(value, float) for value in model.advice.values())
+        and model.advice.get("unknown", 0.0) <= 0.0
         and all(array.dtype == np.int32 for array in (model.first, model.token, model.follow, model.shorter))
         and all(array.dtype == np.float32 for array in (model.log_prob, model.backoff))
     )

@@ -58,17 +58,36 @@ def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-def]
-    """How many symbols may extend in a frame; sets which, and their order."""
-    best = row[0]
-    for symbol in range(1, len(row)):
-        best = max(best, row[symbol])
+def survey(rows, symbol_threshold, idle):  # type: ignore[no-untyped-def]
+    """Marks the frames where surely nothing but the blank passes; returns whether each frame's highest value
+    is finite, which NaN is not."""
+    sound = True
+    for t in range(len(rows)):
+        row = rows[t]
+        passed, possible, broken = 0, 0, 0  # counted, as that is done for several symbols at once
+        for symbol in range(len(row)):
+            passed += row[symbol] >= symbol_threshold
+            possible += row[symbol] > -np.inf
+            broken += not row[symbol] < np.inf
+        idle[t] = passed == 1 and row[BLANK] >= symbol_threshold
+        sound &= possible > 0 and broken == 0
+    return sound
+
+
+@borrowing
+def passing(row, symbol_threshold, passed, order, before):  # type: ignore[no-untyped-def]
+    """How many symbols may extend in a frame; sets which, and their order; `before` of them did earlier."""
+    for k in range(before):
+        passed[order[k]] = False
+    best = row[BLANK]
+    if best < symbol_threshold:
+        for symbol in range(1, len(row)):
+            best = max(best, row[symbol])
     floor = min(symbol_threshold, best)
     count = 0
-    passed[BLANK] = False
     for symbol in range(1, len(row)):
-        passed[symbol] = row[symbol] >= floor and row[symbol] > -np.inf
-        if passed[symbol]:
+        if row[symbol] >= floor and row[symbol] > -np.inf:
+            passed[symbol] = True
             k = count
             while k > 0 and row[order[k - 1]] < row[symbol]:  # few, so insertion is fast
                 order[k] = order[k - 1]
@@ -79,24 +98,28 @@ def passing(row, symbol_threshold, passed, order):  # type: ignore[no-untyped-de
 
 
 @borrowing
-def close(e, n, links, size, frame):  # type: ignore[no-untyped-def]
-    """Where the best path that goes on with a blank leaves its last symbol in this frame."""
-    for i in range(n):
-        if e[i].vn > e[i].vb:
-            link = links[size[1]]
-            link.before, link.symbol, link.start, link.end = e[i].before, e[i].last, e[i].start, frame
-            link.peak = e[i].peak
-            e[i].closed = size[1]
-            size[1] += 1
+def stay(e, n, was, noted, row, p, links, size, frame):  # type: ignore[no-untyped-def]
+    """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability.
 
-
-@borrowing
-def stay(e, n, row, p):  # type: ignore[no-untyped-def]
-    """A frame without a new symbol, a blank or the last symbol once more; returns the highest probability."""
+    Where the best path that goes on with a blank leaves its last symbol, that becomes a link. noted: whether
+    what the entries were is noted in `was`.
+    """
     best = 0.0
     for i in range(n):
         x = e[i]
+        if noted:
+            y = was[i]
+            y.pb, y.both, y.vb, y.top = x.pb, x.pb + x.pn, x.vb, max(x.vb, x.vn)
+            y.node, y.closed, y.child = x.node, x.closed, NONE
         last = x.last  # the empty text: blank, and nothing ends in it, neither a sum nor a path
+        if x.vn > x.vb:
+            link = links[size[1]]
+            link.before, link.symbol, link.start, link.end = x.before, last, x.start, frame
+            link.peak = x.peak
+            x.closed = size[1]
+            size[1] += 1
+        if noted:
+            was[i].over = x.closed
         blank = (x.pb + x.pn) * p[BLANK]
         again = x.pn * p[last]
         if again < TINY:
@@ -110,14 +133,6 @@ def stay(e, n, row, p):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def remember(e, n, was):  # type: ignore[no-untyped-def]
-    for i in range(n):
-        x, y = was[i], e[i]
-        x.pb, x.both, x.vb, x.top = y.pb, y.pb + y.pn, y.vb, max(y.vb, y.vn)
-        x.node, x.closed, x.child = y.node, y.closed, NONE
-
-
-@borrowing
 def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-def]
     """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
 
@@ -126,7 +141,6 @@ def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-d
     for j in range(n):
         x = e[j]
         symbol = x.last
-        was[j].over = x.closed
         if not passed[symbol]:
             continue
         i = nodes[x.above].row
@@ -297,19 +311,26 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
 
 
 @borrowing
-def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, frame, symbol, beam, limits):  # type: ignore[no-untyped-def]
+def frames(  # type: ignore[no-untyped-def]
+    e, n, was, found, totals, nodes, links, table, size, know, rows, idle, t, frame, symbol, beam, limits
+):
     """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
     ln of what probabilities were divided by, and how many texts that frame may add.
 
-    symbol: (passed, order, taken), all (symbols,) to write in; limits: symbol and score threshold.
+    idle: (frames,) where only the blank passes; symbol: (passed, order, taken), all (symbols,) to write in;
+    limits: symbol and score threshold.
     """
     passed, order, taken = symbol
-    ratio, scale = np.exp(-limits[1]), 0.0
+    passed[:] = False
+    ratio, scale, count = np.exp(-limits[1]), 0.0, 0
     first = frame - t
     while t < rows.shape[1]:
         row, p, frame = rows[0, t], rows[1, t], first + t
-        count = passing(row, limits[0], passed, order)
-        more = n * count
+        if idle[t]:
+            more = 0
+        else:
+            count = passing(row, limits[0], passed, order, count)
+            more = n * count
         if (
             size[1] + n > len(links)
             or size[0] + more > len(nodes)
@@ -317,13 +338,8 @@ def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, f
             or min(2 * beam, more) > len(found)
         ):
             return n, t, scale, more
-        if count == 0:
-            close(e, n, links, size, frame)
-            best = stay(e, n, row, p)
-        else:
-            remember(e, n, was)
-            close(e, n, links, size, frame)
-            stay(e, n, row, p)
+        best = stay(e, n, was, more > 0, row, p, links, size, frame)
+        if more > 0:
             merge(e, n, was, nodes, row, p, passed, frame)
             new, best = extend(
                 e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
@@ -343,15 +359,18 @@ def frames(e, n, was, found, totals, nodes, links, table, size, know, rows, t, f
 def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
     """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
 
-    rows: (2, frames, symbols) natural logs, and probabilities.
+    rows: (2, frames, symbols) natural logs, and probabilities. No entries: a frame's highest is not finite.
     """
+    idle = np.empty(rows.shape[1], np.bool_)
+    if not survey(rows[0], symbol_threshold, idle):
+        return e, 0, tree, 0.0
     symbols = rows.shape[2]
     symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
     was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
     t, scale = 0, 0.0
     while True:
         n, t_next, divided, more = frames(
-            e, n, was, found, totals, tree.nodes, tree.links, tree.table, tree.size, know, rows, t,
+            e, n, was, found, totals, tree.nodes, tree.links, tree.table, tree.size, know, rows, idle, t,
             frame + t, symbol, beam, (symbol_threshold, score_threshold),
         )  # fmt: skip
         t, scale = t_next, scale + divided
@@ -364,25 +383,3 @@ def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):
         if min(2 * beam, more) > len(found):
             found = np.empty(min(2 * beam, 2 * more), FOUND)
         totals = np.empty(len(e) + len(found))
-
-
-@numba.njit(cache=True)
-def best_path(e, i, links, frame):  # type: ignore[no-untyped-def]
-    """Symbols, first frames, frames after the last, and confidences on the best path of entry i."""
-    opened = e[i].vn > e[i].vb
-    first = e[i].before if opened else e[i].closed
-    count, link = int(opened), first
-    while link != NONE:
-        count, link = count + 1, links[link].before
-    symbol, start, end = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
-    peak = np.empty(count)
-    if opened:
-        symbol[-1], start[-1], end[-1], peak[-1] = e[i].last, e[i].start, frame, e[i].peak
-        count -= 1
-    link = first
-    while link != NONE:
-        count -= 1
-        x = links[link]
-        symbol[count], start[count], end[count], peak[count] = x.symbol, x.start, x.end, x.peak
-        link = x.before
-    return symbol, start, end, np.exp(peak)

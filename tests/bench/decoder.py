@@ -29,13 +29,13 @@ from common.ctc import log_likelihood
 from common.decoding import decode
 from common.decoding.kneser_ney import estimate
 from common.decoding.ngram import NGrams
+from common.decoding.places import unknown_word
 from common.errors import InputError
 from common.metrics import error_rates
 
 FRAMES, WRITTEN, HEIGHT = 400, 100, 8.0
 LIMITS = {"symbol_threshold": -5.0, "score_threshold": 10.0}  # pyctcdecode's own
-WEIGHT, BONUS, OFFSET = 0.5, 1.5, -10.0  # … as well; the offset is of base 10
-UNKNOWN = WEIGHT * OFFSET * float(np.log(10))  # … so this is what an unknown word adds in pyctcdecode
+WEIGHT, BONUS, OFFSET = 0.5, 1.5, -10.0  # … as well; the offset is natural in a word, of base 10 after it
 PRIVATE = 0xE000  # symbols go to others as private code points: pyctcdecode gives some labels a meaning
 
 SOURCES = {  # name -> domain, test and training manifest
@@ -244,13 +244,13 @@ def squeezed(text: str) -> str:
 
 
 def score(task: Task, scores: np.ndarray, text: str, lm: NGrams | None) -> float:
-    """ln of a text's probability over all paths, and what the language model adds."""
+    """ln of a text's probability over all paths, and what the language model adds in our search."""
     total = log_likelihood(scores.astype(np.float64), task.alphabet.encode(text))
     if lm is None:
         return total
     words, known = text.split(), lm.index()
-    missing = sum(word not in known for word in words)
-    return total + WEIGHT * float(lm.scores(words).sum()) + BONUS * len(words) + UNKNOWN * missing
+    missing = sum(unknown_word(OFFSET, len(word)) for word in words if word not in known)
+    return total + WEIGHT * float(lm.scores(words).sum()) + BONUS * len(words) + missing
 
 
 def compare(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Iterator[dict[str, Any]]:

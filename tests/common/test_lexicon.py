@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common.alphabet import Alphabet
 from common.decoding import decode
+from common.decoding.knowledge import know
 from common.errors import InputError
 from tests.common.test_decoding import LM_LATTICES, UNLIMITED, lm_score, spoken, toy_lm
 from tests.oracles import ctc as oracle
@@ -37,6 +38,18 @@ def test_in_open_mode_unlisted_words_pay_their_cost_once(lexicon, log_probs, uni
         expected += lm_score(model, text, 0.7, 0.3, 0.0) if model else 0.3 * len(text.split())
         expected += cost * sum(word not in ("ab", "b", "abb") for word in text.split())
         assert hypothesis.score == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.text("ab", min_size=1, max_size=20), st.booleans())
+def test_long_unknown_words_cost_in_proportion(lexicon, word, listed):
+    """Else two unknown words would be glued together; wherever a word leaves those that are known."""
+    model = toy_lm("words")
+    options = {"lexicon": lexicon, "unlisted": -3.0} if listed else {"unknown": -3.0}
+    added = know(AB, lm=model, lm_weight=0.7, bonus=0.0, **options).added(AB.encode(f"b {word}"))
+    known = ("ab", "b", "abb") if listed else model.words
+    cost = 0.0 if word in known else -3.0 * max(1.0, len(word) / 6)
+    first = 0.0 if "b" in known else -3.0
+    assert added == pytest.approx(lm_score(model, f"b {word}", 0.7, 0.0, 0.0) + first + cost, abs=1e-5)
 
 
 @settings(deadline=None)

@@ -11,6 +11,7 @@ from common.corpus import write_manifest
 from common.decoding import decode, ngram
 from common.decoding.kneser_ney import estimate
 from common.decoding.ngram import NGrams
+from common.errors import InputError
 from common.tuning import MOST, descend, tune
 from hwr.cli import main
 from tests.tiny import tiny_model
@@ -85,7 +86,7 @@ def test_mistakes_get_one_sentence(folder: Path, capsys: pytest.CaptureFixture[s
 def test_descending_finds_the_valley():
     place, value = descend(lambda weight, bonus: (weight - 1.3) ** 2 + (bonus + 1.1) ** 2)
     assert place == pytest.approx((1.3, -1.1), abs=0.11) and value < 0.02
-    assert descend(lambda weight, bonus: -weight)[0][0] <= MOST
+    assert descend(lambda weight, bonus: -weight)[0][0] <= MOST[0]
     assert descend(lambda weight, bonus: weight)[0][0] == 0
 
 
@@ -102,6 +103,24 @@ def test_what_is_tuned_is_kept_and_used(tmp_path: Path):
     again = tmp_path / "again.safetensors"  # files are kept by their names
     ngram.load(path).save(again)
     assert decode(log_probs, alphabet, "beam", lm=again)[0].text == " a"
+
+
+def test_the_cost_of_unknown_words_is_tuned_for_a_model_over_words(tmp_path: Path):
+    """The network is more or less sure of a word that the model does not have."""
+    sure = [np.log([[0.01, 0.01, 0.97, 0.01], [np.exp(-gap), 1e-4, 1e-4, 1.0]]) for gap in (16, 12, 8, 4)]
+    alphabet, path = Alphabet(" ab"), tmp_path / "lm.safetensors"
+    NGrams(**{**estimate([["a"]] * 9, 2).__dict__, "advice": {"lm_weight": 0.0}}).save(path)
+    assert decode(sure[-1], alphabet, "beam", lm=path)[0].text == "a"
+    fixed = tune(sure, ["ab"] * 4, alphabet, {"lm": path, "unknown": -30.0})
+    assert "unknown" not in fixed and "unknown" not in ngram.load(path).advice
+    found = tune(sure, ["ab"] * 4, alphabet, {"lm": path})
+    assert -4 < found["unknown"] <= 0 and ngram.load(path).advice == found
+    again = tmp_path / "again.safetensors"
+    ngram.load(path).save(again)
+    assert decode(sure[-1], alphabet, "beam", lm=again)[0].text == "ab"
+    NGrams(**{**ngram.load(path).__dict__, "advice": {"unknown": 1.0}}).save(again)
+    with pytest.raises(InputError, match="damaged"):
+        ngram.load(again)
 
 
 def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,69 @@
+"""The compiled end of a beam search: the best texts of the beam, with the place of each symbol."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from common.decoding.compiled import borrowing
+from common.decoding.gains import closing_gain
+from common.decoding.tree import NONE
+
+
+@numba.njit(cache=True)
+def best_texts(e, n, tree, know, end, frame, scale, nbest):  # type: ignore[no-untyped-def]
+    """The best entries after `frame` frames: ln of the probability of each with what the end of the text
+    adds, how many symbols it has, and of all these one after the other (3, symbols) index, first frame and
+    frame after the last, and (symbols,) confidence.
+
+    end: the token that the language model reads at the end, or NONE. Of those that cannot be written only
+    the first is given, and only if there are no others.
+    """
+    scores = np.empty(n)
+    for i in range(n):
+        total = e[i].pb + e[i].pn
+        scores[i] = scale + np.log(total) if total > 0.0 else -np.inf
+        if know.units:
+            node = tree.nodes[e[i].node]
+            scores[i] += closing_gain(know, end, node.state, node.spot, node.hot)
+    chosen = np.argsort(-scores, kind="mergesort")[:nbest] if nbest > 1 else np.array([np.argmax(scores)])
+    count = 1
+    while count < len(chosen) and scores[chosen[count]] > -np.inf:
+        count += 1
+    chosen = chosen[:count]
+    lengths = np.empty(count, np.int64)
+    for k in range(count):
+        lengths[k] = length(e, chosen[k], tree.links)
+    places, peaks = np.empty((3, lengths.sum()), np.int64), np.empty(lengths.sum())
+    stop = 0
+    for k in range(count):
+        stop += lengths[k]
+        write(e, chosen[k], tree.links, frame, places, peaks, stop)
+    return scores[chosen], lengths, places, np.exp(peaks)
+
+
+@borrowing
+def length(e, i, links):  # type: ignore[no-untyped-def]
+    """How many symbols are on the best path of entry i."""
+    opened = e[i].vn > e[i].vb
+    count, link = int(opened), e[i].before if opened else e[i].closed
+    while link != NONE:
+        count, link = count + 1, links[link].before
+    return count
+
+
+@borrowing
+def write(e, i, links, frame, places, peaks, stop):  # type: ignore[no-untyped-def]
+    """Writes the symbols on the best path of entry i, so that the last one is before `stop`."""
+    link = e[i].closed
+    if e[i].vn > e[i].vb:
+        stop -= 1
+        places[0, stop], places[1, stop], places[2, stop] = e[i].last, e[i].start, frame
+        peaks[stop] = e[i].peak
+        link = e[i].before
+    while link != NONE:
+        stop -= 1
+        x = links[link]
+        places[0, stop], places[1, stop], places[2, stop] = x.symbol, x.start, x.end
+        peaks[stop] = x.peak
+        link = x.before
