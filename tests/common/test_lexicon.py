@@ -40,6 +40,7 @@ def test_in_open_mode_unlisted_words_pay_their_cost_once(lexicon, log_probs, uni
         assert hypothesis.score == pytest.approx(expected, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(st.text("ab", min_size=1, max_size=20), st.booleans())
 def test_long_unknown_words_cost_in_proportion(lexicon, word, listed):
     """Else two unknown words would be glued together; wherever a word leaves those that are known."""
