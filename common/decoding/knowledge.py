@@ -198,7 +198,10 @@ def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, outsid
     words |= dict.fromkeys(listed, 0.0)
     sound = {word: cost for word, cost in words.items() if not alphabet.unknown(word)}
     if not sound:
-        raise InputError("the language model has no word that the model's alphabet can write")
+        raise InputError(
+            "the language model has no word that the model's alphabet can write; make it of texts in the "
+            "model's case, as `lm --model` does"
+        )
     return tree_of(
         sorted((alphabet.encode(w), index.get(w, UNKNOWN_ID), cost) for w, cost in sound.items()), outside
     )

@@ -87,3 +87,8 @@ def test_senseless_options_are_input_errors(lexicon, options, sentence):
     options = {**options, **({"lexicon": lexicon} if "lexicon" in options else {})}
     with pytest.raises(InputError, match=sentence):
         decode(np.zeros((2, 4)), AB, "beam", **options)
+
+
+def test_a_language_model_in_another_case_says_what_to_do():
+    with pytest.raises(InputError, match="has no word that the model's alphabet can write; make it of texts"):
+        decode(spoken("AB", 0.9, " AB"), Alphabet(" AB"), "beam", lm=toy_lm("words"))
