@@ -190,3 +190,6 @@ def _check(settings: Mapping) -> None:
         if set(block) != KEYS[name]:
             needs = ", ".join(sorted(KEYS[name]))
             raise InputError(f"augment settings: {name} has {', '.join(block)}; it needs exactly {needs}")
+    if "equalizer" in settings and settings["equalizer"]["points"] < 2:  # one is a gain, not a response
+        points = settings["equalizer"]["points"]
+        raise InputError(f"augment settings: equalizer.points={points}; it should be at least 2")

@@ -63,7 +63,7 @@ def add(commands: arguments.Subparsers, function: arguments.Command) -> None:
     parser.add_argument("--words", type=Path, metavar="FILE", help="a file of the words, one a line")
     parser.add_argument(
         "--threshold",
-        type=_fraction,
+        type=arguments.number(0, 1),
         metavar="X",
         help="the least score, in 0 … 1: e to the mean over a word's letters of ln P(word) - ln P(likeliest "
         f"text) where it is (default: {THRESHOLD})",
@@ -83,16 +83,6 @@ def add(commands: arguments.Subparsers, function: arguments.Command) -> None:
     arguments.add_model_arguments(parser, "default: the one that is marked * by `asr models`")
     arguments.add_output_arguments(parser, FORMATS)
     parser.set_defaults(run=function)
-
-
-def _fraction(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0 … 1")
-    return number
 
 
 def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffixes: tuple[str, ...]) -> int:

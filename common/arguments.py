@@ -39,7 +39,7 @@ def number(least: float = -math.inf, most: float = math.inf) -> Callable[[str], 
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and least <= value <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number{''.join(bounds)}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number{' and'.join(bounds)}")
         return value
 
     return read

@@ -65,6 +65,9 @@ def know_nothing() -> Knowledge:
 def know(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Knowledge:
     """The tables for an alphabet, of the options of common.decoding.beam.decode; the last ones and those of
     files are kept. Raises InputError for files that cannot be used and for options that make no sense."""
+    for name, value in options.items():
+        if isinstance(value, (list, dict, set, np.ndarray)):  # the cache cannot take them as a key
+            raise InputError(f"{name} must be a number or a file, not {value!r}")
     return _know(alphabet, lm=_Same(lm) if isinstance(lm, NGrams) else lm, **options)
 
 
@@ -208,7 +211,10 @@ def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, outsid
     words |= dict.fromkeys(listed, 0.0)
     sound = {word: cost for word, cost in words.items() if not alphabet.unknown(word)}
     if not sound:
-        raise InputError("the language model has no word that the model's alphabet can write")
+        raise InputError(
+            "the language model has no word that the model's alphabet can write; make it of texts in the "
+            "model's case, as `lm --model` does"
+        )
     return tree_of(
         sorted((alphabet.encode(w), index.get(w, UNKNOWN_ID), cost) for w, cost in sound.items()), outside
     )

@@ -302,6 +302,13 @@ def test_spot_tells_what_to_do_about_words_and_pictures(model, recordings, tmp_p
         assert status == 2 and f"--roc {tmp_path / picture}: " in err
 
 
+def test_a_threshold_out_of_range_is_wrong_usage(capsys):
+    for given in ("2", "-1", "nan", "much"):
+        with pytest.raises(SystemExit):
+            main(["spot", "a", "a.wav", "--threshold", given])
+        assert f"{given!r} is not a number of at least 0 and of at most 1" in capsys.readouterr().err
+
+
 def test_a_manifest_that_is_missing_leaves_the_other_inputs(model, recordings, capsys):
     status, out, err = run(capsys, "align", "no.jsonl", recordings / "a.wav", "--model", model)
     assert status == 1 and out.startswith("a 1 ") and err.startswith("no.jsonl: there is no such manifest")

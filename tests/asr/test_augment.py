@@ -164,6 +164,11 @@ def test_crop_takes_from_both_ends_within_its_range_and_share() -> None:
     assert len(short) == 600
 
 
+def test_an_equalizer_of_one_point_would_be_a_gain_and_is_refused() -> None:
+    with pytest.raises(InputError, match=r"equalizer.points=1; it should be at least 2"):
+        augment.augment_wave(np.zeros(1600, np.float32), only("equalizer", points=1), rng(), RATE)
+
+
 def test_equalizer_changes_each_band_within_the_range_and_nothing_else() -> None:
     given = only("equalizer", range=[-6, 6], points=4)
     gains = []

@@ -21,6 +21,7 @@ from common.decoding import ngram
 from common.errors import InputError
 from common.language_model import END, UNKNOWN, LanguageModel, LanguageNetwork, join, load, pick
 from common.lstm.cells import lstm_step, peephole_step
+from common.settings import CELLS
 from tests.tiny import tiny_model
 
 SETTINGS: dict[str, Any] = {"embedding": 5, "hidden": 7, "layers": 2, "cell": "lstm", "dropout": 0.3}
@@ -247,3 +248,12 @@ def test_loading_does_not_bring_torchs_compiler(tmp_path: Path):
         "load(sys.argv[1]); sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code, tmp_path / "lm.safetensors"]).returncode == 0
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_every_cell_of_the_networks_carries_its_state_and_is_kept(cell: str, tmp_path: Path):
+    model(running=True, cell=cell).save(tmp_path / "lm.safetensors")
+    lm = load(tmp_path / "lm.safetensors")
+    first, state = lm.score(["ab ca"])
+    second, _ = lm.score(["cab"], state)
+    assert first[0] + second[0] == pytest.approx(lm.score(["ab ca cab"])[0][0], abs=1e-4)

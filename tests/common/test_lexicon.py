@@ -95,9 +95,26 @@ def test_a_lexicon_is_read_in_the_case_of_the_model_and_names_what_is_lost(tmp_p
         ({"lexicon": True, "unlisted": 1.0}, "unlisted must be at most 0"),
         ({"lexicon": True, "unlisted": math.nan}, "unlisted must be a number"),
         ({"lexicon": True, "unlisted": "x"}, "unlisted must be a number"),
+        ({"lexicon": True, "unlisted": [-1.0]}, "unlisted must be a number"),
     ],
 )
 def test_senseless_options_are_input_errors(lexicon, options, sentence):
     options = {**options, **({"lexicon": lexicon} if "lexicon" in options else {})}
     with pytest.raises(InputError, match=sentence):
         decode(np.zeros((2, 4)), AB, "beam", **options)
+
+
+def test_a_language_model_in_another_case_says_what_to_do():
+    with pytest.raises(InputError, match="has no word that the model's alphabet can write; make it of texts"):
+        decode(spoken("AB", 0.9, " AB"), Alphabet(" AB"), "beam", lm=toy_lm("words"))
+
+
+def test_what_is_kept_of_a_search_is_not_taken_for_another(lexicon):
+    """True is equal to 1, and no weight."""
+    log_probs, model = spoken("ab-b", 0.9, " ab"), toy_lm("words")
+    first = decode(log_probs, AB, "beam", lm=model, lm_weight=1, unknown=-1.0)
+    other = decode(log_probs, AB, "beam", lm=model, lm_weight=2, unknown=-1.0)
+    assert first[0].score != other[0].score
+    assert decode(log_probs, AB, "beam", lm=model, lm_weight=1, unknown=-1.0) == first
+    with pytest.raises(InputError, match="lm_weight must be a number"):
+        decode(log_probs, AB, "beam", lm=model, lm_weight=True, unknown=-1.0)
