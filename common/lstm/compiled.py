@@ -30,6 +30,9 @@ from common.lstm.vector import BLOCK, WIDTH, fill, load, prefetch, sigmoid, stor
 
 ROWS = 4  # of a tile: with its 4 × 4 sums in registers both multipliers of a core are busy
 DEPTH = 256  # of a tile's product in the backward pass: 64 columns × 256 in bf16 are 32 KB, the nearest cache
+LITTLE = (
+    1 << 20
+)  # products a step and gate below which threads bring nothing: torch's idle ones spin meanwhile
 DTYPES = {torch.float32: np.float32, torch.bfloat16: np.uint16}
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
@@ -253,6 +256,7 @@ class _Layer(torch.autograd.Function):
         _each(
             directions,
             steps,
+            hidden,
             lambda d, first, stride: forward(
                 *flat, _flat(packed[d]), _flat(b[d]), _flat(p[d]), *_order(steps, d),
                 d, directions, first, stride, keep,
@@ -280,6 +284,7 @@ class _Layer(torch.autograd.Function):
         _each(
             directions,
             steps,
+            hidden,
             lambda d, first, stride: backward(
                 *flat, _flat(d_bias[first, d]), _flat(d_peephole[first, d]), _flat(r[d]), _flat(p[d]),
                 *_order(steps, d), hidden, d, directions, first, stride,
@@ -346,11 +351,12 @@ def _threads(number: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, "lstm")
 
 
-def _each(directions: int, steps: Steps, work: Any) -> None:
+def _each(directions: int, steps: Steps, hidden: int, work: Any) -> None:
     """work(direction, first, stride) for all directions and shares of rows, in torch's number of threads."""
     stride = _shares(directions, steps)
     tasks = [(d, first, stride) for first in range(stride) for d in range(directions)]
-    others = min(torch.get_num_threads(), len(tasks)) - 1
+    little = steps.counts[0] * hidden**2 < LITTLE
+    others = 0 if little else min(torch.get_num_threads(), len(tasks)) - 1
     if not others:
         for task in tasks:
             work(*task)

@@ -15,6 +15,8 @@ from common.lstm.step import Noise
 
 State = list[tuple[Tensor, ...]]  # of each layer what `zero_state` has: h, c …, each (batch, …)
 
+LITTLE = 1 << 20  # products a step and gate: a row of 1,024 cells, sixteen of 256
+
 # oneDNN keeps a compiled primitive for each shape it has seen, 1,024 of them by default: gigabytes, as every
 # ragged batch has a shape of its own. It reads this at its first use.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
@@ -124,7 +126,7 @@ class LSTMStack(nn.Module):
         self._check_gaps(gaps)
         if _is_empty(x, lengths):
             return x.new_zeros(*x.shape[:2], self.outputs)
-        if self._is_torchs() and not self._is_compiled(x):
+        if self._is_torchs() and (self._suits_torch(x) or not self._is_compiled(x)):
             return self._padded(x, lengths)
         return self._packed(x, lengths, None, gaps)[0]
 
@@ -165,6 +167,10 @@ class LSTMStack(nn.Module):
         """Whether nothing is added to the cell's equations."""
         dropout = self.training and self.recurrent_dropout
         return not (self.projection or dropout or any(self.zoneout))
+
+    def _suits_torch(self, x: Tensor) -> bool:
+        """Whether torch's kernels, where they compute the same, are faster than the compiled layers."""
+        return _operand_dtype(x) == torch.float32 and len(x) * self.hidden**2 < LITTLE
 
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether `compiled.layer` computes just this."""
