@@ -4,7 +4,8 @@ call, without the framework between the steps.
 The recurrent product, the gates and the storing of a tile (four rows × sixteen units) happen while it is in
 registers and the nearest cache; the recurrent weights of a direction stay in the second cache of the core
 that computes it. Directions (and, with more threads, interleaved rows: they do not depend on each other) run
-in threads of their own. Projections of the inputs and gradients of the weights are one product of torch each.
+beside each other in torch's threads. Projections of the inputs and gradients of the weights are one product
+of torch each.
 
 Frames are *packed by steps* (`fused.Steps`). The backward direction reads and writes the same frames in
 mirrored order, so nothing is copied for it. Units are padded to a multiple of 16, and the four gates of
@@ -15,9 +16,7 @@ numba compiles at the first use and keeps the result on the disk for later proce
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numba
@@ -26,13 +25,12 @@ import torch
 from torch import Tensor
 
 from common.lstm.fused import Steps
+from common.lstm.team import run_all
 from common.lstm.vector import BLOCK, WIDTH, fill, load, prefetch, sigmoid, store, tanh, tile_product
 
 ROWS = 4  # of a tile: with its 4 × 4 sums in registers both multipliers of a core are busy
 DEPTH = 256  # of a tile's product in the backward pass: 64 columns × 256 in bf16 are 32 KB, the nearest cache
-LITTLE = (
-    1 << 20
-)  # products a step and gate below which threads bring nothing: torch's idle ones spin meanwhile
+LITTLE = 1 << 20  # products a gate and direction below which starting the threads costs what they bring
 DTYPES = {torch.float32: np.float32, torch.bfloat16: np.uint16}
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
@@ -345,23 +343,12 @@ def _shares(directions: int, steps: Steps) -> int:
     return max(1, min(-(-torch.get_num_threads() // directions), steps.counts[0] // ROWS))
 
 
-@cache
-def _threads(number: int, process: int) -> ThreadPoolExecutor:
-    """Threads beside the caller's. A forked process needs its own."""
-    return ThreadPoolExecutor(number, "lstm")
-
-
 def _each(directions: int, steps: Steps, hidden: int, work: Any) -> None:
-    """work(direction, first, stride) for all directions and shares of rows, in torch's number of threads."""
+    """work(direction, first, stride) for all directions and shares of rows, in torch's threads."""
     stride = _shares(directions, steps)
-    tasks = [(d, first, stride) for first in range(stride) for d in range(directions)]
-    little = steps.counts[0] * hidden**2 < LITTLE
-    others = 0 if little else min(torch.get_num_threads(), len(tasks)) - 1
-    if not others:
+    tasks = [partial(work, d, first, stride) for first in range(stride) for d in range(directions)]
+    if sum(steps.counts) * hidden**2 < LITTLE:
         for task in tasks:
-            work(*task)
-        return
-    futures = [_threads(others, os.getpid()).submit(work, *task) for task in tasks[1:]]
-    work(*tasks[0])
-    for future in futures:
-        future.result()
+            task()
+    else:
+        run_all(tasks)

@@ -16,6 +16,7 @@ from common.lstm.step import Noise
 State = list[tuple[Tensor, ...]]  # of each layer what `zero_state` has: h, c …, each (batch, …)
 
 LITTLE = 1 << 20  # products a step and gate: a row of 1,024 cells, sixteen of 256
+NARROW = 128  # cells whose recurrent weights in float32 leave half the second cache of a core free
 
 # oneDNN keeps a compiled primitive for each shape it has seen, 1,024 of them by default: gigabytes, as every
 # ragged batch has a shape of its own. It reads this at its first use.
@@ -170,7 +171,8 @@ class LSTMStack(nn.Module):
 
     def _suits_torch(self, x: Tensor) -> bool:
         """Whether torch's kernels, where they compute the same, are faster than the compiled layers."""
-        return _operand_dtype(x) == torch.float32 and len(x) * self.hidden**2 < LITTLE
+        little = self.hidden > NARROW and len(x) * self.hidden**2 < LITTLE
+        return _operand_dtype(x) == torch.float32 and little
 
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether `compiled.layer` computes just this."""
