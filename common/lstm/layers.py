@@ -176,7 +176,7 @@ class LSTMStack(nn.Module):
 
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether `compiled.layer` computes just this."""
-        known = self.variant in (VARIANTS["lstm"], VARIANTS["np"], VARIANTS["peephole"]) and self._is_bare()
+        known = not (self.variant.layer_norm or self.variant.time_gaps) and self._is_bare()
         fits = x.device.type == "cpu" and _operand_dtype(x) in (torch.float32, torch.bfloat16)
         return known and fits and not torch.compiler.is_compiling() and has_numba()
 
@@ -198,7 +198,7 @@ class LSTMStack(nn.Module):
         for layer in range(len(self.inputs)):
             packed = self._drop(packed, layer)
             if is_compiled:
-                packed = self._compiled_layer(layer, packed, steps)
+                packed, _ = self._compiled_layer(layer, packed, steps)
                 continue
             both = torch.stack((packed, packed[steps.mirror]) if self.directions == 2 else (packed,))
             old = state[layer] if state is not None else None
@@ -214,12 +214,13 @@ class LSTMStack(nn.Module):
         rows = nn.functional.pad(rows.view(batch, longest, -1), (0, 0, 0, frames - longest)).to(x.dtype)
         return rows, carried
 
-    def _compiled_layer(self, layer: int, packed: Tensor, steps: Steps) -> Tensor:
+    def _compiled_layer(
+        self, layer: int, packed: Tensor, steps: Steps
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         from common.lstm import compiled  # late: it brings numba
 
-        peephole = self.peephole[layer] if self.variant.peepholes else None
-        parameters = self.inputs[layer], self.recurrent[layer], self.bias[layer], peephole
-        return compiled.layer(packed, *parameters, steps)
+        weights = self._weights(layer, packed.dtype)
+        return compiled.layer(self.variant, packed, self.inputs[layer], self.bias[layer], weights, steps)
 
     def _packed_gaps(self, gaps: Tensor, steps: Steps) -> Tensor:
         """(directions, frames, 1): going backward, the time to a frame is the gap of the frame after it."""

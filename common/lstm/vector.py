@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 WIDTH = 16  # float32 in a vector
-BLOCK = 4 * WIDTH  # the four gates of sixteen units; also the columns of one tile of a product
+BLOCK = 4 * WIDTH  # columns of one tile of a product
 
 FLOAT, SHORT, INT = ir.FloatType(), ir.IntType(16), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, WIDTH)
@@ -251,9 +251,9 @@ def _pair_product(builder: Any, sum_: Any, weights: Any, x: Any, native: bool) -
 
 
 def _sum_loop(
-    builder: Any, tile: Any, rows: list[Any], words: Any, ways: int, multiply: Any
+    builder: Any, tile: Any, vectors: int, rows: list[Any], words: Any, ways: int, multiply: Any
 ) -> list[list[Any]]:
-    """Σ rows[r][k] tile[k] over all words k as a loop of machine code. Returns four vectors a row.
+    """Σ rows[r][k] tile[k] over all words k as a loop of machine code. Returns `vectors` a row.
 
     ways: sums kept apart for words k, k + 1, …, so that an instruction need not wait for the one before.
     """
@@ -263,12 +263,12 @@ def _sum_loop(
     builder.position_at_end(loop)
     k = builder.phi(size)
     k.add_incoming(size(0), before)
-    sums = [[[builder.phi(VECTOR) for _ in range(4)] for _ in rows] for _ in range(ways)]
+    sums = [[[builder.phi(VECTOR) for _ in range(vectors)] for _ in rows] for _ in range(ways)]
     new = []
     for way in range(ways):
         word = builder.add(k, size(way))
-        at = builder.mul(word, size(BLOCK))
-        columns = [builder.gep(tile, [builder.add(at, size(WIDTH * c))]) for c in range(4)]
+        at = builder.mul(word, size(WIDTH * vectors))
+        columns = [builder.gep(tile, [builder.add(at, size(WIDTH * v))]) for v in range(vectors)]
         kind = ir.VectorType(tile.type.pointee, WIDTH).as_pointer()
         weights = [builder.load(builder.bitcast(c, kind), align=4) for c in columns]
         numbers = [_splat(builder, builder.load(builder.gep(row, [word]), align=2)) for row in rows]
@@ -298,8 +298,8 @@ def _flatten(nested: list[list[list[Any]]]) -> list[Any]:
     return [value for rows in nested for row in rows for value in row]
 
 
-def _make_product(rows: int, ways: int) -> Any:
-    """`tile_product` for one number of rows, its sums in registers."""
+def _make_product(rows: int, ways: int, vectors: int = 4) -> Any:
+    """`tile_product` for one number of rows and one of vectors a row, its sums in registers."""
 
     @intrinsic
     def product(typingctx, out, out_at, weights, weights_at, x, x_at, stride, depth, fresh):  # type: ignore[no-untyped-def]
@@ -323,7 +323,7 @@ def _make_product(rows: int, ways: int) -> Any:
             starts = [builder.bitcast(s, word.as_pointer()) for s in starts]
             tile = _address(context, builder, weights, weights_, weights_at_, word)
             words = depth_ if is_float else builder.udiv(depth_, size(2))
-            totals = _sum_loop(builder, tile, starts, words, ways, multiply)
+            totals = _sum_loop(builder, tile, vectors, starts, words, ways, multiply)
             target = _address(context, builder, out, out_, out_at_, FLOAT)
             for place, total in enumerate(vector for row in totals for vector in row):
                 pointer = builder.bitcast(builder.gep(target, [size(place * WIDTH)]), VECTOR.as_pointer())
@@ -340,6 +340,9 @@ def _make_product(rows: int, ways: int) -> Any:
 # One row alone needs four sums a column to hide the instruction's latency.
 _product1, _product2, _product3, _product4 = (
     _make_product(rows, ways) for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
+)
+_narrow1, _narrow2, _narrow3, _narrow4 = (
+    _make_product(rows, ways, 3) for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
 )
 
 
@@ -359,3 +362,16 @@ def tile_product(out, out_at, weights, weights_at, x, x_at, stride, depth, rows,
         _product2(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
     else:
         _product1(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def narrow_product(out, out_at, weights, weights_at, x, x_at, stride, depth, rows, fresh):  # type: ignore[no-untyped-def]
+    """`tile_product` for a tile of 48 columns."""
+    if rows == 4:
+        _narrow4(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+    elif rows == 3:
+        _narrow3(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+    elif rows == 2:
+        _narrow2(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+    else:
+        _narrow1(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)

@@ -1,0 +1,211 @@
+"""All steps of one direction of a layer as one compiled function, forward and back.
+
+The recurrent product, the gates and the storing of a tile (four rows × the gates of sixteen units) happen
+while it is in registers and the nearest cache; the recurrent weights stay in the second cache of the core.
+
+Arrays are flat. Frames are packed by steps (`fused.Steps`): `place`, (frames,), says where the frames of this
+direction stand, and counts, (steps,), how many rows run. A call computes the rows first, first + stride, …
+Units are padded to a multiple of 16, and the gates of sixteen units stand together: what comes to the gates
+is (frames, directions, units / 16, gates, 16). R takes a row of `width`: h, and where gates recur
+[h, i, f, o], each of `units`.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from common.lstm.vector import BLOCK, WIDTH, fill, load, prefetch, store, tile_product
+from common.lstm.vector_cells import (
+    add_four,
+    gates_product,
+    gru_back,
+    gru_step,
+    load_gates,
+    load_three,
+    lstm_back,
+    lstm_step,
+    store_gates,
+    store_three,
+)
+
+ROWS = 4  # of a tile: with its 4 × 4 sums in registers both multipliers of a core are busy
+DEPTH = 256  # of a tile's product in the backward pass: 64 columns × 256 in bf16 are 32 KB, the nearest cache
+
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+
+
+@compiled
+def rows_of(count, first, stride):  # type: ignore[no-untyped-def]
+    """How many of `count` rows are first, first + stride, …"""
+    return max(0, (count - first + stride - 1) // stride)
+
+
+@compiled
+def pack_transposed(matrix, columns, block, pair):  # type: ignore[no-untyped-def]
+    """matrix, (gates, units, columns), as `backward` reads it: (columns / 64, gates * units / pair, 64, pair),
+    the second dimension in the order of a frame's gates."""
+    tiles = (columns + BLOCK - 1) // BLOCK
+    depth = matrix.size // columns
+    units = depth // block * WIDTH
+    out = np.zeros(tiles * BLOCK * depth, matrix.dtype)
+    for source in range(depth):
+        gate, unit = source // units, source % units
+        k = unit // WIDTH * block + gate * WIDTH + unit % WIDTH
+        for column in range(columns):
+            tile, lane = column // BLOCK, column % BLOCK
+            place = (tile * depth + k // pair * pair) * BLOCK + lane * pair + k % pair
+            out[place] = matrix[source * columns + column]
+    return out
+
+
+@compiled
+def forward(  # type: ignore[no-untyped-def]
+    variant, z, cells, outputs, h, c, weights, bias, own, place, counts,
+    direction, directions, first, stride, keep,
+):  # fmt: skip
+    """All steps.
+
+    z holds W x and, if `keep`, the activations of the gates afterwards; cells: (frames, directions, units)
+    float32, of a GRU R_n h + b_hn, written if `keep`; outputs: (frames, directions, units). h: (2, rows,
+    width), the first half from the step before the first; a row of n frames leaves its last one in half
+    n % 2. c: (rows, units) float32, before and afterwards. weights: what `_packed` gives; bias: (units / 16,
+    gates, 16); own: (3, units), the peepholes of i, f, o, or b_hn first.
+    """
+    block = variant.blocks * WIDTH
+    units = own.size // 3
+    width = h.size // (2 * counts[0])
+    sums = np.empty(ROWS * BLOCK, np.float32)
+    old, new = 0, counts[0] * width
+    offset = 0
+    for step in range(counts.size):
+        count = rows_of(counts[step], first, stride)
+        for unit in range(0, units, WIDTH):
+            tile = unit * variant.blocks
+            by_unit, biases = load_three(own, unit, units), load_gates(variant, bias, tile)
+            for row in range(0, count, ROWS):
+                many = min(ROWS, count - row)
+                rank = first + row * stride
+                for r in range(many):
+                    frame = place[offset + rank + r * stride] * directions + direction
+                    prefetch(z, frame * units * variant.blocks + tile)
+                    prefetch(z, frame * units * variant.blocks + tile + 2 * WIDTH)
+                gates_product(
+                    variant, sums, weights, tile * width, h, old + rank * width, stride * width, width, many
+                )
+                for r in range(many):
+                    frame = place[offset + rank + r * stride] * directions + direction
+                    at, state = frame * units * variant.blocks + tile, (rank + r * stride) * units + unit
+                    product, x = load_gates(variant, sums, r * block), load_gates(variant, z, at)
+                    before = load(c, state)
+                    if variant.is_gru:
+                        gates, tape, after = gru_step(product, x, biases, by_unit, before)
+                        y = after
+                    else:
+                        into = add_four(add_four(product, x), biases)
+                        gates, after, y = lstm_step(variant, into, by_unit, before)
+                        tape = after
+                    store(c, state, after)
+                    to = new + (rank + r * stride) * width + unit
+                    store(h, to, y)
+                    if variant.gate_recurrence:
+                        store_three(h, to + units, units, (gates[0], gates[1], gates[3]))
+                    store(outputs, frame * units + unit, y)
+                    if keep:
+                        store_gates(variant, z, at, gates)
+                        store(cells, frame * units + unit, tape)
+        old, new = new, old
+        offset += counts[step]
+
+
+@compiled
+def backward(  # type: ignore[no-untyped-def]
+    variant, gates, cells, outputs, start_h, start_c, d_outputs, d_h, d_c, d_z, d_product, previous, d_bias,
+    d_own, recurrent, own, place, counts, direction, directions, first, stride, to_start,
+):  # fmt: skip
+    """The steps of `forward` back from the last.
+
+    start_h: (rows, width) and start_c: (rows, units), before the first step. d_h: (width / 64, rows of this
+    call, 64) and d_c: (rows, units), float32, by the last states, and afterwards by the first if `to_start`.
+    Written are d_z, like `gates`; d_product, by R h, if other than d_z; previous: (frames, directions,
+    width), what R has taken; d_bias: (units / 16, gates, 16) and d_own: (3, units), both float32, from zeros.
+    recurrent: R, (gates, units, width).
+    """
+    block = variant.blocks * WIDTH
+    units = own.size // 3
+    depth = units * variant.blocks
+    width = recurrent.size // depth
+    pair = 4 // recurrent.itemsize
+    weights = pack_transposed(recurrent, width, block, pair)
+    tiles = (width + BLOCK - 1) // BLOCK
+    rows = d_h.size // (tiles * BLOCK)
+    d_row = np.empty(rows * depth, recurrent.dtype)  # d_product of this step
+    zero = fill(0.0)
+    offset = place.size
+    for step in range(counts.size - 1, -1, -1):
+        offset -= counts[step]
+        earlier = offset - (counts[step - 1] if step else 0)
+        count = rows_of(counts[step], first, stride)
+        for unit in range(0, units, WIDTH):
+            tile = unit * variant.blocks
+            by_unit = load_three(own, unit, units)
+            bias_sum, own_sum = load_gates(variant, d_bias, tile), load_three(d_own, unit, units)
+            for row in range(count):
+                rank = first + row * stride
+                frame = place[offset + rank] * directions + direction
+                at, state = frame * depth + tile, rank * units + unit
+                if step:
+                    frame_before = place[earlier + rank] * directions + direction
+                    before = load(cells, frame_before * units + unit)
+                    h_before = load(outputs, frame_before * units + unit)
+                else:
+                    frame_before = 0
+                    before, h_before = load(start_c, state), load(start_h, rank * width + unit)
+                d_y = load(d_outputs, frame * units + unit) + load(d_h, _slot(unit, rows, row))
+                after = load(cells, frame * units + unit)
+                activations = load_gates(variant, gates, at)
+                if variant.is_gru:
+                    d_y = d_y + load(d_c, state)
+                    d_x, d_sums, d_by_unit, d_before = gru_back(activations, h_before, after, d_y)
+                    store_gates(variant, d_product, at, d_sums)
+                else:
+                    d_gates = zero, zero, zero
+                    if variant.gate_recurrence:
+                        d_gates = (
+                            load(d_h, _slot(units + unit, rows, row)),
+                            load(d_h, _slot(2 * units + unit, rows, row)),
+                            load(d_h, _slot(3 * units + unit, rows, row)),
+                        )
+                    d_x, d_by_unit, d_before = lstm_back(
+                        variant, activations, before, after, by_unit, d_y, load(d_c, state), d_gates
+                    )
+                    d_sums = d_x
+                store(d_c, state, d_before)
+                store_gates(variant, d_row, row * depth + tile, d_sums)
+                store_gates(variant, d_z, at, d_x)
+                store(previous, frame * width + unit, h_before)
+                if variant.gate_recurrence:
+                    seen = load_three(start_h, rank * width + units + unit, units)
+                    if step:
+                        i, f, _, o = load_gates(variant, gates, frame_before * depth + tile)
+                        seen = i, f, o
+                    store_three(previous, frame * width + units + unit, units, seen)
+                bias_sum = add_four(bias_sum, d_x)
+                own_sum = own_sum[0] + d_by_unit[0], own_sum[1] + d_by_unit[1], own_sum[2] + d_by_unit[2]
+            store_gates(variant, d_bias, tile, bias_sum)
+            store_three(d_own, unit, units, own_sum)
+        if step or to_start:
+            for tile in range(tiles):
+                for k in range(0, depth, DEPTH):
+                    some = min(DEPTH, depth - k)
+                    at = (tile * depth + k) * BLOCK
+                    for row in range(0, count, ROWS):
+                        many = min(ROWS, count - row)
+                        to, source = (tile * rows + row) * BLOCK, row * depth + k
+                        tile_product(d_h, to, weights, at, d_row, source, depth, some, many, k == 0)
+
+
+@compiled
+def _slot(column, rows, row):  # type: ignore[no-untyped-def]
+    """Where a row has this column in (columns / 64, rows, 64)."""
+    return (column // BLOCK * rows + row) * BLOCK + column % BLOCK
