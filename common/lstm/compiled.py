@@ -52,7 +52,10 @@ def layer(
         recurrent = torch.cat((recurrent, on_gates), dim=2)
     start_h = start_c = None
     if start is not None:
-        start_h, start_c = torch.cat((start[0], *start[2:]), dim=-1).float(), start[-1 if variant == GRU else 1]
+        start_h, start_c = (
+            torch.cat((start[0], *start[2:]), dim=-1).float(),
+            start[-1 if variant == GRU else 1],
+        )
     own = _own(variant, weights, bias)
     out, h, c = _Layer.apply(variant, steps, x, inputs, recurrent, bias, own, start_h, start_c)
     if variant == GRU:
@@ -91,14 +94,15 @@ class _Layer(torch.autograd.Function):
         units = -(-hidden // WIDTH) * WIDTH
         x = x.contiguous()
         w = _by_blocks(inputs.to(x.dtype), gates, units)
-        r = _padded(recurrent.to(x.dtype).unflatten(1, (gates, hidden)), parts, units)
-        r = pad(r, (0, 0, 0, units - hidden)).contiguous()
+        r = recurrent.to(x.dtype).view(directions, gates, hidden, parts, hidden)
+        r = _wider(_wider(r, 4, units), 2, units).flatten(3)
         b = _by_blocks(bias.float(), gates, units)
-        p = pad(own.float(), (0, units - hidden)).contiguous()
+        p = _wider(own.float(), 2, units).contiguous()
         c = x.new_zeros(directions, rows, units, dtype=torch.float32)
         h = x.new_zeros(directions, 2, rows, parts * units)
         if start_h is not None and start_c is not None:
-            h[:, 0], c[..., :hidden] = _padded(start_h, parts, units), start_c
+            h[:, 0] = _wider(start_h.unflatten(2, (parts, hidden)), 3, units).flatten(2)
+            c[..., :hidden] = start_c
         first = (h[:, 0].clone(), c.clone()) if keep else ()
         z = x @ w.flatten(0, 1).T
         cells = z.new_empty(frames if keep else 0, directions, units, dtype=torch.float32)
@@ -131,28 +135,29 @@ class _Layer(torch.autograd.Function):
         variant, steps = ctx.variant, ctx.steps
         (frames, directions, units), (_, rows, width) = outputs.shape, start_h.shape
         number, parts, hidden = len(variant.gates), width // units, ctx.hidden
-        d_y = outputs.new_zeros(frames, directions, units)
-        if d_outputs is not None:
-            d_y[..., :hidden] = d_outputs.view(frames, directions, hidden)
+        if d_outputs is None:
+            d_outputs = outputs.new_zeros(frames, directions * hidden)
+        d_y = _wider(d_outputs.to(x.dtype).view(frames, directions, hidden), 2, units).contiguous()
         d_z, previous = torch.empty_like(gates), outputs.new_empty(frames, directions, width)
         d_product = torch.empty_like(gates) if variant == GRU else d_z
         shares = _shares(directions, steps)
-        d_h, d_c = _tiled(d_last_h, shares, start_h, hidden), torch.zeros_like(start_c)
+        d_h, d_c = torch.zeros_like(start_h, dtype=torch.float32), torch.zeros_like(start_c)
+        if d_last_h is not None:
+            d_h.unflatten(2, (parts, units))[..., :hidden] = d_last_h.unflatten(2, (parts, hidden))
         if d_last_c is not None:
             d_c[..., :hidden] = d_last_c
+        d_h = _tiled(d_h, shares)
         d_bias = torch.zeros(shares, directions, number * units)
         d_own = torch.zeros(shares, directions, 3, units)
-        flat = [_flat(t) for t in (gates, cells, outputs)]
-        written = [_flat(t) for t in (d_z, d_product, previous)]
-        d_y = _flat(d_y)
+        flat = [_flat(t) for t in (gates, cells, outputs, d_y, d_z, d_product, previous)]
         _each(
             directions,
             steps,
             hidden,
             lambda d, first, stride: backward(
-                variant, *flat, _flat(start_h[d]), _flat(start_c[d]), d_y, _flat(d_h[d, first]), _flat(d_c[d]),
-                *written, _flat(d_bias[first, d]), _flat(d_own[first, d]), _flat(r[d]), _flat(p[d]),
-                *_order(steps, d), d, directions, first, stride, ctx.has_start,
+                variant, *flat, _flat(d_h[d, first]), _flat(d_c[d]), _flat(d_bias[first, d]),
+                _flat(d_own[first, d]), *(_flat(t[d]) for t in (start_h, start_c, r, p)), *_order(steps, d),
+                d, directions, first, stride, ctx.has_start,
             ),
         )  # fmt: skip
         d_x = d_z @ w.flatten(0, 1) if ctx.needs_input_grad[2] else None
@@ -175,11 +180,8 @@ class _Layer(torch.autograd.Function):
 def _by_blocks(t: Tensor, number: int, units: int) -> Tensor:
     """(directions, number * hidden, …) → (directions, number * units, …), the gates of sixteen units
     together."""
-    hidden, rest = t.shape[1] // number, t.shape[2:]
-    gates = t.unflatten(1, (number, hidden))
-    if units > hidden:
-        gates = torch.cat((gates, gates.new_zeros(len(t), number, units - hidden, *rest)), dim=2)
-    return gates.unflatten(2, (-1, WIDTH)).transpose(1, 2).reshape(len(t), number * units, *rest)
+    gates = _wider(t.unflatten(1, (number, -1)), 2, units)
+    return gates.unflatten(2, (-1, WIDTH)).transpose(1, 2).reshape(len(t), number * units, *t.shape[2:])
 
 
 def _by_gates(t: Tensor, number: int, hidden: int) -> Tensor:
@@ -188,10 +190,13 @@ def _by_gates(t: Tensor, number: int, hidden: int) -> Tensor:
     return blocks[:, :, :hidden].flatten(1, 2)
 
 
-def _padded(t: Tensor, parts: int, units: int) -> Tensor:
-    """(…, parts * hidden) → (…, parts * units)."""
-    one = t.unflatten(-1, (parts, -1))
-    return pad(one, (0, units - one.shape[-1])).flatten(-2)
+def _wider(t: Tensor, dimension: int, size: int) -> Tensor:
+    """With zeros at the end of a dimension."""
+    if t.shape[dimension] == size:
+        return t
+    missing = list(t.shape)
+    missing[dimension] = size - t.shape[dimension]
+    return torch.cat((t, t.new_zeros(missing)), dim=dimension)
 
 
 def _packed(recurrent: Tensor) -> Tensor:
@@ -202,20 +207,16 @@ def _packed(recurrent: Tensor) -> Tensor:
     return words.permute(0, 2, 4, 1, 3).contiguous().view(recurrent.dtype)
 
 
-def _tiled(t: Tensor | None, shares: int, like: Tensor, hidden: int) -> Tensor:
-    """(directions, rows, parts * hidden), zeros if None, as `backward` adds to it: float32 (directions,
-    shares, width / 64, rows of a share, 64), row k * shares + s being row k of share s."""
-    directions, rows, width = like.shape
-    tiles, most = -(-width // BLOCK), -(-rows // shares)
-    if t is None:
-        return torch.zeros(directions, shares, tiles, most, BLOCK)
-    parts = t.shape[2] // hidden
-    wide = pad(_padded(t.float(), parts, width // parts), (0, tiles * BLOCK - width, 0, shares * most - rows))
-    return wide.view(directions, most, shares, tiles, BLOCK).permute(0, 2, 3, 1, 4).contiguous()
+def _tiled(t: Tensor, shares: int) -> Tensor:
+    """(directions, rows, width) as `backward` adds to it: float32 (directions, shares, width / 64, rows of a
+    share, 64), row k * shares + s being row k of share s."""
+    tiles, most = -(-t.shape[2] // BLOCK), -(-t.shape[1] // shares)
+    wide = _wider(_wider(t.float(), 2, tiles * BLOCK), 1, most * shares)
+    return wide.view(-1, most, shares, tiles, BLOCK).permute(0, 2, 3, 1, 4).contiguous()
 
 
 def _untiled(t: Tensor, width: int) -> Tensor:
-    """The inverse of `_tiled`, (directions, rows and some more, width)."""
+    """The inverse of `_tiled`, (directions, rows and perhaps more, width)."""
     return t.permute(0, 3, 1, 2, 4).flatten(1, 2).flatten(2)[..., :width]
 
 

@@ -120,16 +120,16 @@ def forward(  # type: ignore[no-untyped-def]
 
 @compiled
 def backward(  # type: ignore[no-untyped-def]
-    variant, gates, cells, outputs, start_h, start_c, d_outputs, d_h, d_c, d_z, d_product, previous, d_bias,
-    d_own, recurrent, own, place, counts, direction, directions, first, stride, to_start,
+    variant, gates, cells, outputs, d_outputs, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
+    start_h, start_c, recurrent, own, place, counts, direction, directions, first, stride, to_start,
 ):  # fmt: skip
     """The steps of `forward` back from the last.
 
-    start_h: (rows, width) and start_c: (rows, units), before the first step. d_h: (width / 64, rows of this
-    call, 64) and d_c: (rows, units), float32, by the last states, and afterwards by the first if `to_start`.
-    Written are d_z, like `gates`; d_product, by R h, if other than d_z; previous: (frames, directions,
-    width), what R has taken; d_bias: (units / 16, gates, 16) and d_own: (3, units), both float32, from zeros.
-    recurrent: R, (gates, units, width).
+    Written are d_z, like `gates`; d_product, by R h, the same memory where it is the same; previous: (frames,
+    directions, width), what R has taken; d_bias: (units / 16, gates, 16) and d_own: (3, units), both float32,
+    from zeros. d_h: (width / 64, rows of this call, 64) and d_c: (rows, units), float32, by the last states,
+    and afterwards by the first if `to_start`. start_h: (rows, width) and start_c: (rows, units), before the
+    first step; recurrent: R, (gates, units, width).
     """
     block = variant.blocks * WIDTH
     units = own.size // 3

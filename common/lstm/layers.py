@@ -16,6 +16,7 @@ from common.lstm.step import Noise
 State = list[tuple[Tensor, ...]]  # of each layer what `zero_state` has: h, c …, each (batch, …)
 
 LITTLE = 1 << 20  # products a step and gate: a row of 1,024 cells, sixteen of 256
+SHORT = 6  # frames of the longest row below which weights are not rearranged for the compiled layers
 NARROW = 128  # cells whose recurrent weights in float32 leave half the second cache of a core free
 
 # oneDNN keeps a compiled primitive for each shape it has seen, 1,024 of them by default: gigabytes, as every
@@ -26,8 +27,8 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 class LSTMStack(nn.Module):
     """`layers` recurrent layers, each in both directions unless `bidirectional` is off.
 
-    cell: a name of `cells.VARIANTS`. Where nothing below is asked for, "lstm" and "peephole" run compiled on
-    a CPU, and elsewhere "lstm" goes through torch's own kernels.
+    cell: a name of `cells.VARIANTS`. Where nothing below is asked for, all but "layer_norm" and "time_aware"
+    run compiled on a CPU, and elsewhere "lstm" goes through torch's own kernels.
     dropout: on the input of every layer but the first.
     projection: size of each direction's output, if above 0 (Sak, Senior & Beaufays 2014).
     recurrent_dropout: on h where the recurrent weights take it, one mask a row for all steps and gates (Gal &
@@ -175,9 +176,10 @@ class LSTMStack(nn.Module):
         return _operand_dtype(x) == torch.float32 and little
 
     def _is_compiled(self, x: Tensor) -> bool:
-        """Whether `compiled.layer` computes just this."""
+        """Whether `compiled.layer` computes just this, and faster than single steps."""
         known = not (self.variant.layer_norm or self.variant.time_gaps) and self._is_bare()
         fits = x.device.type == "cpu" and _operand_dtype(x) in (torch.float32, torch.bfloat16)
+        fits = fits and x.shape[1] >= SHORT
         return known and fits and not torch.compiler.is_compiling() and has_numba()
 
     def _drop(self, x: Tensor, layer: int) -> Tensor:
@@ -194,33 +196,29 @@ class LSTMStack(nn.Module):
         if gaps is not None:
             gaps = self._packed_gaps(gaps[:, :longest].flatten()[steps.gather].to(exact(x.dtype)), steps)
         carried = []
-        is_compiled = state is None and self._is_compiled(x)
+        run_layer = self._compiled_layer if self._is_compiled(x) else self._layer
         for layer in range(len(self.inputs)):
-            packed = self._drop(packed, layer)
-            if is_compiled:
-                packed, _ = self._compiled_layer(layer, packed, steps)
-                continue
-            both = torch.stack((packed, packed[steps.mirror]) if self.directions == 2 else (packed,))
             old = state[layer] if state is not None else None
-            states = self._layer(layer, both, steps, old, gaps)
+            packed, ends = run_layer(layer, self._drop(packed, layer), steps, old, gaps)
             if old is not None:
-                ends = [t[0, steps.last].to(o.dtype) for t, o in zip(states, old, strict=True)]
-                carried.append(
-                    tuple(o.index_copy(0, steps.running, end) for o, end in zip(old, ends, strict=True))
-                )
-            h = states[0]
-            packed = torch.cat((h[0], h[1][steps.mirror]), dim=-1) if self.directions == 2 else h[0]
+                pairs = zip(old, ends, strict=True)
+                carried.append(tuple(o.index_copy(0, steps.running, e.to(o.dtype)) for o, e in pairs))
         rows = packed.new_zeros(batch * longest, self.outputs).index_copy(0, steps.gather, packed)
         rows = nn.functional.pad(rows.view(batch, longest, -1), (0, 0, 0, frames - longest)).to(x.dtype)
         return rows, carried
 
     def _compiled_layer(
-        self, layer: int, packed: Tensor, steps: Steps
+        self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, gaps: None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `_layer`."""
         from common.lstm import compiled  # late: it brings numba
 
-        weights = self._weights(layer, packed.dtype)
-        return compiled.layer(self.variant, packed, self.inputs[layer], self.bias[layer], weights, steps)
+        start = tuple(t[None, steps.running] for t in state) if state is not None else None
+        weights = self._weights(layer, x.dtype)
+        out, ends = compiled.layer(
+            self.variant, x, self.inputs[layer], self.bias[layer], weights, steps, start
+        )
+        return out, tuple(end[0] for end in ends)
 
     def _packed_gaps(self, gaps: Tensor, steps: Steps) -> Tensor:
         """(directions, frames, 1): going backward, the time to a frame is the gap of the frame after it."""
@@ -233,8 +231,18 @@ class LSTMStack(nn.Module):
 
     def _layer(
         self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, gaps: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One layer on packed x, (frames, inputs). Returns packed outputs and, of the first direction, the
+        state after each running row's last frame."""
+        both = torch.stack((x, x[steps.mirror]) if self.directions == 2 else (x,))
+        states = self._states(layer, both, steps, state, gaps)
+        h, ends = states[0], tuple(t[0, steps.last] for t in states)
+        return torch.cat((h[0], h[1][steps.mirror]), dim=-1) if self.directions == 2 else h[0], ends
+
+    def _states(
+        self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, gaps: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """One layer on packed x, (directions, frames, inputs). Returns its states, h first."""
+        """The states of one layer, h first. x: (directions, frames, inputs)."""
         operand, counts = x.dtype, steps.counts
         w = self._weights(layer, operand)
         matrix, bias = self.inputs[layer].mT.to(operand), self.bias[layer][:, None]

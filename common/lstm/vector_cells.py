@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -36,9 +37,12 @@ class VariantType(types.Type):
         super().__init__(repr(self.variant))
 
 
+_type = cache(VariantType)
+
+
 @typeof_impl.register(Variant)
 def _type_of(variant: Variant, context: Any) -> VariantType:
-    return VariantType(variant)
+    return _type(variant)
 
 
 @unbox(VariantType)
@@ -67,8 +71,9 @@ for _name, _letters in (("i", "ir"), ("f", "fz"), ("g", "gn"), ("o", "o")):
     _constant(f"has_{_name}", lambda variant, letters=_letters: any(c in letters for c in variant.gates))  # type: ignore[misc]
     _constant(
         f"at_{_name}",
-        lambda variant, letters=_letters: WIDTH
-        * next((k for k, c in enumerate(variant.gates) if c in letters), 0),  # type: ignore[misc]
+        lambda variant, letters=_letters: (
+            WIDTH * next((k for k, c in enumerate(variant.gates) if c in letters), 0)
+        ),  # type: ignore[misc]
     )
 
 
