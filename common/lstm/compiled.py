@@ -1,9 +1,9 @@
-"""Whole ragged sequences through one recurrent layer on a CPU, compiled by numba: every step of a direction in
-one call (`kernels`), without the framework between the steps.
+"""Whole ragged sequences through one recurrent layer on a CPU, compiled by numba: every step of a direction
+in one call (`kernels`), without the framework between the steps.
 
 Directions (and, with more threads, interleaved rows: they do not depend on each other) run beside each other
-in torch's threads. Projections of the inputs and gradients of the weights are one product of torch each. The backward
-direction reads and writes the same frames in mirrored order, so nothing is copied for it.
+in torch's threads. Projections of the inputs and gradients of the weights are one product of torch each. The
+backward direction reads and writes the same frames in mirrored order, so nothing is copied for it.
 
 numba compiles a cell at its first use and keeps the result on the disk for later processes.
 """
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from common.lstm.cells import GRU, Variant, Weights
 from common.lstm.fused import Steps
@@ -36,41 +35,40 @@ def layer(
     steps: Steps,
     start: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One layer in one or both directions, of any variant whose gates are elementwise after the products.
+    """One layer in one or both directions, of any variant without layer normalisation and time gaps.
 
     x: (frames, inputs), packed by steps, float32 or bfloat16, which is the operands' dtype; the cell state is
     float32. inputs: W, (directions, gates * hidden, inputs); bias: (directions, gates * hidden); weights:
     the directions in front of all. start: the state before the first step, each (directions, counts[0], …)
     as in `fused.zero_state`, zeros if None.
-    Returns (frames, directions * hidden), each direction's output at its own frame, and the state after each
+    Returns (frames, directions * outputs), each direction's output at its own frame, and the state after each
     row's last frame in its direction, like `start`, float32.
     """
-    recurrent, hidden = weights.recurrent, bias.shape[1] // len(variant.gates)
-    if variant.gate_recurrence:
-        on_i, on_f, on_o = weights.gate_recurrent.chunk(3, dim=1)  # type: ignore[union-attr]
+    recurrent, outputs = weights.recurrent, weights.recurrent.shape[2]
+    if weights.gate_recurrent is not None:
+        on_i, on_f, on_o = weights.gate_recurrent.chunk(3, dim=1)
         on_gates = torch.cat((on_i, on_f, torch.zeros_like(on_i), on_o), dim=1)
         recurrent = torch.cat((recurrent, on_gates), dim=2)
     start_h = start_c = None
     if start is not None:
-        start_h, start_c = (
-            torch.cat((start[0], *start[2:]), dim=-1).float(),
-            start[-1 if variant == GRU else 1],
-        )
-    own = _own(variant, weights, bias)
-    out, h, c = _Layer.apply(variant, steps, x, inputs, recurrent, bias, own, start_h, start_c)
+        start_h = torch.cat((start[0], *start[2:]), dim=2).float()
+        start_c = start[0 if variant == GRU else 1]
+    parameters = inputs, recurrent, bias, _own(variant, weights, bias), weights.projection
+    out, h, c = _Layer.apply(variant, steps, x, *parameters, start_h, start_c)
     if variant == GRU:
         return out, (c,)
-    return out, (h[..., :hidden], c, *([h[..., hidden:]] if variant.gate_recurrence else []))
+    gates = (h[..., outputs:],) if variant.gate_recurrence else ()
+    return out, (h[..., :outputs], c, *gates)
 
 
 def _own(variant: Variant, weights: Weights, bias: Tensor) -> Tensor:
     """What each unit has to itself, (directions, 3, hidden): peepholes of i, f, o; of a GRU b_hn."""
     nothing = bias.new_zeros(len(bias), bias.shape[1] // len(variant.gates))
-    if variant == GRU:
-        return torch.stack((weights.bias_candidate, nothing, nothing), dim=1)  # type: ignore[arg-type]
-    if weights.peephole is None or len(variant.sigmoids) == 3:
-        return nothing[:, None].expand(-1, 3, -1) if weights.peephole is None else weights.peephole
-    there = dict(zip(variant.sigmoids, weights.peephole.unbind(1), strict=True))
+    there: dict[str, Tensor] = {}
+    if weights.peephole is not None:
+        there = dict(zip(variant.sigmoids, weights.peephole.unbind(1), strict=True))
+    elif weights.bias_candidate is not None:
+        there = {"i": weights.bias_candidate}
     return torch.stack([there.get(name, nothing) for name in "ifo"], dim=1)
 
 
@@ -85,68 +83,76 @@ class _Layer(torch.autograd.Function):
         recurrent: Tensor,
         bias: Tensor,
         own: Tensor,
+        projection: Tensor | None,
         start_h: Tensor | None,
         start_c: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         keep = any(ctx.needs_input_grad)
-        frames, gates, (directions, _, hidden) = len(x), len(variant.gates), own.shape
-        rows, parts = steps.counts[0], recurrent.shape[2] // hidden
-        units = -(-hidden // WIDTH) * WIDTH
+        frames, rows, gates = len(x), steps.counts[0], len(variant.gates)
+        directions, _, hidden = own.shape
+        size = hidden if projection is None else projection.shape[1]
+        seen = [size, hidden, hidden, hidden] if variant.gate_recurrence else [size]  # what R takes
+        units = _rounded(hidden)
         x = x.contiguous()
         w = _by_blocks(inputs.to(x.dtype), gates, units)
-        r = recurrent.to(x.dtype).view(directions, gates, hidden, parts, hidden)
-        r = _wider(_wider(r, 4, units), 2, units).flatten(3)
+        r = _spread(recurrent.to(x.dtype).unflatten(1, (gates, hidden)), seen)
+        r = _wider(r, 2, units).contiguous()
         b = _by_blocks(bias.float(), gates, units)
-        p = _wider(own.float(), 2, units).contiguous()
+        own = _wider(own, 2, units).float().contiguous()
+        p = (
+            None
+            if projection is None
+            else _wider(_spread(projection.to(x.dtype), [hidden]), 1, _rounded(size))
+        )
+        h = x.new_zeros(directions, 2, rows, r.shape[3])
         c = x.new_zeros(directions, rows, units, dtype=torch.float32)
-        h = x.new_zeros(directions, 2, rows, parts * units)
         if start_h is not None and start_c is not None:
-            h[:, 0] = _wider(start_h.unflatten(2, (parts, hidden)), 3, units).flatten(2)
-            c[..., :hidden] = start_c
-        first = (h[:, 0].clone(), c.clone()) if keep else ()
+            h[:, 0], c[..., :hidden] = _spread(start_h, seen), start_c
+        before = (h[:, 0].clone(), c.clone()) if keep else ()
         z = x @ w.flatten(0, 1).T
-        cells = z.new_empty(frames if keep else 0, directions, units, dtype=torch.float32)
-        outputs = z.new_empty(frames, directions, units)
-        packed = _packed(r)
-        flat = [_flat(t) for t in (z, cells, outputs)]
+        tape = frames if keep else 0
+        cells = z.new_empty(tape, directions, units, dtype=torch.float32)
+        unprojected = None if p is None else z.new_empty(tape, directions, units)
+        outputs = z.new_empty(frames, directions, _rounded(size))
+        packed, transposed = _packed(r), None if p is None else p.mT.contiguous()
+        flat = [_flat(t) for t in (z, cells, unprojected, outputs)]
         _each(
             directions,
             steps,
             hidden,
             lambda d, first, stride: forward(
-                variant, *flat, *(_flat(t[d]) for t in (h, c, packed, b, p)), *_order(steps, d),
+                variant, *flat, *(_flat(t, d) for t in (h, c, packed, b, own, transposed)), *_order(steps, d),
                 d, directions, first, stride, keep,
             ),
         )  # fmt: skip
         if keep:
-            ctx.save_for_backward(x, w, r, p, z, cells, outputs, *first)
-            ctx.variant, ctx.steps, ctx.hidden, ctx.has_start = variant, steps, hidden, start_h is not None
-            ctx.dtypes = [t.dtype for t in (inputs, recurrent, bias, own)]
+            ctx.save_for_backward(x, w, r, own, p, z, cells, unprojected, outputs, *before)
+            ctx.variant, ctx.steps, ctx.seen, ctx.hidden = variant, steps, seen, hidden
+            ctx.dtypes = [None if t is None else t.dtype for t in (inputs, recurrent, bias, own, projection)]
+            ctx.has_start = start_h is not None
             ctx.set_materialize_grads(False)  # most callers leave the last states alone
         lengths = (torch.tensor(steps.counts)[:, None] > torch.arange(rows)).sum(0)
-        last = h[:, lengths % 2, torch.arange(rows)].float()
-        last = last.unflatten(2, (parts, units))[..., :hidden].flatten(2)
-        return outputs[..., :hidden].flatten(1), last, c[..., :hidden].contiguous()
+        last_h = _gathered(h[:, lengths % 2, torch.arange(rows)].float(), seen)
+        return outputs[..., :size].flatten(1), last_h, c[..., :hidden].contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Any, d_last_h: Any, d_last_c: Any) -> tuple[Tensor | None, ...]:
-        x, w, r, p, gates, cells, outputs, start_h, start_c = ctx.saved_tensors
-        variant, steps = ctx.variant, ctx.steps
-        (frames, directions, units), (_, rows, width) = outputs.shape, start_h.shape
-        number, parts, hidden = len(variant.gates), width // units, ctx.hidden
+        x, w, r, own, p, gates, cells, unprojected, outputs, start_h, start_c = ctx.saved_tensors
+        variant, steps, seen, hidden = ctx.variant, ctx.steps, ctx.seen, ctx.hidden
+        (frames, directions, size), (_, rows, width), units = outputs.shape, start_h.shape, start_c.shape[2]
+        number = len(variant.gates)
         if d_outputs is None:
-            d_outputs = outputs.new_zeros(frames, directions * hidden)
-        d_y = _wider(d_outputs.to(x.dtype).view(frames, directions, hidden), 2, units).contiguous()
+            d_outputs = outputs.new_zeros(frames, directions * seen[0])
+        d_y = _wider(d_outputs.to(x.dtype).view(frames, directions, seen[0]), 2, size).contiguous()
+        d_y = d_y if p is None else d_y.clone()  # is written
         d_z, previous = torch.empty_like(gates), outputs.new_empty(frames, directions, width)
         d_product = torch.empty_like(gates) if variant == GRU else d_z
         shares = _shares(directions, steps)
-        d_h, d_c = torch.zeros_like(start_h, dtype=torch.float32), torch.zeros_like(start_c)
-        if d_last_h is not None:
-            d_h.unflatten(2, (parts, units))[..., :hidden] = d_last_h.unflatten(2, (parts, hidden))
+        d_h = torch.zeros_like(start_h, dtype=torch.float32) if d_last_h is None else _spread(d_last_h, seen)
+        d_h, d_c = _tiled(d_h, shares), torch.zeros_like(start_c)
         if d_last_c is not None:
             d_c[..., :hidden] = d_last_c
-        d_h = _tiled(d_h, shares)
         d_bias = torch.zeros(shares, directions, number * units)
         d_own = torch.zeros(shares, directions, 3, units)
         flat = [_flat(t) for t in (gates, cells, outputs, d_y, d_z, d_product, previous)]
@@ -156,25 +162,47 @@ class _Layer(torch.autograd.Function):
             hidden,
             lambda d, first, stride: backward(
                 variant, *flat, _flat(d_h[d, first]), _flat(d_c[d]), _flat(d_bias[first, d]),
-                _flat(d_own[first, d]), *(_flat(t[d]) for t in (start_h, start_c, r, p)), *_order(steps, d),
-                d, directions, first, stride, ctx.has_start,
+                _flat(d_own[first, d]), *(_flat(t, d) for t in (start_h, start_c, r, own, p)),
+                *_order(steps, d), d, directions, first, stride, ctx.has_start,
             ),
         )  # fmt: skip
-        d_x = d_z @ w.flatten(0, 1) if ctx.needs_input_grad[2] else None
-        d_w = (d_z.T @ x).view(directions, number * units, -1)
-        sides = [d_product.view(frames, directions, -1)[:, d].T @ previous[:, d] for d in range(directions)]
-        d_r = torch.stack(sides).unflatten(2, (parts, units))[..., :hidden].flatten(2)
+
+        def by_frames(d: Tensor, seen: Tensor) -> Tensor:
+            """(directions, columns of d, columns of seen)"""
+            sides = [(d.view(frames, directions, -1)[:, k], seen[:, k]) for k in range(directions)]
+            return torch.stack([a.T @ b for a, b in sides])
+
+        d_p = None if p is None else by_frames(d_y, unprojected)[:, : seen[0], :hidden]
         gradients = (
-            _by_gates(d_w, number, hidden),
-            _by_gates(d_r, number, hidden),
+            _by_gates((d_z.T @ x).view(directions, number * units, -1), number, hidden),
+            _by_gates(_gathered(by_frames(d_product, previous), seen), number, hidden),
             _by_gates(d_bias.sum(0), number, hidden),
             d_own.sum(0)[..., :hidden],
+            d_p,
         )
-        d_start = None, None
+        d_x = d_z @ w.flatten(0, 1) if ctx.needs_input_grad[2] else None
+        d_start: tuple[Tensor | None, ...] = None, None
         if ctx.has_start:
-            by_h = _untiled(d_h, width)[:, :rows].unflatten(2, (parts, units))
-            d_start = by_h[..., :hidden].flatten(2), d_c[..., :hidden]
-        return None, None, d_x, *(g.to(t) for g, t in zip(gradients, ctx.dtypes, strict=True)), *d_start
+            d_start = _gathered(_untiled(d_h)[:, :rows], seen), d_c[..., :hidden]
+        pairs = zip(gradients, ctx.dtypes, strict=True)
+        return None, None, d_x, *(None if g is None else g.to(t) for g, t in pairs), *d_start
+
+
+def _rounded(size: int) -> int:
+    return -(-size // WIDTH) * WIDTH
+
+
+def _spread(t: Tensor, sizes: list[int]) -> Tensor:
+    """The last dimension in parts of these sizes, each filled up with zeros to a multiple of 16."""
+    parts = [_wider(part, part.dim() - 1, _rounded(part.shape[-1])) for part in t.split(sizes, dim=-1)]
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+
+def _gathered(t: Tensor, sizes: list[int]) -> Tensor:
+    """The inverse of `_spread`, of a last dimension that may go on."""
+    rounded = [_rounded(size) for size in sizes]
+    parts = t[..., : sum(rounded)].split(rounded, dim=-1)
+    return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], dim=-1)
 
 
 def _by_blocks(t: Tensor, number: int, units: int) -> Tensor:
@@ -215,14 +243,17 @@ def _tiled(t: Tensor, shares: int) -> Tensor:
     return wide.view(-1, most, shares, tiles, BLOCK).permute(0, 2, 3, 1, 4).contiguous()
 
 
-def _untiled(t: Tensor, width: int) -> Tensor:
-    """The inverse of `_tiled`, (directions, rows and perhaps more, width)."""
-    return t.permute(0, 3, 1, 2, 4).flatten(1, 2).flatten(2)[..., :width]
+def _untiled(t: Tensor) -> Tensor:
+    """The inverse of `_tiled`, (directions, rows and perhaps more, width and perhaps more)."""
+    return t.permute(0, 3, 1, 2, 4).flatten(1, 2).flatten(2)
 
 
-def _flat(t: Tensor) -> np.ndarray:
-    """A contiguous tensor's memory; bfloat16 as its bits."""
-    t = t.detach().view(-1)
+def _flat(t: Tensor | None, direction: int | None = None) -> np.ndarray | None:
+    """A contiguous tensor's memory, or one direction's of it; bfloat16 as its bits."""
+    if t is None:
+        return None
+    t = t.detach() if direction is None else t.detach()[direction]
+    t = t.view(-1)
     return t.view(torch.int16).numpy().view(np.uint16) if t.dtype == torch.bfloat16 else t.numpy()
 
 

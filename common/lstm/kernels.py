@@ -7,7 +7,7 @@ Arrays are flat. Frames are packed by steps (`fused.Steps`): `place`, (frames,),
 direction stand, and counts, (steps,), how many rows run. A call computes the rows first, first + stride, …
 Units are padded to a multiple of 16, and the gates of sixteen units stand together: what comes to the gates
 is (frames, directions, units / 16, gates, 16). R takes a row of `width`: h, and where gates recur
-[h, i, f, o], each of `units`.
+[h, i, f, o].
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def rows_of(count, first, stride):  # type: ignore[no-untyped-def]
 
 @compiled
 def pack_transposed(matrix, columns, block, pair):  # type: ignore[no-untyped-def]
-    """matrix, (gates, units, columns), as `backward` reads it: (columns / 64, gates * units / pair, 64, pair),
-    the second dimension in the order of a frame's gates."""
+    """matrix, (gates, units, columns), as `rows_product` reads it: (columns / 64, gates * units / pair, 64,
+    pair), the second dimension in the order of a frame's gates, `block` of them together."""
     tiles = (columns + BLOCK - 1) // BLOCK
     depth = matrix.size // columns
     units = depth // block * WIDTH
@@ -60,22 +60,51 @@ def pack_transposed(matrix, columns, block, pair):  # type: ignore[no-untyped-de
 
 
 @compiled
+def slot(column, rows, row):  # type: ignore[no-untyped-def]
+    """Where a row has this column in (columns / 64, rows, 64)."""
+    return (column // BLOCK * rows + row) * BLOCK + column % BLOCK
+
+
+@compiled
+def rows_product(out, rows, weights, x, depth, count):  # type: ignore[no-untyped-def]
+    """The first `count` rows of x, (rows, depth), times weights, from `pack_transposed`.
+
+    out: float32 (columns / 64, rows, 64).
+    """
+    for tile in range(weights.size // (depth * BLOCK)):
+        for k in range(0, depth, DEPTH):
+            some = min(DEPTH, depth - k)
+            at = (tile * depth + k) * BLOCK
+            for row in range(0, count, ROWS):
+                many = min(ROWS, count - row)
+                to, source = (tile * rows + row) * BLOCK, row * depth + k
+                tile_product(out, to, weights, at, x, source, depth, some, many, k == 0)
+
+
+@compiled
 def forward(  # type: ignore[no-untyped-def]
-    variant, z, cells, outputs, h, c, weights, bias, own, place, counts,
+    variant, z, cells, unprojected, outputs, h, c, weights, bias, own, projection, place, counts,
     direction, directions, first, stride, keep,
 ):  # fmt: skip
     """All steps.
 
     z holds W x and, if `keep`, the activations of the gates afterwards; cells: (frames, directions, units)
-    float32, of a GRU R_n h + b_hn, written if `keep`; outputs: (frames, directions, units). h: (2, rows,
-    width), the first half from the step before the first; a row of n frames leaves its last one in half
-    n % 2. c: (rows, units) float32, before and afterwards. weights: what `_packed` gives; bias: (units / 16,
-    gates, 16); own: (3, units), the peepholes of i, f, o, or b_hn first.
+    float32, of a GRU R_n h + b_hn, and unprojected, as many: written if `keep`; outputs: (frames, directions,
+    size of h). h: (2, rows, width), the first half from the step before the first; a row of n frames leaves
+    its last one in half n % 2. c: (rows, units) float32, before and afterwards. weights: R, as `_packed`
+    gives it; bias: (units / 16, gates, 16); own: (3, units), the peepholes of i, f, o, or b_hn first;
+    projection: transposed, (units, size of h), or None, as `unprojected` is then.
     """
     block = variant.blocks * WIDTH
     units = own.size // 3
     width = h.size // (2 * counts[0])
+    size = outputs.size // (place.size * directions)
+    rows = rows_of(counts[0], first, stride)
     sums = np.empty(ROWS * BLOCK, np.float32)
+    if projection is not None:
+        projecting = pack_transposed(projection, size, WIDTH, 4 // projection.itemsize)
+        y_row = np.empty(rows * units, projection.dtype)
+        projected = np.empty((size + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
     old, new = 0, counts[0] * width
     offset = 0
     for step in range(counts.size):
@@ -107,13 +136,27 @@ def forward(  # type: ignore[no-untyped-def]
                         tape = after
                     store(c, state, after)
                     to = new + (rank + r * stride) * width + unit
-                    store(h, to, y)
+                    if projection is None:
+                        store(h, to, y)
+                        store(outputs, frame * units + unit, y)
+                    else:
+                        store(y_row, (row + r) * units + unit, y)
                     if variant.gate_recurrence:
-                        store_three(h, to + units, units, (gates[0], gates[1], gates[3]))
-                    store(outputs, frame * units + unit, y)
+                        store_three(h, to + size, units, (gates[0], gates[1], gates[3]))
                     if keep:
                         store_gates(variant, z, at, gates)
                         store(cells, frame * units + unit, tape)
+                        if projection is not None:
+                            store(unprojected, frame * units + unit, y)
+        if projection is not None:
+            rows_product(projected, rows, projecting, y_row, units, count)
+            for row in range(count):
+                rank = first + row * stride
+                frame = place[offset + rank] * directions + direction
+                for column in range(0, size, WIDTH):
+                    y = load(projected, slot(column, rows, row))
+                    store(h, new + rank * width + column, y)
+                    store(outputs, frame * size + column, y)
         old, new = new, old
         offset += counts[step]
 
@@ -121,31 +164,52 @@ def forward(  # type: ignore[no-untyped-def]
 @compiled
 def backward(  # type: ignore[no-untyped-def]
     variant, gates, cells, outputs, d_outputs, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-    start_h, start_c, recurrent, own, place, counts, direction, directions, first, stride, to_start,
+    start_h, start_c, recurrent, own, projection, place, counts,
+    direction, directions, first, stride, to_start,
 ):  # fmt: skip
     """The steps of `forward` back from the last.
 
     Written are d_z, like `gates`; d_product, by R h, the same memory where it is the same; previous: (frames,
     directions, width), what R has taken; d_bias: (units / 16, gates, 16) and d_own: (3, units), both float32,
-    from zeros. d_h: (width / 64, rows of this call, 64) and d_c: (rows, units), float32, by the last states,
-    and afterwards by the first if `to_start`. start_h: (rows, width) and start_c: (rows, units), before the
-    first step; recurrent: R, (gates, units, width).
+    from zeros; and where there is a projection, (size of h, units) or None, d_outputs, then with what comes
+    from the next step. d_h: (width / 64, rows of this call, 64) and d_c: (rows, units), float32, by the last
+    states, and afterwards by the first if `to_start`. start_h: (rows, width) and start_c: (rows, units),
+    before the first step; recurrent: R, (gates, units, width).
     """
     block = variant.blocks * WIDTH
     units = own.size // 3
     depth = units * variant.blocks
     width = recurrent.size // depth
+    size = outputs.size // (place.size * directions)
     pair = 4 // recurrent.itemsize
     weights = pack_transposed(recurrent, width, block, pair)
-    tiles = (width + BLOCK - 1) // BLOCK
-    rows = d_h.size // (tiles * BLOCK)
+    rows = d_h.size // ((width + BLOCK - 1) // BLOCK * BLOCK)
     d_row = np.empty(rows * depth, recurrent.dtype)  # d_product of this step
+    if projection is not None:
+        projecting = pack_transposed(projection, units, WIDTH, pair)
+        d_y_row = np.empty(rows * size, projection.dtype)
+        d_unprojected = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
     zero = fill(0.0)
     offset = place.size
     for step in range(counts.size - 1, -1, -1):
         offset -= counts[step]
         earlier = offset - (counts[step - 1] if step else 0)
         count = rows_of(counts[step], first, stride)
+        if projection is not None:
+            for row in range(count):
+                rank = first + row * stride
+                frame = place[offset + rank] * directions + direction
+                for column in range(0, size, WIDTH):
+                    d_y = load(d_outputs, frame * size + column) + load(d_h, slot(column, rows, row))
+                    store(d_outputs, frame * size + column, d_y)
+                    store(d_y_row, row * size + column, d_y)
+                    if step:
+                        frame_before = place[earlier + rank] * directions + direction
+                        h_before = load(outputs, frame_before * size + column)
+                    else:
+                        h_before = load(start_h, rank * width + column)
+                    store(previous, frame * width + column, h_before)
+            rows_product(d_unprojected, rows, projecting, d_y_row, size, count)
         for unit in range(0, units, WIDTH):
             tile = unit * variant.blocks
             by_unit = load_three(own, unit, units)
@@ -153,15 +217,19 @@ def backward(  # type: ignore[no-untyped-def]
             for row in range(count):
                 rank = first + row * stride
                 frame = place[offset + rank] * directions + direction
+                frame_before = place[earlier + rank] * directions + direction  # unless this is the first
                 at, state = frame * depth + tile, rank * units + unit
-                if step:
-                    frame_before = place[earlier + rank] * directions + direction
-                    before = load(cells, frame_before * units + unit)
-                    h_before = load(outputs, frame_before * units + unit)
+                before = load(cells, frame_before * units + unit) if step else load(start_c, state)
+                h_before = zero
+                if projection is None:
+                    if step:
+                        h_before = load(outputs, frame_before * units + unit)
+                    else:
+                        h_before = load(start_h, rank * width + unit)
+                    store(previous, frame * width + unit, h_before)
+                    d_y = load(d_outputs, frame * units + unit) + load(d_h, slot(unit, rows, row))
                 else:
-                    frame_before = 0
-                    before, h_before = load(start_c, state), load(start_h, rank * width + unit)
-                d_y = load(d_outputs, frame * units + unit) + load(d_h, _slot(unit, rows, row))
+                    d_y = load(d_unprojected, slot(unit, rows, row))
                 after = load(cells, frame * units + unit)
                 activations = load_gates(variant, gates, at)
                 if variant.is_gru:
@@ -172,9 +240,9 @@ def backward(  # type: ignore[no-untyped-def]
                     d_gates = zero, zero, zero
                     if variant.gate_recurrence:
                         d_gates = (
-                            load(d_h, _slot(units + unit, rows, row)),
-                            load(d_h, _slot(2 * units + unit, rows, row)),
-                            load(d_h, _slot(3 * units + unit, rows, row)),
+                            load(d_h, slot(size + unit, rows, row)),
+                            load(d_h, slot(size + units + unit, rows, row)),
+                            load(d_h, slot(size + 2 * units + unit, rows, row)),
                         )
                     d_x, d_by_unit, d_before = lstm_back(
                         variant, activations, before, after, by_unit, d_y, load(d_c, state), d_gates
@@ -183,29 +251,15 @@ def backward(  # type: ignore[no-untyped-def]
                 store(d_c, state, d_before)
                 store_gates(variant, d_row, row * depth + tile, d_sums)
                 store_gates(variant, d_z, at, d_x)
-                store(previous, frame * width + unit, h_before)
                 if variant.gate_recurrence:
-                    seen = load_three(start_h, rank * width + units + unit, units)
+                    seen = load_three(start_h, rank * width + size + unit, units)
                     if step:
                         i, f, _, o = load_gates(variant, gates, frame_before * depth + tile)
                         seen = i, f, o
-                    store_three(previous, frame * width + units + unit, units, seen)
+                    store_three(previous, frame * width + size + unit, units, seen)
                 bias_sum = add_four(bias_sum, d_x)
                 own_sum = own_sum[0] + d_by_unit[0], own_sum[1] + d_by_unit[1], own_sum[2] + d_by_unit[2]
             store_gates(variant, d_bias, tile, bias_sum)
             store_three(d_own, unit, units, own_sum)
         if step or to_start:
-            for tile in range(tiles):
-                for k in range(0, depth, DEPTH):
-                    some = min(DEPTH, depth - k)
-                    at = (tile * depth + k) * BLOCK
-                    for row in range(0, count, ROWS):
-                        many = min(ROWS, count - row)
-                        to, source = (tile * rows + row) * BLOCK, row * depth + k
-                        tile_product(d_h, to, weights, at, d_row, source, depth, some, many, k == 0)
-
-
-@compiled
-def _slot(column, rows, row):  # type: ignore[no-untyped-def]
-    """Where a row has this column in (columns / 64, rows, 64)."""
-    return (column // BLOCK * rows + row) * BLOCK + column % BLOCK
+            rows_product(d_h, rows, weights, d_row, depth, count)

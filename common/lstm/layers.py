@@ -163,12 +163,12 @@ class LSTMStack(nn.Module):
 
     def _is_torchs(self) -> bool:
         """Whether torch's own kernels compute just this."""
-        return self.variant in (VARIANTS["lstm"], VARIANTS["np"]) and self._is_bare()
+        is_plain = self.variant in (VARIANTS["lstm"], VARIANTS["np"]) and not self.projection
+        return is_plain and not self._is_noisy()
 
-    def _is_bare(self) -> bool:
-        """Whether nothing is added to the cell's equations."""
-        dropout = self.training and self.recurrent_dropout
-        return not (self.projection or dropout or any(self.zoneout))
+    def _is_noisy(self) -> bool:
+        """Whether the recurrence is regularised."""
+        return bool(self.training and self.recurrent_dropout) or any(self.zoneout)
 
     def _suits_torch(self, x: Tensor) -> bool:
         """Whether torch's kernels, where they compute the same, are faster than the compiled layers."""
@@ -177,7 +177,7 @@ class LSTMStack(nn.Module):
 
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether `compiled.layer` computes just this, and faster than single steps."""
-        known = not (self.variant.layer_norm or self.variant.time_gaps) and self._is_bare()
+        known = not (self.variant.layer_norm or self.variant.time_gaps or self._is_noisy())
         fits = x.device.type == "cpu" and _operand_dtype(x) in (torch.float32, torch.bfloat16)
         fits = fits and x.shape[1] >= SHORT
         return known and fits and not torch.compiler.is_compiling() and has_numba()
@@ -208,7 +208,7 @@ class LSTMStack(nn.Module):
         return rows, carried
 
     def _compiled_layer(
-        self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, gaps: None
+        self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, _: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As `_layer`."""
         from common.lstm import compiled  # late: it brings numba
