@@ -8,22 +8,15 @@ Gates are four vectors, i, f, g, o, of which the GRU has three, r, z, n; what a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
 import numba
 from numba import types
-from numba.extending import (
-    NativeValue,
-    models,
-    overload_attribute,
-    register_model,
-    typeof_impl,
-    unbox,
-)
+from numba.core.imputils import lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import NativeValue, infer_getattr, models, register_model, typeof_impl, unbox
 
 from common.lstm.cells import GRU, Variant
 from common.lstm.vector import WIDTH, fill, load, narrow_product, sigmoid, store, tanh, tile_product
@@ -31,10 +24,25 @@ from common.lstm.vector import WIDTH, fill, load, narrow_product, sigmoid, store
 inlined = numba.njit(forceinline=True, error_model="numpy")
 
 
+PLACES = {"i": "ir", "f": "fz", "g": "gn", "o": "o"}  # which of a cell's gates is at each place
+
+
 class VariantType(types.Type):
+    """Compiled code knows the variant's switches, and
+
+    is_gru; blocks: how many gates there are; has_i …: whether there is such a gate; at_i …: where its sixteen
+    units stand in a block of all gates.
+    """
+
     def __init__(self, variant: Variant) -> None:
-        self.variant = replace(variant, source="")  # equal cells of two papers are one
-        super().__init__(repr(self.variant))
+        super().__init__(repr(replace(variant, source="")))  # equal cells of two papers are one
+        self.constants: dict[str, bool | int] = {
+            name: value for name, value in asdict(variant).items() if isinstance(value, bool)
+        }
+        self.constants |= {"is_gru": variant.gates == GRU.gates, "blocks": len(variant.gates)}
+        for name, letters in PLACES.items():
+            places = [WIDTH * k for k, letter in enumerate(variant.gates) if letter in letters]
+            self.constants |= {f"has_{name}": bool(places), f"at_{name}": places[0] if places else 0}
 
 
 _type = cache(VariantType)
@@ -53,28 +61,19 @@ def _unbox(kind: Any, value: Any, c: Any) -> NativeValue:
 register_model(VariantType)(models.OpaqueModel)
 
 
-def _constant(name: str, of: Callable[[Variant], int]) -> None:
-    """Gives compiled code `variant.name`."""
+@infer_getattr
+class _Constants(AttributeTemplate):
+    key = VariantType
 
-    @overload_attribute(VariantType, name, inline="always")
-    def get(variant):  # type: ignore[no-untyped-def]  # numba compares its signature with the lambda's
-        value = of(variant.variant)
-        return lambda variant: value
+    def generic_resolve(self, kind: VariantType, name: str) -> Any:
+        value = kind.constants.get(name)
+        return None if value is None else types.boolean if isinstance(value, bool) else types.intp
 
 
-for _name in ("coupled", "peepholes", "input_activation", "output_activation", "gate_recurrence"):
-    _constant(_name, attrgetter(_name))
-_constant("is_gru", lambda variant: variant.gates == GRU.gates)
-_constant("blocks", lambda variant: len(variant.gates))
-for _name, _letters in (("i", "ir"), ("f", "fz"), ("g", "gn"), ("o", "o")):
-    # whether there is such a gate, and where its sixteen units stand in a block of all gates
-    _constant(f"has_{_name}", lambda variant, letters=_letters: any(c in letters for c in variant.gates))  # type: ignore[misc]
-    _constant(
-        f"at_{_name}",
-        lambda variant, letters=_letters: (
-            WIDTH * next((k for k, c in enumerate(variant.gates) if c in letters), 0)
-        ),  # type: ignore[misc]
-    )
+@lower_getattr_generic(VariantType)
+def _constant(context: Any, builder: Any, kind: VariantType, value: Any, name: str) -> Any:
+    number = kind.constants[name]
+    return context.get_constant(types.boolean if isinstance(number, bool) else types.intp, number)
 
 
 @inlined
