@@ -179,8 +179,7 @@ class LSTMStack(nn.Module):
         """Whether `compiled.layer` computes just this, and faster than single steps."""
         known = not (self.variant.layer_norm or self.variant.time_gaps or self._is_noisy())
         fits = x.device.type == "cpu" and _operand_dtype(x) in (torch.float32, torch.bfloat16)
-        fits = fits and x.shape[1] >= SHORT
-        return known and fits and not torch.compiler.is_compiling() and has_numba()
+        return known and fits and not torch.compiler.is_compiling() and x.shape[1] >= SHORT and has_numba()
 
     def _drop(self, x: Tensor, layer: int) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if layer and self.dropout else x

@@ -23,12 +23,11 @@ from common.lstm.vector import WIDTH, fill, load, narrow_product, sigmoid, store
 
 inlined = numba.njit(forceinline=True, error_model="numpy")
 
-
 PLACES = {"i": "ir", "f": "fz", "g": "gn", "o": "o"}  # which of a cell's gates is at each place
 
 
 class VariantType(types.Type):
-    """Compiled code knows the variant's switches, and
+    """Compiled code reads the variant's switches from it, and besides them
 
     is_gru; blocks: how many gates there are; has_i …: whether there is such a gate; at_i …: where its sixteen
     units stand in a block of all gates.

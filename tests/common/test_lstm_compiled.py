@@ -287,7 +287,7 @@ def test_no_number_stays_none(kind):
 
 
 def test_a_processor_without_the_product_of_pairs_gives_the_same(tmp_path):
-    """In a process that compiles for the plainest processor of this architecture."""
+    """In a process that compiles for the plainest processor of this architecture; a second one need not."""
     program = (
         "import torch; from tests.common.test_lstm_compiled import *\n"
         "assert not vector.has_bf16_product()\n"
@@ -298,6 +298,11 @@ def test_a_processor_without_the_product_of_pairs_gives_the_same(tmp_path):
     )
     environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    program += (
+        "stats = compiled.forward.stats\n"  # a variant's type is found again among the files of the cache
+        "assert sum(stats.cache_hits.values()) == 1 and not stats.cache_misses, stats\n"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     torch.manual_seed(0)
     rows = [torch.randn(n, 6) for n in (5, 8, 2, 3, 6)]
