@@ -108,7 +108,7 @@ def tasks(
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
         try:
-            found += _samples(Path(name))
+            found += samples(Path(name))
         except (InputError, OSError) as error:
             failures.add(name, error)
     items = command.with_unique_stems([task.item for task in found])
@@ -119,7 +119,8 @@ def _is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFESTS)
 
 
-def _samples(manifest: Path) -> Iterator[Task]:
+def samples(manifest: Path) -> Iterator[Task]:
+    """The samples of a manifest with their texts."""
     from common.corpus import read_manifest
 
     for sample in read_manifest(manifest):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from common.align_command import Task
 from common.calibration import UNCALIBRATED, Calibration
 from common.errors import InputError
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:  # loading them brings torch
     from common.decoding import Hypothesis, Symbol
     from common.model_file import Model
     from common.rescoring import Rescorer
+
+Own = TypeVar("Own", bound=tuple)  # a model, and what goes with it
+Result = TypeVar("Result")
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom: x to the right, y downwards
 
@@ -86,6 +91,14 @@ class Prepared:
     places: np.ndarray | None  # (frames, 2): x, y of each frame in the input's coordinates
     height: int | None  # of the picture; None for strokes
 
+    def box(self, start: int, end: int) -> Box | None:
+        """Around the frames [start, end), in a picture all its height; None where places are not known."""
+        if self.places is None:
+            return None
+        x, y = self.places[start:end].T
+        top, bottom = (y.min(), y.max()) if self.height is None else (0, self.height)
+        return float(x.min()), float(top), float(x.max()), float(bottom)
+
     def output_places(self, stride: int) -> np.ndarray:
         """(output frames, 2): the place in the middle of each output frame (`stride` frames)."""
         if self.places is None:
@@ -112,6 +125,33 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
 
     drawn = render(list(source), height=settings.get("height", 48))
     return Prepared(features.extract(drawn, settings)[0], places=None, height=None)
+
+
+def read_task(
+    task: Task,
+    read_source: Callable[[Path | None], tuple[str, Any]],
+    models: Callable[[str], Model],
+) -> tuple[Model, Prepared]:
+    """The line of an input or of a sample, with the model for it.
+
+    read_source: ("image", picture) or ("ink", strokes) of a file, or of standard input (None); models: the
+    model for "image" or "ink".
+    """
+    if task.sample is not None and task.sample.audio is not None:
+        raise InputError('has neither "image" nor "strokes", so it cannot be read as handwriting')
+    strokes = task.sample.strokes if task.sample else None
+    domain, source = ("ink", strokes) if strokes is not None else read_source(task.item.path)
+    model = models(domain)
+    return model, prepare(source, model.features)
+
+
+def by_model(items: Sequence[Own], work: Callable[[Model, list[Own]], Sequence[Result]]) -> list[Result]:
+    """The results of items in their order, those of one model worked together; the model stands first."""
+    found: dict[int, Result] = {}
+    for model in {id(item[0]): item[0] for item in items}.values():
+        mine = [i for i, item in enumerate(items) if item[0] is model]
+        found.update(zip(mine, work(model, [items[i] for i in mine]), strict=True))
+    return [found[i] for i in range(len(items))]
 
 
 def recognise(
@@ -148,21 +188,19 @@ def line_of(line: Prepared, nbest: Sequence[Hypothesis], model: Model) -> Line:
 
 
 def symbol_boxes(symbols: Sequence[Symbol], line: Prepared, stride: int) -> list[Box | None]:
-    """The box of each symbol: from half-way after the one before to half-way before the next.
+    """The box of each symbol, around its frames as of symbol_spans. stride: frames to an output frame."""
+    return [line.box(*span) for span in symbol_spans(symbols, len(line.features), stride)]
 
-    stride: frames to an output frame. The first box starts where the line does, the last ends where it does.
-    """
-    if line.places is None:
-        return [None] * len(symbols)
-    frames = len(line.places)
+
+def symbol_spans(symbols: Sequence[Symbol], frames: int, stride: int) -> list[tuple[int, int]]:
+    """The frames [start, end) of each symbol, at least one: from half-way after the one before to half-way
+    before the next. The first starts where the line does, the last ends where it does."""
     middles = [stride * (a.end + b.start) // 2 for a, b in pairwise(symbols)]
-    boxes: list[Box | None] = []
+    spans = []
     for start, end in zip([0, *middles], [*middles, frames], strict=False):
         first = min(start, frames - 1)
-        x, y = line.places[first : max(end, first + 1)].T
-        top, bottom = (y.min(), y.max()) if line.height is None else (0, line.height)
-        boxes.append((float(x.min()), float(top), float(x.max()), float(bottom)))
-    return boxes[: len(symbols)]
+        spans.append((first, max(end, first + 1)))
+    return spans[: len(symbols)]
 
 
 def _around(boxes: Sequence[Box | None]) -> Box | None:
