@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from common import arguments, command
 from common.command import Failures, Input, UsageError
 from common.errors import InputError
+from common.naming import with_unique_stems
 
 if TYPE_CHECKING:  # loading them brings numpy
     from common.align import Spelling
@@ -111,7 +112,7 @@ def tasks(
             found += samples(Path(name))
         except (InputError, OSError) as error:
             failures.add(name, error)
-    items = command.with_unique_stems([task.item for task in found])
+    items = with_unique_stems([task.item for task in found])
     return [Task(item, task.text, task.sample) for item, task in zip(items, found, strict=True)]
 
 
