@@ -267,7 +267,7 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
         "--calibrate",
         action="store_true",
         help="fit the confidences to how often they are right, as `train` does, and keep the fit in the "
-        "model's file (take a valid set, and decode as you will later)",
+        "file of --model (take a valid set, and decode as you will later)",
     )
     parser.add_argument(
         "--reliability",
