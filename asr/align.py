@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.transcribe import Prepared, Reading, Timed, Transcript, prepare
+from asr.transcribe import Prepared, Timed, Transcript, prepare
 from common.align import Spelling, align, spell, words
 from common.align_command import Task
 from common.alphabet import Alphabet
 from common.corpus import Sample
 from common.decoding import Symbol
 from common.errors import InputError
+from common.reading import Reading
 
 if TYPE_CHECKING:  # loading it brings torch
     from common.model_file import Model

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from common.align_command import Task
-from common.calibration import UNCALIBRATED, Calibration
 from common.errors import InputError
+from common.reading import Reading
 
 if TYPE_CHECKING:  # loading them brings torch
     from common.decoding import Hypothesis, Symbol
@@ -38,48 +38,20 @@ class Placed:
     box: Box | None
     confidence: float
 
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One way to read a line, without spaces at its ends; score: natural log."""
-
-    symbols: tuple[Placed, ...]
-    score: float
-    calibration: Calibration = UNCALIBRATED
-
-    @property
-    def text(self) -> str:
-        return "".join(symbol.text for symbol in self.symbols)
-
-    @property
-    def words(self) -> list[Placed]:
-        """The words of text.split()."""
-        runs = (list(run) for space, run in groupby(self.symbols, lambda s: s.text.isspace()) if not space)
-        return [
-            Placed(
-                "".join(s.text for s in run),
-                _around([s.box for s in run]),
-                self.calibration.word(s.confidence for s in run),
-            )
-            for run in runs
-        ]
-
-    @property
-    def confidence(self) -> float | None:
-        """The chance that the whole text is right (common.calibration); None where nothing was read."""
-        inked = [symbol.confidence for symbol in self.symbols if not symbol.text.isspace()]
-        return self.calibration.text(inked) if inked else None
+    @classmethod
+    def around(cls, items: Sequence[Placed], text: str, confidence: float) -> Placed:
+        return cls(text, _around([item.box for item in items]), confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """What was read: readings, best first, at least one (perhaps empty), by a model of images or of ink."""
 
-    readings: tuple[Reading, ...]
+    readings: tuple[Reading[Placed], ...]
     domain: str
 
     @property
-    def best(self) -> Reading:
+    def best(self) -> Reading[Placed]:
         return self.readings[0]
 
 
@@ -177,7 +149,7 @@ def recognise(
 
 def line_of(line: Prepared, nbest: Sequence[Hypothesis], model: Model) -> Line:
     """What the hypotheses about a line say, with boxes; of those with one text the first."""
-    readings: dict[str, Reading] = {}
+    readings: dict[str, Reading[Placed]] = {}
     for hypothesis in nbest:
         symbols = hypothesis.stripped()
         boxes = symbol_boxes(symbols, line, model.stride)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.transcribe import Reading, Timed
+from asr.transcribe import Timed
 from common import calibration, model_file
 from common.alphabet import Alphabet
 from common.calibration import Calibration, Map, calibration_error, fit_map, outcomes
@@ -20,6 +20,7 @@ from common.corpus import Sample, read_manifest, write_manifest
 from common.decoding import Hypothesis, Symbol, decode
 from common.errors import InputError
 from common.metrics import edits, matched
+from common.reading import Reading
 from common.recognise import recognise
 from tests.common import toy
 from tests.tiny import tiny_model
