@@ -53,16 +53,7 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
             task.item, write_as(args.format)(place(heard, scores, spelling, model), name, model.card["name"])
         )
 
-    command.run(
-        tasks,
-        read,
-        work,
-        write,
-        failures,
-        name=lambda task: task.item.name,
-        weigh=lambda source: source[0].prepared.frames,
-        budget=args.batch_frames,
-    )
+    align_command.run(tasks, read, work, write, failures, lambda source: source[0].prepared.frames, args)
     return failures.status
 
 

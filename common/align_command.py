@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import arguments, command
-from common.command import Failures, Input, UsageError
+from common.command import Failures, Input, Result, Source, UsageError
 from common.errors import InputError
 from common.naming import with_unique_stems
 
@@ -156,6 +156,28 @@ def read_text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or "").lower() if isinstance(error, OSError) else "is not UTF-8"
         raise InputError(f"{path}: cannot be read as text ({reason}); give UTF-8 text") from None
+
+
+def run(
+    tasks: Sequence[Task],
+    read: Callable[[Task], Source],
+    work: Callable[[list[Source]], list[Result]],
+    write: Callable[[Task, Result], None],
+    failures: Failures,
+    weigh: Callable[[Source], int],
+    args: argparse.Namespace,
+) -> None:
+    """Takes tasks through read, work and write, as common.command.run does."""
+    command.run(
+        tasks,
+        read,
+        work,
+        write,
+        failures,
+        name=lambda task: task.item.name,
+        weigh=weigh,
+        budget=args.batch_frames,
+    )
 
 
 def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:

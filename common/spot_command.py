@@ -100,7 +100,7 @@ class Room(NamedTuple, Generic[Source]):
     models: list[Model]
     read: Callable[[Task], Source]
     weigh: Callable[[Source], int]
-    work: Callable[[list[Source]], Sequence[Scored]]
+    work: Callable[[list[Source]], list[Any]]  # of Scored
 
 
 def add(commands: arguments.Subparsers, kind: Kind, function: arguments.Command) -> None:
@@ -171,7 +171,7 @@ def spot(args: argparse.Namespace, kind: Kind, open_room: Callable[[Sequence[Tas
         found = find(scored, threshold)
         emit(task.item, kind.writers[args.format](found, task.item, model.card["name"]))
 
-    _run(tasks, room, args, failures, write)
+    align_command.run(tasks, room.read, room.work, write, failures, room.weigh, args)
     return failures.status
 
 
@@ -298,25 +298,6 @@ def _flat(spelling: Spelling) -> list[tuple[int, int]]:
     ]
 
 
-def _run(
-    tasks: Sequence[Task],
-    room: Room[Source],
-    args: argparse.Namespace,
-    failures: Failures,
-    write: Callable[[Task, Scored], None],
-) -> None:
-    command.run(
-        tasks,
-        room.read,
-        lambda sources: list(room.work(sources)),
-        write,
-        failures,
-        name=lambda task: task.item.name,
-        weigh=room.weigh,
-        budget=args.batch_frames,
-    )
-
-
 def as_json(rows: list[dict[str, Any]], item: Input, model: str) -> str:
     """One JSON object on one line."""
     return json.dumps({"file": item.name, "model": model, "spotted": rows}, ensure_ascii=False) + "\n"
@@ -350,7 +331,7 @@ def tune(
         references += len(written)
         amount += scored.amount
 
-    _run(tasks, room, args, failures, write)
+    align_command.run(tasks, room.read, room.work, write, failures, room.weigh, args)
     if not references:
         raise InputError(f"{args.tune}: none of the words is in its texts, so there is nothing to measure")
     found = curve(scores, correct, references, amount / kind.parts * len(words), kind.unit)

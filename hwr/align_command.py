@@ -67,16 +67,7 @@ def align(
         text = WRITERS[args.format](line, hypothesis, len(scores), task.item.name, model.card["name"])
         emit(task.item, text)
 
-    command.run(
-        tasks,
-        read,
-        work,
-        write,
-        failures,
-        name=lambda task: task.item.name,
-        weigh=lambda source: len(source[1].features),
-        budget=args.batch_frames,
-    )
+    align_command.run(tasks, read, work, write, failures, lambda source: len(source[1].features), args)
     return failures.status
 
 
