@@ -294,7 +294,7 @@ def add_models(commands: Subparsers, program: str, shipped: Path) -> None:
     parser = command_parser(
         commands,
         "models",
-        "list the models that ship, and those of given folders",
+        "list the models that ship, and those of given folders, language models too",
         f"""
         {program} models
         {program} models runs/mine --json
