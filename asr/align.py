@@ -16,6 +16,7 @@ On digits of FSDD put together with pauses of 0 to 1 s and noise, 750 words, wor
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,12 +24,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.transcribe import Prepared, Reading, Timed, Transcript, prepare
+from asr.transcribe import Prepared, Timed, Transcript, prepare
 from common.align import Spelling, align, spell, words
+from common.align_command import Task
 from common.alphabet import Alphabet
 from common.corpus import Sample
 from common.decoding import Symbol
 from common.errors import InputError
+from common.reading import Reading
 
 if TYPE_CHECKING:  # loading it brings torch
     from common.model_file import Model
@@ -90,6 +93,24 @@ def word_segments(model: Model, sample: Sample) -> list[Timed]:
     except InputError as error:
         name = str(sample.audio)
         raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
+
+
+def hear_task(task: Task, model: Model, silent: bool = False) -> Heard:
+    """The recording of an input, of a sample, or of standard input where there is no path."""
+    from asr.audio import read_audio
+
+    if task.sample is not None and task.sample.audio is None:
+        raise InputError('has no "audio", so it cannot be read as speech')
+    source = sys.stdin.buffer if task.item.path is None else task.item.path
+    return hear(read_audio(source, model.features["sample_rate"]), model, silent)
+
+
+def scores_of(model: Model, heard: Sequence[Heard], batch_frames: int) -> list[list[np.ndarray]]:
+    """(output frames, symbols) natural log of each window of each recording."""
+    from common.recognise import log_probs
+
+    scores = iter(log_probs(model, [w for h in heard for w in h.prepared.windows], batch_frames))
+    return [[next(scores) for _ in h.prepared.windows] for h in heard]
 
 
 def hear(wave: np.ndarray, model: Model, silent: bool = False) -> Heard:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import align_command, command
 from common.align_command import Task
-from common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
@@ -34,27 +32,19 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
         return failures.status
     emit = command.emitter([task.item for task in tasks], args)
 
-    from asr.align import hear, place
-    from asr.audio import read_audio
+    from asr.align import hear_task, place, scores_of
     from asr.features import size
-    from common.recognise import log_probs
     from common.shelf import open_model
 
     model = open_model(args.model, models, domains, args.device, size)
 
     def read(task: Task) -> Source:
-        if task.sample is not None and task.sample.audio is None:
-            raise InputError('has no "audio", so it cannot be aligned as speech')
         spelling = align_command.spell_task(task, model.alphabet, args)
-        source = sys.stdin.buffer if task.item.path is None else task.item.path
-        return hear(read_audio(source, model.features["sample_rate"]), model), spelling
+        return hear_task(task, model), spelling
 
     def work(sources: list[Source]) -> list[Scored]:
-        flat = [window for heard, _ in sources for window in heard.prepared.windows]
-        scores = iter(log_probs(model, flat, args.batch_frames))
-        return [
-            (heard, spelling, [next(scores) for _ in heard.prepared.windows]) for heard, spelling in sources
-        ]
+        scores = scores_of(model, [heard for heard, _ in sources], args.batch_frames)
+        return [(*source, own) for source, own in zip(sources, scores, strict=True)]
 
     def write(task: Task, scored: Scored) -> None:
         heard, spelling, scores = scored
@@ -63,16 +53,7 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
             task.item, write_as(args.format)(place(heard, scores, spelling, model), name, model.card["name"])
         )
 
-    command.run(
-        tasks,
-        read,
-        work,
-        write,
-        failures,
-        name=lambda task: task.item.name,
-        weigh=lambda source: source[0].prepared.frames,
-        budget=args.batch_frames,
-    )
+    align_command.run(tasks, read, work, write, failures, lambda source: source[0].prepared.frames, args)
     return failures.status
 
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from asr import align_command as aligning
-from asr import spot
-from common import __version__, align_command, arguments, command, lm_command
+from asr import spot as spotting
+from common import __version__, align_command, arguments, command, lm_command, spot_command
 from common.alphabet import Alphabet
 
 PROGRAM = "asr"
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     _add_transcribe(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")
     align_command.add(commands, PROGRAM, "call.wav", aligning.FORMATS, _align)
-    spot.add(commands, _spot)
+    spot_command.add(commands, spotting.kind(SUFFIXES), _spot)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
@@ -151,7 +151,7 @@ def _align(args: argparse.Namespace) -> int:
 
 
 def _spot(args: argparse.Namespace) -> int:
-    return spot.spot(args, MODELS, DOMAINS, SUFFIXES)
+    return spotting.spot(args, MODELS, DOMAINS, SUFFIXES)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asr.transcribe import Reading, Timed, Transcript
+from asr.transcribe import Timed, Transcript
 
 WIDTH = 42  # characters in a line of subtitles
 LINES = 2  # lines in a cue
@@ -36,21 +36,12 @@ def as_json(transcript: Transcript, name: str, model: str) -> str:
         "file": name,
         "model": model,
         "duration": round(transcript.duration, 3),
-        **_summary(best),
+        **best.summary(),
         "words": [_timed(word) for word in best.words],
         "symbols": [_timed(symbol) for symbol in best.symbols],
-        "nbest": [_summary(reading) for reading in transcript.readings],
+        "nbest": [reading.summary() for reading in transcript.readings],
     }
     return json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _summary(reading: Reading) -> dict[str, Any]:
-    confidence = reading.confidence
-    return {
-        "text": reading.text,
-        "confidence": None if confidence is None else round(confidence, 4),
-        "score": round(reading.score, 4),
-    }
 
 
 def _timed(item: Timed) -> dict[str, Any]:

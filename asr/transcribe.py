@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.calibration import UNCALIBRATED, Calibration
+from common.calibration import UNCALIBRATED
 from common.errors import InputError
+from common.reading import Reading
 
 if TYPE_CHECKING:  # loading them brings torch
     from common.decoding import Hypothesis
@@ -36,52 +36,23 @@ class Timed:
     end: float
     confidence: float
 
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One way to read a recording, no space at its ends and none doubled.
-
-    score: natural log, the sum over the windows.
-    """
-
-    symbols: tuple[Timed, ...]
-    score: float
-    calibration: Calibration = UNCALIBRATED
-
-    @property
-    def text(self) -> str:
-        return "".join(symbol.text for symbol in self.symbols)
-
-    @property
-    def words(self) -> list[Timed]:
-        """The words of text.split()."""
-        spoken = (list(run) for space, run in groupby(self.symbols, lambda s: s.text.isspace()) if not space)
-        return [
-            Timed(
-                "".join(s.text for s in run),
-                run[0].start,
-                run[-1].end,
-                self.calibration.word(s.confidence for s in run),
-            )
-            for run in spoken
-        ]
-
-    @property
-    def confidence(self) -> float | None:
-        """The chance that the whole text is right (common.calibration); None where nothing was read."""
-        inked = [symbol.confidence for symbol in self.symbols if not symbol.text.isspace()]
-        return self.calibration.text(inked) if inked else None
+    @classmethod
+    def around(cls, items: Sequence[Timed], text: str, confidence: float) -> Timed:
+        return cls(text, items[0].start, items[-1].end, confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was heard in `duration` seconds: readings, best first, at least one (perhaps empty)."""
+    """What was heard in `duration` seconds: readings, best first, at least one (perhaps empty).
 
-    readings: tuple[Reading, ...]
+    In a reading no space is doubled; its score is the sum over the windows.
+    """
+
+    readings: tuple[Reading[Timed], ...]
     duration: float
 
     @property
-    def best(self) -> Reading:
+    def best(self) -> Reading[Timed]:
         return self.readings[0]
 
 
@@ -180,7 +151,7 @@ def transcribe(
 
 
 def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float, nbest: int) -> Transcript:
-    readings: dict[str, Reading] = {}
+    readings: dict[str, Reading[Timed]] = {}
     calibration = found[0][0].calibration if found else UNCALIBRATED
     for score, picks in best_sums([[h.score for h in hypotheses] for hypotheses in found], nbest):
         symbols: list[Timed] = []

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import arguments, command
-from common.command import Failures, Input, UsageError
+from common.command import Failures, Input, Result, Source, UsageError
 from common.errors import InputError
+from common.naming import with_unique_stems
 
 if TYPE_CHECKING:  # loading them brings numpy
     from common.align import Spelling
@@ -108,10 +109,10 @@ def tasks(
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
         try:
-            found += _samples(Path(name))
+            found += samples(Path(name))
         except (InputError, OSError) as error:
             failures.add(name, error)
-    items = command.with_unique_stems([task.item for task in found])
+    items = with_unique_stems([task.item for task in found])
     return [Task(item, task.text, task.sample) for item, task in zip(items, found, strict=True)]
 
 
@@ -119,7 +120,8 @@ def _is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFESTS)
 
 
-def _samples(manifest: Path) -> Iterator[Task]:
+def samples(manifest: Path) -> Iterator[Task]:
+    """The samples of a manifest with their texts."""
     from common.corpus import read_manifest
 
     for sample in read_manifest(manifest):
@@ -154,6 +156,28 @@ def read_text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or "").lower() if isinstance(error, OSError) else "is not UTF-8"
         raise InputError(f"{path}: cannot be read as text ({reason}); give UTF-8 text") from None
+
+
+def run(
+    tasks: Sequence[Task],
+    read: Callable[[Task], Source],
+    work: Callable[[list[Source]], list[Result]],
+    write: Callable[[Task, Result], None],
+    failures: Failures,
+    weigh: Callable[[Source], int],
+    args: argparse.Namespace,
+) -> None:
+    """Takes tasks through read, work and write, as common.command.run does."""
+    command.run(
+        tasks,
+        read,
+        work,
+        write,
+        failures,
+        name=lambda task: task.item.name,
+        weigh=weigh,
+        budget=args.batch_frames,
+    )
 
 
 def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:

@@ -267,7 +267,7 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
         "--calibrate",
         action="store_true",
         help="fit the confidences to how often they are right, as `train` does, and keep the fit in the "
-        "model's file (take a valid set, and decode as you will later)",
+        "file of --model (take a valid set, and decode as you will later)",
     )
     parser.add_argument(
         "--reliability",
@@ -294,7 +294,7 @@ def add_models(commands: Subparsers, program: str, shipped: Path) -> None:
     parser = command_parser(
         commands,
         "models",
-        "list the models that ship, and those of given folders",
+        "list the models that ship, and those of given folders, language models too",
         f"""
         {program} models
         {program} models runs/mine --json

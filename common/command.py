@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.errors import InputError
+from common.naming import with_unique_stems
 
 if TYPE_CHECKING:  # loading it brings torch
     from common.model_file import Model
@@ -244,24 +244,6 @@ def _files(folder: Path, failures: Failures) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=lambda error: failures.add(str(folder), error)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
-
-
-def with_unique_stems(inputs: Sequence[Input]) -> list[Input]:
-    """Where stems meet, the suffix is kept (a.wav, a.mp3), and where that does not help, a number added."""
-    uses = Counter(item.stem.casefold() for item in inputs)  # some file systems do not tell a.wav from A.wav
-    taken: set[str] = set()
-    found = []
-    for item in inputs:
-        stem = item.stem
-        if item.path is not None and uses[stem.casefold()] > 1:
-            stem += item.path.suffix
-        number, unique = 1, stem
-        while unique.casefold() in taken:
-            number += 1
-            unique = f"{stem}-{number}"
-        taken.add(unique.casefold())
-        found.append(replace(item, stem=unique))
-    return found
 
 
 def write_whole(path: Path, text: str) -> None:

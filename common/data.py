@@ -132,11 +132,24 @@ def check_augment(
             except InputError as error:
                 failed += [error] if settings is augment else []
             except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+                blamed = _blamed(sample, read, features, augment)
                 raise InputError(
-                    f"the augment settings cannot be used ({error}): see conf/augment"
+                    f"the augment settings cannot be used, {blamed} ({error}): see conf/augment"
                 ) from error
     if len(failed) == len(samples):
         raise InputError(f"no sample can be varied with these augment settings: {failed[0]}")
+
+
+def _blamed(sample: Sample, read: Reader, features: dict[str, Any], augment: dict[str, Any]) -> str:
+    """The first setting that cannot be used without the others, with its value."""
+    for name, block in _certain(augment).items():
+        try:
+            read(sample, features, {name: block}, np.random.default_rng(0), None)
+        except InputError:
+            continue
+        except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError):
+            return f"augment.{name}={augment[name]}"
+    return "some of them together"
 
 
 def _certain(augment: dict[str, Any]) -> dict[str, Any]:

@@ -134,19 +134,19 @@ def draw_curves(rows: Iterable[Mapping[str, Any]], path: str | Path, *, title: s
 
 
 def draw_roc(curve: Curve, path: str | Path, *, title: str = "") -> None:
-    """Part of the keywords found against false alarms for each keyword in an hour, the best F1 marked."""
+    """Part of the keywords found against false alarms for each keyword in a unit, the best F1 marked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 4.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, *curve.per_hour], [0, *(100 * curve.rate)], linewidth=1.2)
+    axes.plot([0, *curve.alarm_rate], [0, *(100 * curve.rate)], linewidth=1.2)
     best = curve.best()
     axes.plot(
-        curve.per_hour[best], 100 * curve.rate[best], "o", label=f"threshold {curve.thresholds[best]:.3f}"
+        curve.alarm_rate[best], 100 * curve.rate[best], "o", label=f"threshold {curve.thresholds[best]:.3f}"
     )
-    axes.set_xlim(0, max(20.0, 3 * float(curve.per_hour[best])))  # beyond it nobody listens
+    axes.set_xlim(0, max(20.0, 3 * float(curve.alarm_rate[best])))  # beyond it nobody listens
     axes.set_ylim(0, 102)
-    axes.set_xlabel("false alarms for each keyword in an hour")
+    axes.set_xlabel(f"false alarms for each keyword and {curve.unit}")
     axes.set_ylabel("found, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", frameon=False)

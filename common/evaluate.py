@@ -250,6 +250,11 @@ def check_output(args: argparse.Namespace) -> None:
         raise UsageError(
             f"--tune keeps what it finds in the language model's file, and {args.lm} is no .safetensors"
         )
+    if args.calibrate and args.model is None:
+        raise UsageError(
+            "--calibrate changes the file of the model: name yours with --model, or one that ships if it is "
+            "to be changed for all who use this installation"
+        )
     if args.reliability:
         check_picture("reliability", args.reliability)
     if path is None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # it imports this module
 
 FORMAT = 1
 DOMAINS = ("speech", "image", "ink")
+LANGUAGE = ("carousel-language", "carousel-ngrams")  # how the formats of language models begin
 CHECKPOINT = "carousel-training"  # what the header of a checkpoint has in place of "carousel"
 BROKEN = (  # what a description that makes no sense may raise
     *(RuntimeError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError),
@@ -101,6 +102,23 @@ def save(
     partial = path.with_name(path.name + ".partial")
     save_file(kept, partial, {"carousel": json.dumps(header, ensure_ascii=False)})
     partial.replace(path)
+
+
+def save_like(
+    path: str | Path, model: Model, tensors: Mapping[str, torch.Tensor], card: Mapping[str, Any]
+) -> None:
+    """Writes a model file with the alphabet, features and settings of a model, and these weights and card."""
+    save(
+        path,
+        tensors=tensors,
+        alphabet=model.alphabet,
+        domain=model.domain,
+        features=model.features,
+        network_settings=model.network_settings,
+        size=model.size,
+        decoder=model.decoder,
+        card=card,
+    )
 
 
 def note(path: str | Path, **card: Any) -> None:
@@ -185,13 +203,29 @@ def read_header(path: str | Path) -> dict[str, Any]:
         return _header(Path(path), file)
 
 
+def language_model(path: Path) -> dict[str, Any] | None:
+    """The description of a language model of our own, of n-grams or of LSTM layers; None for other files."""
+    with _open(path) as file:
+        metadata = file.metadata() or {}
+    if not metadata.get("format", "").startswith(LANGUAGE):
+        return None
+    try:
+        header = json.loads(metadata["model"])
+        tokens = header["words"] if "words" in header else header["tokens"]
+        kind = f"{len(header['counts'])}-gram model" if "words" in header else "LSTM language model"
+        card = header.get("card", {})
+        return {"kind": kind, "unit": str(header["unit"]), "tokens": len(tokens), "card": dict(card)}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is a damaged language model ({reason(error)}); get it anew") from None
+
+
 def _header(path: Path, file: Any) -> dict[str, Any]:
     metadata = file.metadata() or {}
     if CHECKPOINT in metadata:
         raise InputError(
             f"{path}: this is a checkpoint to resume from; the model is best.safetensors beside it"
         )
-    if metadata.get("format", "").startswith(("carousel-language", "carousel-ngrams")):
+    if metadata.get("format", "").startswith(LANGUAGE):
         raise InputError(
             f"{path}: is a language model, not a recogniser; an n-gram model is given with --lm, one of LSTM "
             "layers with --rescore"

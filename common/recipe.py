@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from common.errors import InputError
+from common.command import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "recipe.yaml"
@@ -26,10 +26,13 @@ def _domain(path: Path) -> str | None:
 
 
 def find_recipe(name: str) -> Path:
-    """The folder of a recipe: one of ours by its name, or any folder with a recipe.yaml."""
+    """The folder of a recipe: one of ours by its name, or any folder with a recipe.yaml.
+
+    Raises UsageError where there is none.
+    """
     for folder in (Path(name), ROOT / "recipes" / name):
         if (folder / RECIPE).is_file():
             return folder.resolve()
-    raise InputError(
+    raise UsageError(
         f"recipe={name}: no such recipe; there are {', '.join(recipes())}, or give a folder with a {RECIPE}"
     )

@@ -86,6 +86,10 @@ BLOCK = Rule(
     lambda v: isinstance(v, list) and len(v) == 2 and all(map(whole(1).holds, v)),
     "it should be two whole numbers of at least 1",
 )
+RANGE = Rule(
+    lambda v: isinstance(v, list) and len(v) == 2 and all(map(_is_number, v)) and v[0] <= v[1],
+    "it should be two numbers, the lower first",
+)
 SYMBOLS = Rule(
     lambda v: isinstance(v, str | list) and bool(v) and all(isinstance(c, str) for c in v),
     "it should be the symbols as one text",
@@ -149,6 +153,13 @@ FEATURES: dict[str, Rule] = {  # of whichever kind; the others are as conf/featu
     **dict.fromkeys(("deltas", "pen_up_steps", "vicinity"), whole(0)),
 }
 
+BLOCKS: dict[str, Rule] = {  # of any change to a training sample
+    "probability": within(0, 1),
+    "range": RANGE,
+    "count": whole(0),
+    **dict.fromkeys(("width", "proportion", "grid"), within(0)),
+}
+
 LANGUAGE: dict[str, Rule] = {  # of a language model's training, conf/language.yaml
     **{key: RULES[key] for key in ("name", "seed", "init", "resume", "data.train", "data.valid")},
     **{key: rule for key, rule in RULES.items() if key.startswith("optimizer.")},
@@ -199,6 +210,7 @@ def check(
     if settings["network"]["front"] in LISTS:
         _check_layers(settings["network"], *LISTS[settings["network"]["front"]])
     _check_features(settings["features"])
+    _check_augment(settings["augment"])
     _check_decoder(settings["decoder"])
 
 
@@ -278,6 +290,14 @@ def _check_features(features: Mapping[str, Any]) -> None:
         if key in features and key != "kind":
             rule = FEATURES.get(key, FLAG if isinstance(ours, bool) else NUMBER)
             _check_value(f"features.{key}", features[key], rule)
+
+
+def _check_augment(augment: Mapping[str, Any]) -> None:
+    """What all blocks have alike; the rest is the rooms' to know."""
+    for name, block in augment.items():
+        for key, rule in BLOCKS.items():
+            if isinstance(block, Mapping) and key in block:
+                _check_value(f"augment.{name}.{key}", block[key], rule)
 
 
 def _check_decoder(decoder: Mapping[str, Any]) -> None:

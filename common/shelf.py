@@ -117,10 +117,13 @@ def _device(name: str, path: Path) -> str:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What `models` tells of a model file, ready for JSON."""
+    """What `models` tells of the file of a recogniser or of a language model, ready for JSON."""
+    if path.suffix == SUFFIX and (language := model_file.language_model(path)):
+        return _language(path, language)
     header = _format(path).read_header(path)
     card = header.get("card", {})
     return {
+        "kind": "recogniser",
         "name": str(card.get("name", path.stem)),
         "file": str(path),
         "domain": header["domain"],
@@ -131,6 +134,23 @@ def describe(path: Path) -> dict[str, Any]:
         "description": card.get("description"),
         "licence": card.get("licence"),
         "results": card.get("results"),
+    }
+
+
+def _language(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    card = found["card"]
+    return {
+        "kind": found["kind"],
+        "name": str(card.get("name", path.stem)),
+        "file": str(path),
+        "domain": "text",
+        "unit": found["unit"],
+        "default": False,
+        "symbols": found["tokens"],
+        "bytes": path.stat().st_size,
+        "description": card.get("description"),
+        "licence": card.get("licence"),
+        "results": card.get("results", card.get("valid")),
     }
 
 
@@ -191,7 +211,8 @@ def _table(models: Sequence[dict[str, Any]]) -> str:
         star = " *" if model["default"] else ""
         size = f"{model['bytes'] / 1e6:.1f} MB"
         results = _short(model["results"])
-        reads, licence = DOMAINS[model["domain"]], str(model["licence"] or "?")
+        reads = DOMAINS.get(model["domain"]) or f"{model['kind']}, {model['unit']}"
+        licence = str(model["licence"] or "?")
         rows.append((model["name"] + star, reads, str(model["symbols"]), size, licence, results))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [

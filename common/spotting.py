@@ -1,5 +1,5 @@
-"""Keyword spotting: where given words are, in speech that says much else (Fernández, Graves & Schmidhuber
-2007, "An application of recurrent neural networks to discriminative keyword spotting").
+"""Keyword spotting: where given words are, in speech or writing that says much else (Fernández, Graves &
+Schmidhuber 2007, "An application of recurrent neural networks to discriminative keyword spotting").
 
 A keyword's path through a span of frames is compared with the best free path through the same span, which
 in CTC takes each frame's likeliest symbol. One Viterbi pass finds for every end frame the best start: a path
@@ -36,7 +36,7 @@ def best_paths(costs, pattern, bounded):  # type: ignore[no-untyped-def]
     """Of each frame the best path that ends the pattern in it: score (frames,), and its letters' (frames, 3)
     start, end, and start of the last one; -inf where there is none.
 
-    costs: (frames, symbols) ≤ 0. bounded: the pattern's first and last symbols are spaces around the letters;
+    costs: (frames, symbols) ≤ 0. bounded: the pattern's first and last symbols are bounds around the letters;
     its path ends on entering the last one.
     """
     frames, states = len(costs), 2 * len(pattern) - 1
@@ -79,26 +79,28 @@ def best_paths(costs, pattern, bounded):  # type: ignore[no-untyped-def]
 
 
 def spot(
-    log_probs: np.ndarray, word: Sequence[int], space: int | None = None, threshold: float = 0.0
+    log_probs: np.ndarray, word: Sequence[int], bounds: Sequence[int] = (), threshold: float = 0.0
 ) -> list[Detection]:
     """Where a keyword is, in the order of time: no two overlap, and of those that would the best is kept.
 
-    log_probs: (frames, symbols) natural log; word: indices of its letters. space: index of the space, which
-    must stand before and after it, or the ends of log_probs; None: it may be a part of a longer word.
-    threshold: the least score. Raises InputError for NaN.
+    log_probs: (frames, symbols) natural log; word: indices of its letters. bounds: indices of the space and
+    of what else parts words; one of them, or an end of log_probs, must stand before it and after it. Without
+    bounds it may be a part of a longer word. threshold: the least score. Raises InputError for NaN.
     """
     if np.isnan(log_probs).any():
         raise InputError("log-probabilities have NaN: the model or its input is broken")
     letters = np.asarray(word, np.int64)
     costs = log_probs - log_probs.max(axis=1, keepdims=True, initial=-np.inf) if len(log_probs) else log_probs
-    if space is not None:
-        ends = np.full((1, log_probs.shape[1]), -np.inf, log_probs.dtype)
-        ends[0, [0, space]] = 0.0
+    shift = 1 if len(bounds) else 0
+    if shift:  # a further symbol is whichever bound is likeliest, and the ends are certain to be that
+        symbols = log_probs.shape[1]
+        costs = np.column_stack([costs, costs[:, list(bounds)].max(axis=1)])
+        ends = np.full((1, symbols + 1), -np.inf, log_probs.dtype)
+        ends[0, [0, symbols]] = 0.0
         costs = np.concatenate([ends, costs, ends])
-        letters = np.concatenate([[space], letters, [space]])
-    scores, places = best_paths(np.ascontiguousarray(costs), letters, space is not None)
+        letters = np.concatenate([[symbols], letters, [symbols]])
+    scores, places = best_paths(np.ascontiguousarray(costs), letters, bool(shift))
     scores = np.exp(scores / len(word))
-    shift = 0 if space is None else 1
     taken = np.zeros(len(costs), bool)
     found = []
     # Of equally good ones the shortest, then the first.
@@ -125,7 +127,8 @@ class Curve:
     hits: np.ndarray
     alarms: np.ndarray
     references: int  # occurrences of the keywords
-    hours: float  # of speech, times the number of keywords
+    amount: float  # of what was searched, in units, times the number of keywords
+    unit: str = "hour"
 
     @property
     def rate(self) -> np.ndarray:
@@ -133,9 +136,9 @@ class Curve:
         return self.hits / max(self.references, 1)
 
     @property
-    def per_hour(self) -> np.ndarray:
-        """False alarms for each keyword in an hour."""
-        return self.alarms / self.hours
+    def alarm_rate(self) -> np.ndarray:
+        """False alarms for each keyword in a unit, such as an hour."""
+        return self.alarms / self.amount
 
     @property
     def f1(self) -> np.ndarray:
@@ -147,12 +150,22 @@ class Curve:
         return int(self.f1.argmax())
 
     def figure_of_merit(self) -> float:
-        """Mean rate over 0 … 10 false alarms a keyword and hour (NIST's FOM), linear between points."""
+        """Mean rate over 0 … 10 false alarms a keyword and unit (NIST's FOM, where that is an hour), linear
+        between points."""
         at = (np.arange(1000) + 0.5) / 100
-        return float(np.interp(at, [0.0, *self.per_hour], [0.0, *self.rate]).mean())
+        return float(np.interp(at, [0.0, *self.alarm_rate], [0.0, *self.rate]).mean())
+
+    def average_precision(self) -> float:
+        """Mean over the occurrences of the precision at the threshold that finds each, 0 where none does:
+        the area below precision over recall, by which word spotting in writing is compared (Manning, Raghavan
+        & Schütze 2008, section 8.4), all keywords in one ranking."""
+        precision = self.hits / np.maximum(self.hits + self.alarms, 1)
+        return float((np.diff(self.rate, prepend=0.0) * precision).sum())
 
 
-def curve(scores: Sequence[float], correct: Sequence[bool], references: int, hours: float) -> Curve:
+def curve(
+    scores: Sequence[float], correct: Sequence[bool], references: int, amount: float, unit: str = "hour"
+) -> Curve:
     """The curve of detections with their scores; a threshold is half-way to the next lower score."""
     order = np.argsort(-np.asarray(scores, float), kind="stable")
     sorted_scores = np.asarray(scores, float)[order]
@@ -166,5 +179,6 @@ def curve(scores: Sequence[float], correct: Sequence[bool], references: int, hou
         np.cumsum(right)[steps],
         np.cumsum(~right)[steps],
         references,
-        hours,
+        amount,
+        unit,
     )

@@ -1,20 +1,24 @@
 """`asr train` and `hwr train`: from a Hydra command line to a training."""
 
 import logging
+import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from common import settings as setting
-from common.command import UsageError, sentence
+from common.command import DONE, FAILED, USAGE, UsageError, sentence
 from common.errors import InputError
 from common.recipe import ROOT, TEXT, find_recipe
 
@@ -37,6 +41,7 @@ def main(
 ) -> int:
     """Runs the training that the arguments after `train` describe; returns the exit status.
 
+    It is 2 for settings that cannot be used, 1 for a training that cannot be done with them.
     domains: those that this command trains ("speech"; "image", "ink"); read, size: as
     `common.training.train` takes them; models: the folder of those that ship, for init=NAME.
     """
@@ -54,7 +59,7 @@ def main(
         # the recipe's own yaml is the primary configuration; conf/ lies behind it in the search path
         options = ["--config-dir", str(folder), "--config-name", "recipe", *options]
         overrides = [f"++name={folder.name}", *overrides]
-    status = 0
+    status = DONE
 
     @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="base")
     def run(config: DictConfig) -> None:
@@ -63,11 +68,28 @@ def main(
             _train(config, domains, read, size, models)
         except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
             log.error("%s", sentence(error))
-            status = 1
+            status = max(status, USAGE if isinstance(error, UsageError) else FAILED)
 
     sys.argv = [sys.argv[0], *options, *overrides]
-    run()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print and exit itself, with status 1
+    try:
+        run()
+    except (HydraException, YAMLError) as error:
+        reason = (
+            f" ({sentence(error.__cause__)})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+        )
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        raise UsageError(f"{where}{sentence(error)}{reason}") from error
     return status
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """What is wrong with settings themselves is wrong usage."""
+    try:
+        yield
+    except InputError as error:
+        raise UsageError(str(error)) from error
 
 
 def _train(
@@ -81,10 +103,11 @@ def _train(
     if settings["domain"] == TEXT:
         _train_language(settings, switched, models, folder)
         return
-    check_domain(settings["domain"], domains)
     whole: Any = HydraConfig.instance().cfg
     referenced = set(re.findall(r"\$\{\.*([\w-]+)", OmegaConf.to_yaml(config) + OmegaConf.to_yaml(whole)))
-    setting.check(settings, referenced, switched)
+    with _settings():
+        check_domain(settings["domain"], domains)
+        setting.check(settings, referenced, switched)
 
     # torch only now: --help and mistakes in the command answer at once
     from common.shelf import find_model
@@ -96,7 +119,8 @@ def _train(
 
 
 def _train_language(settings: dict[str, Any], switched: set[str], models: Path, folder: Path) -> None:
-    setting.check_language(settings, switched)
+    with _settings():
+        setting.check_language(settings, switched)
 
     from common.language_training import train
     from common.model_file import load
@@ -113,9 +137,9 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
         missing = sorted(OmegaConf.missing_keys(config))
         settings: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:  # an interpolation that leads nowhere
-        raise InputError(f"the recipe cannot be resolved: {error}") from error
+        raise UsageError(f"the recipe cannot be resolved: {error}") from error
     if missing:
-        raise InputError(
+        raise UsageError(
             f"the recipe leaves out {', '.join(missing)}: add it to recipe.yaml or to the command"
         )
     return settings

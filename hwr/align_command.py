@@ -44,24 +44,21 @@ def align(
 
     from common.align import align as align_text
     from common.recognise import log_probs
-    from hwr.recognise import line_of, prepare
+    from hwr.recognise import by_model, line_of, read_task
 
     if args.model:
         models("any")  # a model that cannot be used is told once, not for each input
 
     def read(task: Task) -> Source:
-        strokes = task.sample.strokes if task.sample else None
-        domain, source = ("ink", strokes) if strokes is not None else read_source(task.item.path)
-        model = models(domain)
-        return model, prepare(source, model.features), align_command.spell_task(task, model.alphabet, args)
+        model, prepared = read_task(task, read_source, models)
+        return model, prepared, align_command.spell_task(task, model.alphabet, args)
 
     def work(sources: list[Source]) -> list[tuple[Source, np.ndarray]]:
-        found: dict[int, np.ndarray] = {}
-        for model in {id(model): model for model, _, _ in sources}.values():
-            mine = [i for i, source in enumerate(sources) if source[0] is model]
-            scores = log_probs(model, [sources[i][1].features for i in mine], args.batch_frames)
-            found.update(zip(mine, scores, strict=True))
-        return [(source, found[i]) for i, source in enumerate(sources)]
+        return by_model(sources, score)
+
+    def score(model: Model, sources: list[Source]) -> list[tuple[Source, np.ndarray]]:
+        scores = log_probs(model, [prepared.features for _, prepared, _ in sources], args.batch_frames)
+        return list(zip(sources, scores, strict=True))
 
     def write(task: Task, scored: tuple[Source, np.ndarray]) -> None:
         (model, prepared, spelling), scores = scored
@@ -70,16 +67,7 @@ def align(
         text = WRITERS[args.format](line, hypothesis, len(scores), task.item.name, model.card["name"])
         emit(task.item, text)
 
-    command.run(
-        tasks,
-        read,
-        work,
-        write,
-        failures,
-        name=lambda task: task.item.name,
-        weigh=lambda source: len(source[1].features),
-        budget=args.batch_frames,
-    )
+    align_command.run(tasks, read, work, write, failures, lambda source: len(source[1].features), args)
     return failures.status
 
 

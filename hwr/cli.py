@@ -10,9 +10,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import __version__, align_command, arguments, command, lm_command
+from common import __version__, align_command, arguments, command, lm_command, spot_command
 from common.alphabet import Alphabet
 from hwr import align_command as aligning
+from hwr import spot as spotting
 
 if TYPE_CHECKING:  # loading them brings torch
     from common.corpus import Sample
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _add_recognise(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
     align_command.add(commands, PROGRAM, "line.png", aligning.FORMATS, _align)
+    spot_command.add(commands, spotting.kind((*IMAGES, *INK), _is_ink_xml), _spot)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
@@ -111,6 +113,16 @@ def _models(args: argparse.Namespace) -> Callable[[str], Model]:
     return model if args.model is None else lambda domain: model("any")
 
 
+def _needed(
+    args: argparse.Namespace, models: Callable[[str], Model], paths: Sequence[Path | None]
+) -> list[Model]:
+    """The models that are sure to be used: the one that was asked for, or those that the suffixes tell."""
+    if args.model:
+        return [models("any")]
+    suffixes = {path.suffix.lower() for path in paths if path is not None}
+    return [models(domain) for domain, known in (("image", IMAGES), ("ink", INK)) if suffixes & set(known)]
+
+
 def read_source(path: Path | None) -> tuple[str, Any]:
     """("image", grey picture) or ("ink", strokes) of a file, or of standard input (None)."""
     source: Path | io.BytesIO
@@ -161,14 +173,12 @@ def _recognise(args: argparse.Namespace) -> int:
 
     from common.rescoring import open_rescorer
     from hwr.formats import FORMATS as WRITERS
-    from hwr.recognise import prepare, recognise
+    from hwr.recognise import by_model, prepare, recognise
 
     models = _models(args)
     rescorer = open_rescorer(args)
-    suffixes = {item.path.suffix.lower() for item in inputs if item.path is not None}
-    for domain, known in (("image", IMAGES), ("ink", INK)):
-        if args.model or suffixes & set(known):  # what cannot be used is told once, not for each input
-            command.decoding(args, models(domain))
+    for model in _needed(args, models, [item.path for item in inputs]):
+        command.decoding(args, model)  # what cannot be used is told once, not for each input
 
     def read(item: command.Input) -> tuple[Model, Prepared, command.Session]:
         domain, source = read_source(item.path)
@@ -176,14 +186,15 @@ def _recognise(args: argparse.Namespace) -> int:
         return model, prepare(source, model.features), command.session(item, args.session)
 
     def work(lines: list[tuple[Model, Prepared, command.Session]]) -> list[tuple[Model, Line]]:
-        found: dict[int, tuple[Model, Line]] = {}
-        for model in {id(model): model for model, _, _ in lines}.values():
-            mine = [i for i, (of, _, _) in enumerate(lines) if of is model]
-            options = command.decoding(args, model)
-            prepared, sessions = [lines[i][1] for i in mine], [lines[i][2] for i in mine]
-            read_lines = recognise(model, prepared, args.batch_frames, rescorer, sessions, **options)
-            found.update(zip(mine, ((model, line) for line in read_lines), strict=True))
-        return [found[i] for i in range(len(lines))]
+        return by_model(lines, read_lines)
+
+    def read_lines(
+        model: Model, lines: list[tuple[Model, Prepared, command.Session]]
+    ) -> list[tuple[Model, Line]]:
+        _, prepared, sessions = zip(*lines, strict=True)
+        options = command.decoding(args, model)
+        found = recognise(model, prepared, args.batch_frames, rescorer, sessions, **options)
+        return [(model, line) for line in found]
 
     def write(item: command.Input, found: tuple[Model, Line]) -> None:
         model, line = found
@@ -216,6 +227,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _align(args: argparse.Namespace) -> int:
     return aligning.align(args, (*IMAGES, *INK), read_source, _models(args), _is_ink_xml)
+
+
+def _spot(args: argparse.Namespace) -> int:
+    models = _models(args)
+    needed = partial(_needed, args, models)
+    return spotting.spot(args, (*IMAGES, *INK), read_source, models, needed, _is_ink_xml)
 
 
 def _demo(args: argparse.Namespace) -> int:

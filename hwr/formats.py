@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hwr.recognise import Line, Placed, Reading
+from hwr.recognise import Line, Placed
 
 
 def txt(line: Line, name: str, model: str) -> str:
@@ -18,21 +18,12 @@ def as_json(line: Line, name: str, model: str) -> str:
         "file": name,
         "model": model,
         "domain": line.domain,
-        **_summary(best),
+        **best.summary(),
         "words": [_placed(word) for word in best.words],
         "symbols": [_placed(symbol) for symbol in best.symbols],
-        "nbest": [_summary(reading) for reading in line.readings],
+        "nbest": [reading.summary() for reading in line.readings],
     }
     return json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _summary(reading: Reading) -> dict[str, Any]:
-    confidence = reading.confidence
-    return {
-        "text": reading.text,
-        "confidence": None if confidence is None else round(confidence, 4),
-        "score": round(reading.score, 4),
-    }
 
 
 def _placed(item: Placed) -> dict[str, Any]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from common.calibration import UNCALIBRATED, Calibration
+from common.align_command import Task
 from common.errors import InputError
+from common.reading import Reading
 
 if TYPE_CHECKING:  # loading them brings torch
     from common.decoding import Hypothesis, Symbol
     from common.model_file import Model
     from common.rescoring import Rescorer
+
+Own = TypeVar("Own", bound=tuple)  # a model, and what goes with it
+Result = TypeVar("Result")
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom: x to the right, y downwards
 
@@ -33,48 +38,20 @@ class Placed:
     box: Box | None
     confidence: float
 
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One way to read a line, without spaces at its ends; score: natural log."""
-
-    symbols: tuple[Placed, ...]
-    score: float
-    calibration: Calibration = UNCALIBRATED
-
-    @property
-    def text(self) -> str:
-        return "".join(symbol.text for symbol in self.symbols)
-
-    @property
-    def words(self) -> list[Placed]:
-        """The words of text.split()."""
-        runs = (list(run) for space, run in groupby(self.symbols, lambda s: s.text.isspace()) if not space)
-        return [
-            Placed(
-                "".join(s.text for s in run),
-                _around([s.box for s in run]),
-                self.calibration.word(s.confidence for s in run),
-            )
-            for run in runs
-        ]
-
-    @property
-    def confidence(self) -> float | None:
-        """The chance that the whole text is right (common.calibration); None where nothing was read."""
-        inked = [symbol.confidence for symbol in self.symbols if not symbol.text.isspace()]
-        return self.calibration.text(inked) if inked else None
+    @classmethod
+    def around(cls, items: Sequence[Placed], text: str, confidence: float) -> Placed:
+        return cls(text, _around([item.box for item in items]), confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """What was read: readings, best first, at least one (perhaps empty), by a model of images or of ink."""
 
-    readings: tuple[Reading, ...]
+    readings: tuple[Reading[Placed], ...]
     domain: str
 
     @property
-    def best(self) -> Reading:
+    def best(self) -> Reading[Placed]:
         return self.readings[0]
 
 
@@ -85,6 +62,14 @@ class Prepared:
     features: np.ndarray  # (frames, size)
     places: np.ndarray | None  # (frames, 2): x, y of each frame in the input's coordinates
     height: int | None  # of the picture; None for strokes
+
+    def box(self, start: int, end: int) -> Box | None:
+        """Around the frames [start, end), in a picture all its height; None where places are not known."""
+        if self.places is None:
+            return None
+        x, y = self.places[start:end].T
+        top, bottom = (y.min(), y.max()) if self.height is None else (0, self.height)
+        return float(x.min()), float(top), float(x.max()), float(bottom)
 
     def output_places(self, stride: int) -> np.ndarray:
         """(output frames, 2): the place in the middle of each output frame (`stride` frames)."""
@@ -114,6 +99,33 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     return Prepared(features.extract(drawn, settings)[0], places=None, height=None)
 
 
+def read_task(
+    task: Task,
+    read_source: Callable[[Path | None], tuple[str, Any]],
+    models: Callable[[str], Model],
+) -> tuple[Model, Prepared]:
+    """The line of an input or of a sample, with the model for it.
+
+    read_source: ("image", picture) or ("ink", strokes) of a file, or of standard input (None); models: the
+    model for "image" or "ink".
+    """
+    if task.sample is not None and task.sample.audio is not None:
+        raise InputError('has neither "image" nor "strokes", so it cannot be read as handwriting')
+    strokes = task.sample.strokes if task.sample else None
+    domain, source = ("ink", strokes) if strokes is not None else read_source(task.item.path)
+    model = models(domain)
+    return model, prepare(source, model.features)
+
+
+def by_model(items: Sequence[Own], work: Callable[[Model, list[Own]], Sequence[Result]]) -> list[Result]:
+    """The results of items in their order, those of one model worked together; the model stands first."""
+    found: dict[int, Result] = {}
+    for model in {id(item[0]): item[0] for item in items}.values():
+        mine = [i for i, item in enumerate(items) if item[0] is model]
+        found.update(zip(mine, work(model, [items[i] for i in mine]), strict=True))
+    return [found[i] for i in range(len(items))]
+
+
 def recognise(
     model: Model,
     lines: Sequence[Prepared],
@@ -137,7 +149,7 @@ def recognise(
 
 def line_of(line: Prepared, nbest: Sequence[Hypothesis], model: Model) -> Line:
     """What the hypotheses about a line say, with boxes; of those with one text the first."""
-    readings: dict[str, Reading] = {}
+    readings: dict[str, Reading[Placed]] = {}
     for hypothesis in nbest:
         symbols = hypothesis.stripped()
         boxes = symbol_boxes(symbols, line, model.stride)
@@ -148,21 +160,19 @@ def line_of(line: Prepared, nbest: Sequence[Hypothesis], model: Model) -> Line:
 
 
 def symbol_boxes(symbols: Sequence[Symbol], line: Prepared, stride: int) -> list[Box | None]:
-    """The box of each symbol: from half-way after the one before to half-way before the next.
+    """The box of each symbol, around its frames as of symbol_spans. stride: frames to an output frame."""
+    return [line.box(*span) for span in symbol_spans(symbols, len(line.features), stride)]
 
-    stride: frames to an output frame. The first box starts where the line does, the last ends where it does.
-    """
-    if line.places is None:
-        return [None] * len(symbols)
-    frames = len(line.places)
+
+def symbol_spans(symbols: Sequence[Symbol], frames: int, stride: int) -> list[tuple[int, int]]:
+    """The frames [start, end) of each symbol, at least one: from half-way after the one before to half-way
+    before the next. The first starts where the line does, the last ends where it does."""
     middles = [stride * (a.end + b.start) // 2 for a, b in pairwise(symbols)]
-    boxes: list[Box | None] = []
+    spans = []
     for start, end in zip([0, *middles], [*middles, frames], strict=False):
         first = min(start, frames - 1)
-        x, y = line.places[first : max(end, first + 1)].T
-        top, bottom = (y.min(), y.max()) if line.height is None else (0, line.height)
-        boxes.append((float(x.min()), float(top), float(x.max()), float(bottom)))
-    return boxes[: len(symbols)]
+        spans.append((first, max(end, first + 1)))
+    return spans[: len(symbols)]
 
 
 def _around(boxes: Sequence[Box | None]) -> Box | None:

@@ -33,18 +33,9 @@ def average(arguments: Namespace) -> None:
             )
     models = [model_file.load(path) for path in paths]
     weights = [model.network.state_dict() for model in models]
-    first = models[0]
-    model_file.save(
-        arguments.output,
-        tensors={name: torch.stack([part[name] for part in weights]).mean(0) for name in weights[0]},
-        alphabet=first.alphabet,
-        domain=first.domain,
-        features=first.features,
-        network_settings=first.network_settings,
-        size=first.size,
-        decoder=first.decoder,
-        card={"name": arguments.output.stem, "averaged": [str(path) for path in paths]},
-    )
+    mean = {name: torch.stack([part[name] for part in weights]).mean(0) for name in weights[0]}
+    card = {"name": arguments.output.stem, "averaged": [str(path) for path in paths]}
+    model_file.save_like(arguments.output, models[0], mean, card)
     print(f"{arguments.output}: the mean of {len(paths)} models")
 
 

@@ -38,20 +38,10 @@ def read_card(path: Path) -> dict[str, Any]:
 
 def publish(arguments: argparse.Namespace) -> None:
     """Writes the model with the card's YAML in its header, in half precision."""
-    card: Path = arguments.card
     model = model_file.load(arguments.model)
-    output = card.with_suffix(".safetensors")
-    model_file.save(
-        output,
-        tensors=model.network.state_dict(),
-        alphabet=model.alphabet,
-        domain=model.domain,
-        features=model.features,
-        network_settings=model.network_settings,
-        size=model.size,
-        decoder=model.decoder,
-        card=model.card | read_card(card) | {"name": card.stem},
-    )
+    output = arguments.card.with_suffix(".safetensors")
+    card = model.card | read_card(arguments.card) | {"name": arguments.card.stem}
+    model_file.save_like(output, model, model.network.state_dict(), card)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

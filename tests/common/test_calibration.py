@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.transcribe import Reading, Timed
+from asr.transcribe import Timed
 from common import calibration, model_file
 from common.alphabet import Alphabet
 from common.calibration import Calibration, Map, calibration_error, fit_map, outcomes
@@ -20,6 +20,7 @@ from common.corpus import Sample, read_manifest, write_manifest
 from common.decoding import Hypothesis, Symbol, decode
 from common.errors import InputError
 from common.metrics import edits, matched
+from common.reading import Reading
 from common.recognise import recognise
 from tests.common import toy
 from tests.tiny import tiny_model
@@ -297,6 +298,23 @@ def test_an_onnx_file_keeps_no_calibration_and_says_so_first(
     assert run_asr(manifest, "--model", tmp_path / "m.onnx", "--calibrate") == 2
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1 and "calibrate the model that it came from" in err
+
+
+def test_the_model_that_ships_is_calibrated_only_if_it_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    run_asr: Callable[..., int],
+):
+    shipped = tiny_model(tmp_path / "models" / "own.safetensors", "speech", default=True)
+    monkeypatch.setattr("asr.cli.MODELS", shipped.parent)
+    manifest, before = half_right(shipped, tmp_path), shipped.read_bytes()
+    assert run_asr(manifest, "--calibrate") == 2
+    out, err = capsys.readouterr()
+    assert not out and err.count("\n") == 1 and "name yours with --model" in err
+    assert shipped.read_bytes() == before
+    assert run_asr(manifest, "--calibrate", "--model", "own") == 0
+    assert f"kept in {shipped}" in capsys.readouterr().err and shipped.read_bytes() != before
 
 
 def test_pictures_that_cannot_be_written_are_told_first(

@@ -15,6 +15,7 @@ from common import arguments, command, recognise
 from common.command import Failures, Input, UsageError
 from common.decoding import DECODERS
 from common.errors import InputError
+from common.naming import with_unique_stems
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -90,12 +91,12 @@ def test_no_two_inputs_share_a_place_in_the_output_folder(names):
         Input(f"{i}/{stem}{suffix}", Path(f"{i}/{stem}{suffix}"), stem)
         for i, (stem, suffix) in enumerate(names)
     ]
-    found = command.with_unique_stems(given_inputs)
+    found = with_unique_stems(given_inputs)
     stems = [item.stem.casefold() for item in found]
     assert len(set(stems)) == len(stems)
     assert [item.path for item in found] == [item.path for item in given_inputs]
     for (stem, _), item in zip(names, found, strict=True):
-        assert item.stem.startswith(stem)
+        assert stem in item.stem
         if (
             [s.casefold() for s, _ in names].count(stem.casefold()) == 1
             and "." not in stem
@@ -108,7 +109,23 @@ def test_places_of_like_named_inputs(tmp_path):
     touch(tmp_path, "x/a.wav", "y/a.wav", "x/a.mp3")
     paths = [str(tmp_path / name) for name in ("x/a.wav", "x/a.mp3", "y/a.wav")]
     found = command.expand(paths, [".wav"], "recording", Failures())
+    assert [item.stem for item in found] == ["x/a.wav", "x/a.mp3", "y/a.wav"]
+    found = command.expand([paths[0], paths[2]], [".wav"], "recording", Failures())
+    assert [item.stem for item in found] == ["x/a", "y/a"]
+    found = command.expand([paths[0], paths[1], paths[0]], [".wav"], "recording", Failures())
     assert [item.stem for item in found] == ["a.wav", "a.mp3", "a.wav-2"]
+    touch(tmp_path, "p/in/sub/a.wav", "q/in/sub/a.wav")
+    folders = [str(tmp_path / name / "in") for name in ("p", "q")]
+    found = command.expand(folders, [".wav"], "recording", Failures())
+    assert [item.stem for item in found] == ["p/in/sub/a", "q/in/sub/a"]
+
+
+def test_files_of_one_name_do_not_write_over_each_other(tmp_path, monkeypatch):
+    touch(tmp_path, "x/a.wav", "a.wav")
+    monkeypatch.chdir(tmp_path)
+    emit_all(["a.wav", "x/a.wav"], options(["a.wav", "x/a.wav"], tmp_path / "out"), ["one\n", "two\n"])
+    assert (tmp_path / "out" / "a.txt").read_text() == "one\n"
+    assert (tmp_path / "out" / "x" / "a.txt").read_text() == "two\n"
 
 
 # --- outputs ---

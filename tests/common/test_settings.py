@@ -127,3 +127,22 @@ def test_find_recipe_names_ours():
         find_recipe("nothing")
     assert "an4" in recipes({"speech"}) and "an4" not in recipes({"image", "ink"})
     assert isinstance(find_recipe("an4"), Path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("speed.range", 5, "two numbers, the lower first"),
+        ("speed.range", [1.1, 0.9], "two numbers, the lower first"),
+        ("speed.range", [0.9, 1.0, 1.1], "two numbers, the lower first"),
+        ("noise.range", ["a", 3], "two numbers, the lower first"),
+        ("gain.probability", 1.5, "0 … 1"),
+        ("time_masks.count", 1.5, "whole number"),
+        ("time_masks.width", -1, "at least 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told_by_its_key(key: str, value: object, says: str):
+    settings = composed("an4", f"augment.{key}={value}")
+    with pytest.raises(InputError) as caught:
+        check(settings)
+    assert f"augment.{key}={value} cannot be used" in str(caught.value) and says in str(caught.value)

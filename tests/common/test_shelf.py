@@ -73,6 +73,36 @@ def test_a_run_folder_is_listed_without_its_checkpoint(run_folder: Path, tmp_pat
     assert "there is no model file" in capsys.readouterr().err
 
 
+def test_language_models_are_listed_as_what_they_are(run_folder: Path, tmp_path: Path, capsys):
+    from common.decoding.kneser_ney import estimate
+    from common.language_model import LanguageModel, LanguageNetwork
+
+    words = [["one", "two"], ["one", "three"]]
+    estimate(words, 2).save(run_folder / "words.safetensors")
+    settings = {"embedding": 2, "hidden": 3, "layers": 1, "cell": "lstm", "dropout": 0.0}
+    tokens = ("<unk>", "</s>", "a", "b")
+    card = {"name": "letters", "valid": {"perplexity": 7.5}}
+    LanguageModel(LanguageNetwork(4, settings), tokens, settings, card=card).save(
+        run_folder / "x.safetensors"
+    )
+    assert list_models(tmp_path, [str(run_folder)], as_json=True) == 0
+    told = capsys.readouterr()
+    found = {model["name"]: model for model in json.loads(told.out)}
+    assert not told.err and set(found) == {"best", "words", "letters"}
+    keys = ("kind", "domain", "unit", "symbols", "results")
+    assert [found["words"][key] for key in keys] == ["2-gram model", "text", "words", 6, None]
+    assert [found["letters"][key] for key in keys] == [
+        "LSTM language model", "text", "characters", 4, {"perplexity": 7.5},
+    ]  # fmt: skip
+    assert found["best"]["kind"] == "recogniser"
+    assert list_models(tmp_path, [str(run_folder)], as_json=False) == 0
+    table = capsys.readouterr().out
+    assert "2-gram model, words" in table and "LSTM language model, characters" in table
+    save_file({"x": torch.zeros(2)}, run_folder / "words.safetensors", {"format": "carousel-ngrams-1"})
+    assert list_models(tmp_path, [str(run_folder)], as_json=True) == 1
+    assert "words.safetensors: is a damaged language model ('model' is missing)" in capsys.readouterr().err
+
+
 def test_cards_of_any_kind_are_listed(tmp_path: Path, capsys):
     tiny_model(tmp_path / "m.safetensors", "speech", name=3, licence=["CC0"], results=[1])
     assert list_models(tmp_path, [], as_json=False) == 0

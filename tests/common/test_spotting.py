@@ -65,7 +65,7 @@ def test_the_best_detection_is_the_best_of_all_spans(log_probs, word):
 def test_with_a_space_the_word_stands_between_spaces_or_ends(log_probs, word):
     ends = np.where(np.isin(np.arange(log_probs.shape[1]), [0, SPACE]), 0.0, -50.0)[None]
     whole = spans(np.concatenate([ends, log_probs, ends]), (SPACE, *word, SPACE))
-    found = spot(log_probs, word, SPACE)
+    found = spot(log_probs, word, (SPACE,))
     best = max((math.exp(score / len(word)) for score in whole.values()), default=0.0)
     if best > 1e-6:
         assert max(d.score for d in found) == pytest.approx(best, abs=1e-9)
@@ -85,8 +85,8 @@ def test_one_in_phone_is_found_only_inside():
     rows = sharp("ph-one")
     (inside,) = spot(rows, ONE, threshold=0.5)
     assert (inside.start, inside.end, inside.begin, inside.score) == (3, 6, 5, 1.0)
-    assert spot(rows, ONE, SPACE, threshold=0.5) == []
-    (alone,) = spot(sharp("-ph- one"), ONE, SPACE, threshold=0.5)
+    assert spot(rows, ONE, (SPACE,), threshold=0.5) == []
+    (alone,) = spot(sharp("-ph- one"), ONE, (SPACE,), threshold=0.5)
     assert (alone.start, alone.end) == (5, 8)
 
 
@@ -102,7 +102,7 @@ def test_each_occurrence_is_found_once_and_the_threshold_counts():
 
 
 def test_silence_and_nan():
-    assert spot(np.zeros((0, 7)), ONE) == [] and spot(np.zeros((0, 7)), ONE, SPACE) == []
+    assert spot(np.zeros((0, 7)), ONE) == [] and spot(np.zeros((0, 7)), ONE, (SPACE,)) == []
     with pytest.raises(InputError, match="NaN"):
         spot(np.full((3, 7), np.nan), ONE)
 
@@ -120,11 +120,33 @@ def test_padding_frames_of_blank_change_nothing():
 
 
 def test_the_curve_counts_hits_and_alarms_by_hand():
-    found = curve([0.9, 0.5, 0.7, 0.5, 0.2], [True, True, False, False, True], references=4, hours=0.5)
+    found = curve([0.9, 0.5, 0.7, 0.5, 0.2], [True, True, False, False, True], references=4, amount=0.5)
     assert found.thresholds == pytest.approx([0.8, 0.6, 0.35, 0.1])
     assert found.hits.tolist() == [1, 1, 2, 3] and found.alarms.tolist() == [0, 1, 2, 2]
-    assert found.rate.tolist() == [0.25, 0.25, 0.5, 0.75] and found.per_hour.tolist() == [0, 2, 4, 4]
+    assert found.rate.tolist() == [0.25, 0.25, 0.5, 0.75] and found.alarm_rate.tolist() == [0, 2, 4, 4]
     assert found.f1 == pytest.approx([2 / 5, 2 / 6, 4 / 8, 6 / 9]) and found.best() == 3
     # 0 … 2: 0.25; 2 … 4: from 0.25 to 0.5; 4 … 10: 0.75
     assert found.figure_of_merit() == pytest.approx((2 * 0.25 + 2 * 0.375 + 6 * 0.75) / 10, abs=1e-3)
     assert not len(curve([], [], 3, 1.0).thresholds)
+
+
+@settings(deadline=None, max_examples=30)
+@given(LATTICES.filter(lambda rows: rows.shape[1] > 3 and len(rows) < 6), st.sampled_from([(3,), (3, 3)]))
+def test_of_several_bounds_any_may_stand_at_either_side(log_probs, word):
+    """The best of all pairs of bounds and ends, each by itself."""
+    ends = np.where(np.arange(log_probs.shape[1]) < 3, 0.0, -50.0)[None]
+    whole = np.concatenate([ends, log_probs, ends])
+    expected = 0.0
+    for before, after in itertools.product((1, 2), repeat=2):
+        scores = spans(whole, (before, *word, after)).values()
+        expected = max([expected, *(math.exp(score / len(word)) for score in scores)])
+    found = spot(log_probs, word, (1, 2))
+    if expected > 1e-6:
+        assert max(d.score for d in found) == pytest.approx(expected, abs=1e-9)
+
+
+def test_average_precision_by_hand():
+    found = curve([0.9, 0.8, 0.7, 0.5], [True, False, True, False], references=4, amount=1.0)
+    assert found.average_precision() == pytest.approx((1 + 2 / 3) / 4)
+    perfect = curve([0.9, 0.8], [True, True], references=2, amount=1.0)
+    assert perfect.average_precision() == 1.0
