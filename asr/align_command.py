@@ -40,7 +40,7 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
     from common.recognise import log_probs
     from common.shelf import open_model
 
-    model = open_model(args.model, models, domains, args.device, size)
+    model = open_model(args.model, models, domains, args.device, size, args.precision)
 
     def read(task: Task) -> Source:
         if task.sample is not None and task.sample.audio is None:

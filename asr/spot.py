@@ -98,7 +98,7 @@ def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffi
     from asr.features import size
     from common.shelf import open_model
 
-    model = open_model(args.model, models, domains, args.device, size)
+    model = open_model(args.model, models, domains, args.device, size, args.precision)
     patterns = _patterns(words, model)
     threshold = THRESHOLD if args.threshold is None else args.threshold
 
@@ -260,7 +260,7 @@ def tune(
     from common.spotting import curve
 
     samples = list(read_manifest(args.tune))
-    model = open_model(args.model, models, domains, args.device, size)
+    model = open_model(args.model, models, domains, args.device, size, args.precision)
     patterns = _patterns(words, model)
     scores: list[float] = []
     correct: list[bool] = []
