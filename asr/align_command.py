@@ -36,7 +36,7 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
     from asr.features import size
     from common.shelf import open_model
 
-    model = open_model(args.model, models, domains, args.device, size)
+    model = open_model(args.model, models, domains, args.device, size, args.precision)
 
     def read(task: Task) -> Source:
         spelling = align_command.spell_task(task, model.alphabet, args)

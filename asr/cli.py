@@ -103,7 +103,7 @@ def _transcribe(args: argparse.Namespace) -> int:
     from common.rescoring import open_rescorer
     from common.shelf import open_model
 
-    model = open_model(args.model, MODELS, DOMAINS, args.device, size)
+    model = open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision)
     options = command.decoding(args, model)
     rescorer = open_rescorer(args)
 
@@ -143,7 +143,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from common.evaluate import evaluate
     from common.shelf import open_model
 
-    return evaluate(args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device, size), read)
+    return evaluate(
+        args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision), read
+    )
 
 
 def _align(args: argparse.Namespace) -> int:
@@ -164,7 +166,7 @@ def _demo(args: argparse.Namespace) -> int:
     from common.recognise import log_probs
     from common.shelf import open_model
 
-    model = open_model(args.model, MODELS, DOMAINS, args.device, size)
+    model = open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision)
 
     def hear(path: Path, picture: Path) -> str:
         prepared = prepare(read_audio(path, model.features["sample_rate"]), model.features)

@@ -48,7 +48,7 @@ def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffi
         from asr.features import size
         from common.shelf import open_model
 
-        model = open_model(args.model, models, domains, args.device, size)
+        model = open_model(args.model, models, domains, args.device, size, args.precision)
 
         def work(heard: list[Heard]) -> list[Recording]:
             scores = scores_of(model, heard, args.batch_frames)

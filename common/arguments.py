@@ -15,6 +15,7 @@ Command = Callable[[argparse.Namespace], int]  # returns the exit status
 
 SESSIONS = "the files of one folder in their order, the pieces of one file, or none"
 DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
+PRECISIONS = ("auto", "fp32", "bf16")
 BATCH_FRAMES = 20_000  # as in common.recognise
 
 
@@ -86,6 +87,13 @@ def add_model_arguments(parser: argparse.ArgumentParser, default: str) -> None:
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="where the network runs (default: auto, the GPU if there is one)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the products in the network; log-probabilities and search are float32 (default: auto, bf16 "
+        "where the machine multiplies it faster, else fp32; an .onnx has its own, so there is only auto)",
     )
     parser.add_argument(
         "--batch-frames",

@@ -51,6 +51,7 @@ class Model:
     decoder: dict[str, Any] = field(default_factory=dict)  # defaults of decode()
     card: dict[str, Any] = field(default_factory=dict)  # name, description, data, licence, results, default …
     path: Path | None = None  # the file, where a command has opened it
+    bf16: bool = False  # whether products are of bfloat16, their sums and cell states float32; else float32
 
     @property
     def stride(self) -> int:
@@ -72,7 +73,7 @@ class Model:
         if not features:
             return []
         x, lengths = pad(features)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             log_probs, out_lengths = self.network(x.to(self.device), lengths.to(self.device))
         rows = log_probs.float().cpu().numpy()
         return [row[:n] for row, n in zip(rows, out_lengths.tolist(), strict=True)]

@@ -108,7 +108,9 @@ def _models(args: argparse.Namespace) -> Callable[[str], Model]:
 
     @cache
     def model(domain: str) -> Model:
-        return open_model(args.model, MODELS, DOMAINS if args.model else (domain,), args.device, size)
+        return open_model(
+            args.model, MODELS, DOMAINS if args.model else (domain,), args.device, size, args.precision
+        )
 
     return model if args.model is None else lambda domain: model("any")
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from common import model_file
 from common.alphabet import Alphabet
 from common.errors import InputError
 from common.network import Network
+from tests.common.test_network import FRONTS, SIZE, network
 
 SETTINGS = {"front": "stack", "stride": 2, "hidden": 6, "layers": 2, "cell": "peephole", "dropout": 0.5}
 CONVOLVED = SETTINGS | {"front": "conv1d"}
@@ -56,6 +58,22 @@ def test_all_comes_back(path: Path):
     for ours, theirs in zip(model.log_probs(list(x)), expected.numpy(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert model.log_probs([]) == []
+
+
+@pytest.mark.parametrize("front", sorted(FRONTS))
+def test_bf16_is_near_float32_and_a_row_in_a_batch_is_the_row_alone(front: str):
+    """Within a few units of bf16's last place: products are summed in another order for other shapes."""
+    lengths = (40, 1, 27, 13, 40, 2)
+    rows = [np.random.default_rng(n).normal(size=(n, SIZE)).astype(np.float32) for n in lengths]
+    of = Alphabet("abcdefghij"), "ink", {"kind": "ink"}, {}, SIZE
+    exact = model_file.Model(network(front, "lstm").requires_grad_(False), *of)
+    fast = replace(exact, bf16=True)
+    assert not np.array_equal(fast.log_probs(rows)[0], exact.log_probs(rows)[0])
+    for row, found, near in zip(rows, fast.log_probs(rows), exact.log_probs(rows), strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(np.exp(found).sum(1), 1, atol=1e-5)  # log-softmax is in float32
+        np.testing.assert_allclose(found, fast.log_probs([row])[0], rtol=0, atol=0.03)
+        np.testing.assert_allclose(found, near, rtol=0, atol=0.06)
 
 
 def test_half_precision_is_half_the_size_and_nearly_the_same(path: Path, tmp_path: Path):

@@ -304,6 +304,12 @@ def test_a_device_that_is_not_there_is_wrong_usage(path: Path, monkeypatch):
     assert open_model(str(path), path.parent, ["ink"], "auto").stride == 3
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_of_its_own_is_wrong_usage(precision: str, path: Path):
+    with pytest.raises(UsageError, match=f"--precision {precision}: {path}"):
+        open_model(str(path), path.parent, ["ink"], precision=precision)
+
+
 def test_targets_that_cannot_be_are_wrong_usage(tmp_path: Path):
     for target in (tmp_path / "m.safetensors", tmp_path / "gone" / "m.onnx"):
         with pytest.raises(UsageError, match=str(target)):

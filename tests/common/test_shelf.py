@@ -32,6 +32,14 @@ def test_a_model_is_found_by_file_run_folder_and_name(run_folder: Path, tmp_path
     assert open_model(str(run_folder), tmp_path, ["speech"], size=speech_size).card["name"] == "best"
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_auto_is_bf16_where_the_machine_multiplies_it_faster(there: bool, run_folder: Path, monkeypatch):
+    monkeypatch.setattr("common.device.has_bf16", lambda device: there)
+    for precision, expected in (("auto", there), ("fp32", False), ("bf16", True)):
+        model = open_model(str(run_folder), run_folder, ["speech"], precision=precision)
+        assert model.bf16 == expected
+
+
 @pytest.mark.parametrize(
     ("features", "said"),
     [
