@@ -67,7 +67,9 @@ def decode(
     beam: how many prefixes are kept after each frame.
     symbol_threshold: a prefix is not extended by a symbol whose log-probability in that frame is below this,
         unless it is the frame's highest; blank and repetition always go on. -inf switches this off.
-    score_threshold: prefixes by more than this below the best one (natural log) are dropped. inf: off.
+    score_threshold: prefixes by more than this below the best one (natural log) are dropped; with a language
+        model or a lexicon, so are those from which all goes on as from `nbest` better ones
+        (common.decoding.recombine). inf: neither.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
     unknown: what a word of six letters adds that the vocabulary of a model over words does not have, at most

@@ -3,7 +3,8 @@
 Of those that language model, lexicon and hotwords cannot tell apart any more, and that end in the same
 symbol, only the likeliest can become the best text (recombination, as in Ney 1984, "The use of a one-stage
 dynamic programming algorithm for connected word recognition"). So as many of each kind are kept as texts are
-asked for, and the beam has room for texts that differ in what can follow.
+asked for, and the beam has room for texts that differ in what can follow. What is lost are paths that come
+back to a text from a prefix that was dropped: little of a score where the network is sure.
 """
 
 from __future__ import annotations

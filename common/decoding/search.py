@@ -323,7 +323,7 @@ def frames(  # type: ignore[no-untyped-def]
             new, best = extend(
                 e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
             )
-            if know.units > OTHER:
+            if know.units > OTHER and ratio > 0.0:
                 new = recombine(e, n, found, new, nodes, limits[2], totals, room)
             if best > 0.0:  # else a lexicon has nowhere to go
                 n = select(e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio)
