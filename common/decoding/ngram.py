@@ -123,8 +123,8 @@ class NGrams:
         return int(self.follow[space]) if space is not None else 0
 
     def highest(self) -> np.ndarray:
-        """(tokens,) ln of a probability that each token has in no context more of."""
-        found = np.full(len(self.words), -np.inf)
+        """(tokens,) ln of a probability that each token exceeds in no context."""
+        found = np.full(len(self.words), -np.inf, self.log_prob.dtype)
         np.maximum.at(found, self.token, self.log_prob)
         return found + (self.order - 1) * max(0.0, float(self.backoff.max()))
 

@@ -39,19 +39,27 @@ def unknown_word(cost: float, letters: int) -> float:
 
 
 def tree_of(words: Iterable[tuple[list[int], int, bool]]) -> Words:
-    """The tree of words (symbols, token, whether listed)."""
-    children: list[dict[int, int]] = [{}]
-    rows = [(NONE, NONE, 0, BETWEEN, False)]
+    """The tree of words (symbols, token, whether listed), each different, in the order of their symbols."""
+    rows: list[tuple[int, int, int]] = [(NONE, NONE, 0)]
+    ends: dict[int, tuple[int, bool]] = {0: (BETWEEN, False)}
+    path: list[int] = [0]  # places of the word before, and its symbols
+    before: list[int] = []
     for symbols, token, listed in words:
-        at = 0
-        for depth, symbol in enumerate(symbols, start=1):
-            if symbol not in children[at]:
-                children[at][symbol] = len(children)
-                children.append({})
-                rows.append((at, symbol, depth, UNKNOWN_ID, False))
-            at = children[at][symbol]
-        rows[at] = (*rows[at][:3], token, listed)
-    return Words(*map(np.array, zip(*rows, strict=True)))
+        shared = 0
+        for one, other in zip(before, symbols, strict=False):
+            if one != other:
+                break
+            shared += 1
+        del path[shared + 1 :]
+        for depth in range(shared, len(symbols)):
+            rows.append((path[-1], symbols[depth], depth + 1))
+            path.append(len(rows) - 1)
+        ends[path[-1]], before = (token, listed), symbols
+    parent, symbol, depths = np.array(rows).T
+    tokens, known = np.full(len(rows), UNKNOWN_ID), np.zeros(len(rows), bool)
+    at = list(ends)
+    tokens[at], known[at] = zip(*ends.values(), strict=True)
+    return Words(parent, symbol, depths, tokens, known)
 
 
 def places_of_words(words: Words, outside: float, ahead: np.ndarray) -> Places:
