@@ -133,8 +133,8 @@ def add_decoder_arguments(
         "--unlisted",
         type=number(most=0),
         metavar="X",
-        help="with --lexicon: write other words too, each at this cost in natural logs, at most 0 "
-        "(default: only those that are listed)",
+        help="with --lexicon: write other words too, those of six letters at this cost in natural logs and "
+        "others in proportion to their letters, at most 0 (default: only those that are listed)",
     )
     parser.add_argument(
         "--grammar",
@@ -161,8 +161,8 @@ def add_decoder_arguments(
         (
             "--unknown",
             number(most=0),
-            "added for a word that the language model does not have, and in proportion more if it has more "
-            "than 6 letters; at most 0 (default: what was tuned, or -10)",
+            "added for a word of six letters that the language model does not have, and for others in "
+            "proportion to their letters; at most 0 (default: what was tuned, or -5)",
         ),
     ):
         parser.add_argument(name, type=kind, metavar="X", help=what)

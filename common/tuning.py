@@ -16,8 +16,8 @@ from common.decoding.ngram import NGrams
 from common.metrics import error_rates
 
 NAMES = ("lm_weight", "bonus", "unknown")
-START = (0.5, 0.0, -10.0)
-STEPS = ((0.4, 0.8, 4.0), (0.2, 0.4, 2.0), (0.1, 0.2, 1.0))  # from coarse to fine
+START = (0.5, 0.0, -5.0)
+STEPS = ((0.4, 0.8, 3.0), (0.2, 0.4, 1.5), (0.1, 0.2, 0.75))  # from coarse to fine
 LEAST, MOST = (0.0, -math.inf, -math.inf), (3.0, math.inf, 0.0)  # beyond which nobody needs to look
 
 Place = tuple[float, ...]

@@ -8,6 +8,10 @@ kind, which says where each symbol is and how sure it is.
 
 Frames where nothing but the blank passes the symbol threshold only update the sums, without search: a path
 through them has still ended in a blank, so a doubled letter is not lost.
+
+With a language model or a lexicon, what a word costs is charged as early as it is known
+(common.decoding.places), and of the texts that go on alike only the likeliest are kept
+(common.decoding.recombine).
 """
 
 from __future__ import annotations
@@ -63,13 +67,15 @@ def decode(
     beam: how many prefixes are kept after each frame.
     symbol_threshold: a prefix is not extended by a symbol whose log-probability in that frame is below this,
         unless it is the frame's highest; blank and repetition always go on. -inf switches this off.
-    score_threshold: prefixes by more than this below the best one (natural log) are dropped. inf: off.
+    score_threshold: prefixes by more than this below the best one (natural log) are dropped; with a language
+        model or a lexicon, so are those from which all goes on as from `nbest` better ones
+        (common.decoding.recombine). inf: neither.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
-    unknown: what a word adds that the vocabulary of a model over words does not have, at most 0, and in
-        proportion more from six letters on; None: what was tuned for the model, else -10.
+    unknown: what a word of six letters adds that the vocabulary of a model over words does not have, at most
+        0, and others in proportion to their letters; None: what was tuned for the model, else -5.
     lexicon: a file of words, one a line; no others are written, with or without a language model.
-    unlisted: the same for a word that the lexicon does not have; None: there are none.
+    unlisted: the same for words that the lexicon does not have; None: there are none.
     hotwords: a file of words and phrases, one a line, with a tab and a weight of its own if wanted. Each adds
         its weight wherever it stands whole, with no letter or digit next to it.
     hotword_weight: of those without a weight of their own (None: 3), natural log.
@@ -101,7 +107,7 @@ def decode(
         hotword_weight=hotword_weight,
         grammar=grammar,
     )
-    found = Search(beam, symbol_threshold, score_threshold, knowledge, getattr(_kept, "tree", None))
+    found = Search(beam, symbol_threshold, score_threshold, knowledge, getattr(_kept, "tree", None), nbest)
     _kept.tree = None
     advance(found, log_probs)
     results = hypotheses(found, alphabet, nbest)
@@ -119,6 +125,7 @@ class Search:
     score_threshold: float
     knowledge: Knowledge = field(default_factory=know_nothing)
     memory: InitVar[Tree | None] = None  # of a search that is over
+    nbest: int = 1  # texts that will be asked for
     frame: int = 0  # frames seen
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
     full: int = field(default_factory=lambda: COMPACT)  # texts or links
@@ -160,6 +167,7 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
             rows,
             found.frame,
             found.beam,
+            found.nbest,
             float(found.symbol_threshold),
             float(found.score_threshold),
         )

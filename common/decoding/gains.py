@@ -15,9 +15,8 @@ from common.decoding.compiled import borrowing
 from common.decoding.ngram import UNKNOWN_ID, step
 from common.decoding.tree import NONE
 
-NOTHING, CHARACTERS, WORDS, OTHER = range(4)  # units; OTHER: no tokens are counted, but something is known
-LONG = 6  # letters from which on an unknown word costs more with each
-OUTSIDE = -1  # place of a word that left the places after a letter, -2 after two … -LONG after these or more
+NOTHING, OTHER, CHARACTERS, WORDS = range(4)  # units; OTHER: no tokens are counted, but something is known
+OUTSIDE = -1  # place of a word that has left the places
 BETWEEN = -2  # `word` of a place where no word has begun
 
 # Records, as compiled functions hand each array on at a price.
@@ -27,10 +26,10 @@ PLACE = np.dtype(
         ("stop", np.int32),  # … their symbols rising, spaces not among them
         ("word", np.int32),  # the token of the word that ends here, or BETWEEN
         ("after", np.int32),  # the place after a space, NONE: none may follow
-        ("outside", np.int32),  # the place after a symbol that no arc has
-        ("leave", np.float32),  # ln for a symbol that no arc has; -inf: there is none
+        ("leave", np.float32),  # ln for a symbol that no arc has, which leads OUTSIDE; -inf: there is none
         ("close", np.float32),  # ln for the end of a word; -inf: none ends here
         ("end", np.float32),  # ln for the end of the text: 0, or -inf
+        ("most", np.float64),  # e to the most that a symbol gives here, hotwords left aside
     ]
 )
 ARC = np.dtype([("symbol", np.int32), ("place", np.int32), ("gain", np.float32)])
@@ -45,7 +44,7 @@ class Knowledge(NamedTuple):
     hinted: bool  # whether there are hotwords
     weight: float  # of the language model's logarithms
     bonus: float  # ln a token
-    most: float  # no symbol adds more than this
+    most: float  # e to the most that a symbol gives beside what it does by its place
     space: int  # index of the symbol between words, NONE if there is none
     token: np.ndarray  # (symbols,) the language model's token of each symbol
     places: np.ndarray  # (places,) PLACE; place 0 is the begin
@@ -71,18 +70,18 @@ def token_gain(know, state, token):  # type: ignore[no-untyped-def]
 
 @borrowing
 def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
-    """What a symbol gives that goes on or ends a word; the token of the word that it ends, or NONE; the place
-    after it."""
-    if spot <= OUTSIDE:
+    """What a symbol gives that goes on or ends a word; the token that is then known, or NONE; the place after
+    it. Of an unknown word the token is known where it leaves the places."""
+    if spot == OUTSIDE:
         if symbol == know.space:
-            return 0.0, UNKNOWN_ID, 0
-        return (know.places[0].leave / LONG if spot == -LONG else 0.0), NONE, max(spot - 1, -LONG)
+            return 0.0, NONE, 0
+        return float(know.places[0].leave), NONE, OUTSIDE
     here = know.places[spot]
     if symbol != know.space:
         for arc in range(here.first, here.stop):
             if know.arcs[arc].symbol == symbol:
                 return float(know.arcs[arc].gain), NONE, know.arcs[arc].place
-        return float(here.leave), NONE, here.outside
+        return float(here.leave), UNKNOWN_ID, OUTSIDE
     if here.after == NONE:
         return -np.inf, NONE, OUTSIDE
     if here.word == BETWEEN:
@@ -110,12 +109,16 @@ def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
 
 
 @borrowing
+def most_after(know, spot):  # type: ignore[no-untyped-def]
+    """e to the most that a symbol gives after a place."""
+    return know.most * know.places[spot].most if know.spelled and spot != OUTSIDE else know.most
+
+
+@borrowing
 def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
     """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
     gain, token = 0.0, NONE
-    if know.spelled and spot <= OUTSIDE:
-        token = UNKNOWN_ID
-    elif know.spelled:
+    if know.spelled and spot != OUTSIDE:
         here = know.places[spot]
         gain = float(here.end)
         if here.word != BETWEEN:

@@ -212,5 +212,4 @@ def spelled(
             end[at] = 0.0 if ends[target] else -math.inf
         if len(children) > MOST:
             raise InputError(f"{path}: is too large, with more than {MOST:,} places; allow less")
-    arcs = [[(symbol, to, 0.0) for symbol, to in sorted(child.items())] for child in children]
-    return places_of(arcs, tokens, after, [-math.inf] * len(arcs), costs, end)
+    return places_of([sorted(child.items()) for child in children], tokens, after, costs, end)

@@ -18,14 +18,15 @@ from common.decoding import grammar as grammar_
 from common.decoding import hotwords as hotwords_
 from common.decoding.gains import CHARACTERS, NOTHING, OTHER, WORDS
 from common.decoding.lines import File, read_lines
-from common.decoding.ngram import END_ID, SPACE, UNKNOWN_ID, NGrams
-from common.decoding.places import Places, tree_of, unknown_word
+from common.decoding.ngram import BEGIN, END, END_ID, SPACE, UNKNOWN, UNKNOWN_ID, NGrams
+from common.decoding.places import Places, Words, bounded, places_of_words, tree_of
 from common.decoding.tree import NONE
 from common.errors import InputError
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_COST = -10.0  # default of `unknown`: what pyctcdecode takes
+UNKNOWN_COST = -5.0  # default of `unknown`: the fewest errors on valid speech, ink and lines together
+LEAST = -20.0  # ln below which words are not told apart before they end
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ _NO_MODEL = (np.array([0, 1], np.int32), _INT, _FLOAT, _INT, _FLOAT, _INT)
 def know_nothing() -> Knowledge:
     return Knowledge(
         gains.Knowledge(
-            NOTHING, False, False, 0.0, 0.0, 0.0, NONE, _INT, *_NO_PLACES, *_NO_HOTWORDS, *_NO_MODEL
+            NOTHING, False, False, 0.0, 0.0, 1.0, NONE, _INT, *_NO_PLACES, *_NO_HOTWORDS, *_NO_MODEL
         )
     )
 
@@ -105,12 +106,15 @@ def _know(
     advised = UNKNOWN_COST if model is None else model.advice.get("unknown", UNKNOWN_COST)
     outside = _cost(-math.inf if listed else advised, unknown=unknown, unlisted=unlisted)
     kept = _Same(model) if model is not None and units == WORDS else None
-    places: Places = _NO_PLACES
-    if grammar is not None:
-        places = _of_grammar(alphabet, kept, Path(grammar))
-    elif units == WORDS or lexicon is not None:
-        places = _of_words(alphabet, kept, lexicon, outside)
     weight, each = _weights(model, lm_weight, bonus)
+    places: Places = _NO_PLACES
+    if units == WORDS or listed:
+        ahead, most = _tokens_ahead(kept, weight, each if units == WORDS else 0.0)
+        if grammar is not None:
+            places = _of_grammar(alphabet, kept, Path(grammar))
+        else:
+            places = places_of_words(_words(alphabet, kept, lexicon, outside > -math.inf), outside, ahead)
+        places = bounded(places, most)
     table = _hotwords(alphabet, hotwords, hotword_weight)
     tables = gains.Knowledge(
         units,
@@ -118,7 +122,7 @@ def _know(
         table is not None,
         weight,
         each,
-        max(0.0, each) + (0.0 if table is None else max(0.0, float(table[0]["gain"].max()))),
+        _most(each if units == CHARACTERS else 0.0, table),
         NONE if alphabet.unknown(" ") else alphabet.encode(" ")[0],
         _tokens(alphabet, _Same(model)) if model is not None and units == CHARACTERS else _INT,
         *places,
@@ -129,6 +133,19 @@ def _know(
     if model is None:
         return Knowledge(tables, closed=closed)
     return Knowledge(tables, model.start, _end(model), closed)
+
+
+def _most(each: float, table: hotwords_.Table | None) -> float:
+    """e to the most that a symbol gives which is a token, and by hotwords."""
+    return float(np.exp(each + (0.0 if table is None else max(0.0, float(table[0]["gain"].max())))))
+
+
+def _tokens_ahead(lm: _Same | None, weight: float, each: float) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens,) what the model gives for a token in no context; the same, the most that it gives in any."""
+    if lm is None:
+        return np.full(1, each), np.full(1, each)
+    alone = lm.model.log_prob[: len(lm.model.words)].astype(np.float64)
+    return weight * np.maximum(alone, LEAST) + each, weight * lm.model.highest() + each
 
 
 def _end(model: NGrams) -> int:
@@ -200,24 +217,19 @@ def _tokens(alphabet: Alphabet, lm: _Same) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _of_words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, outside: float) -> Places:
-    """Places of the words of a lexicon or a language model, or of both if unlisted words are allowed."""
+def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: bool) -> Words:
+    """The words of a lexicon or a language model, or of both if unlisted ones are allowed."""
     index = {} if lm is None else lm.model.index()
-    known = [] if lm is None else lm.model.words[3:]  # without <unk>, <s> and </s>, which no one writes
+    known = set(index) - {UNKNOWN, BEGIN, END}  # which no one writes
     listed = set(map(normalise, known)) if lexicon is None else _listed(alphabet, Path(lexicon))
-    words = {}
-    if outside > -math.inf:
-        words = {word: unknown_word(outside, len(word)) for word in map(normalise, known)}
-    words |= dict.fromkeys(listed, 0.0)
-    sound = {word: cost for word, cost in words.items() if not alphabet.unknown(word)}
+    words = listed.union(map(normalise, known)) if others else listed
+    sound = {word for word in words if not alphabet.unknown(word)}
     if not sound:
         raise InputError(
             "the language model has no word that the model's alphabet can write; make it of texts in the "
             "model's case, as `lm --model` does"
         )
-    return tree_of(
-        sorted((alphabet.encode(w), index.get(w, UNKNOWN_ID), cost) for w, cost in sound.items()), outside
-    )
+    return tree_of(sorted((alphabet.encode(w), index.get(w, UNKNOWN_ID), w in listed) for w in sound))
 
 
 @functools.lru_cache(maxsize=4)

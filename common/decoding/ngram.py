@@ -122,6 +122,12 @@ class NGrams:
         space = self.words.index(SPACE) if SPACE in self.words else None
         return int(self.follow[space]) if space is not None else 0
 
+    def highest(self) -> np.ndarray:
+        """(tokens,) ln of a probability that each token exceeds in no context."""
+        found = np.full(len(self.words), -np.inf, self.log_prob.dtype)
+        np.maximum.at(found, self.token, self.log_prob)
+        return found + (self.order - 1) * max(0.0, float(self.backoff.max()))
+
     def scores(self, sentence: Sequence[str]) -> np.ndarray:
         """ln of the probability of each token of a sentence, and of its end unless the text is running."""
         numbers = self.number(sentence)

@@ -13,7 +13,8 @@ import numba
 import numpy as np
 
 from common.decoding.compiled import borrowing
-from common.decoding.gains import gain_of
+from common.decoding.gains import OTHER, gain_of, most_after
+from common.decoding.recombine import kth_largest, recombine, room_for
 from common.decoding.tree import (
     BLANK,
     NONE,
@@ -31,30 +32,6 @@ TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
 BEFORE = record("node closed over child sibling hole", "pb both vb top")
 # A text that is new on the beam: the entry that it extends, the symbol, its node if something is known of it
 FOUND = record("source symbol target", "score")
-
-
-@borrowing
-def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of the first `count` values, which are reordered (Hoare's selection)."""
-    low, high, want = 0, count - 1, k - 1
-    while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] > pivot:
-                i += 1
-            while values[j] < pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if want <= j:
-            high = j
-        elif want >= i:
-            low = i
-        else:
-            return values[want]
-    return values[want]
 
 
 @borrowing
@@ -172,11 +149,11 @@ def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, 
         best, least = max(best, total), min(least, total)
     if n < beam:
         least = 0.0  # else the best `beam` are all at least this
-    most = np.exp(know.most)  # no symbol gives more
     cut = max(least, best * ratio)
     new = 0
     for i in range(n):
         x = was[i]
+        most = most_after(know, nodes[x.node].spot) if know.units else 1.0  # no symbol gives more
         if x.both * p[order[0]] * most <= cut:
             continue
         last = e[i].last
@@ -312,14 +289,16 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
 
 @borrowing
 def frames(  # type: ignore[no-untyped-def]
-    e, n, was, found, totals, nodes, links, table, size, know, rows, idle, t, frame, symbol, beam, limits
+    e, n, was, found, work, nodes, links, table, size, know, rows, idle, t, frame, symbol, beam, limits
 ):
     """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
     ln of what probabilities were divided by, and how many texts that frame may add.
 
     idle: (frames,) where only the blank passes; symbol: (passed, order, taken), all (symbols,) to write in;
-    limits: symbol and score threshold.
+    limits: symbol and score threshold, how many texts will be asked for; work: `totals`, and the room of
+    `recombine`, to write in.
     """
+    totals, room = work
     passed, order, taken = symbol
     passed[:] = False
     ratio, scale, count = np.exp(-limits[1]), 0.0, 0
@@ -344,6 +323,8 @@ def frames(  # type: ignore[no-untyped-def]
             new, best = extend(
                 e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
             )
+            if know.units > OTHER and ratio > 0.0:
+                new = recombine(e, n, found, new, nodes, limits[2], totals, room)
             if best > 0.0:  # else a lexicon has nowhere to go
                 n = select(e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio)
         if 0.0 < best < LOW:
@@ -356,7 +337,7 @@ def frames(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
+def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
     """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
 
     rows: (2, frames, symbols) natural logs, and probabilities. No entries: a frame's highest is not finite.
@@ -367,11 +348,12 @@ def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):
     symbols = rows.shape[2]
     symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
     was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
+    room = room_for(len(totals) if know.units > OTHER else 0)
     t, scale = 0, 0.0
     while True:
         n, t_next, divided, more = frames(
-            e, n, was, found, totals, tree.nodes, tree.links, tree.table, tree.size, know, rows, idle, t,
-            frame + t, symbol, beam, (symbol_threshold, score_threshold),
+            e, n, was, found, (totals, room), tree.nodes, tree.links, tree.table, tree.size, know, rows, idle,
+            t, frame + t, symbol, beam, (symbol_threshold, score_threshold, nbest),
         )  # fmt: skip
         t, scale = t_next, scale + divided
         if t == rows.shape[1]:
@@ -383,3 +365,4 @@ def run(e, n, tree, know, rows, frame, beam, symbol_threshold, score_threshold):
         if min(2 * beam, more) > len(found):
             found = np.empty(min(2 * beam, 2 * more), FOUND)
         totals = np.empty(len(e) + len(found))
+        room = room_for(len(totals) if know.units > OTHER else 0)

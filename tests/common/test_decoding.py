@@ -286,7 +286,7 @@ def lm_score(model: NGrams, text: str, weight: float, bonus: float, unknown: flo
     if model.running and model.unit == "characters":
         score += weight * float(model.scores([*said, ngram.SPACE])[-1])
     if model.unit == "words":
-        score += unknown * sum(word not in index for word in said)
+        score += unknown * sum(len(word) for word in said if word not in index) / 6
     return score
 
 
@@ -371,4 +371,4 @@ def test_marks_of_the_language_model_are_no_words():
         h.text: h.score for h in decode(log_probs, alphabet, "beam", lm=model, lm_weight=0.0, **UNLIMITED)
     }
     plain = {h.text: h.score for h in decode(log_probs, alphabet, "beam", **UNLIMITED)}
-    assert scores["<s>"] == pytest.approx(plain["<s>"] - 10)  # unknown, as any other word would be
+    assert scores["<s>"] == pytest.approx(plain["<s>"] - 2.5)  # unknown, as any other word would be

@@ -89,7 +89,8 @@ def test_with_hotwords_an_unlimited_beam_is_enumeration(folder, log_probs, unit,
         text = hypothesis.text
         expected = texts[tuple(AB.encode(text))].total + hotword_score(text, PHRASES)
         expected += lm_score(model, text, 0.7, 0.0, 0.0 if listed else -2.0) if model else 0.0
-        expected -= 2.0 * sum(word not in ("ab", "bb") for word in text.split()) if listed else 0.0
+        if listed:
+            expected -= 2.0 * sum(len(word) for word in text.split() if word not in ("ab", "bb")) / 6
         assert hypothesis.score == pytest.approx(expected, abs=1e-5)
 
 

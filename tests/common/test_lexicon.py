@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.alphabet import Alphabet
-from common.decoding import decode
+from common.decoding import decode, gains
 from common.decoding.knowledge import know
 from common.errors import InputError
 from tests.common.test_decoding import LM_LATTICES, UNLIMITED, lm_score, spoken, toy_lm
@@ -36,20 +36,20 @@ def test_in_open_mode_unlisted_words_pay_their_cost_once(lexicon, log_probs, uni
         text = hypothesis.text
         expected = texts[tuple(AB.encode(text))].total
         expected += lm_score(model, text, 0.7, 0.3, 0.0) if model else 0.3 * len(text.split())
-        expected += cost * sum(word not in ("ab", "b", "abb") for word in text.split())
+        expected += cost * sum(len(word) for word in text.split() if word not in ("ab", "b", "abb")) / 6
         assert hypothesis.score == pytest.approx(expected, abs=1e-5)
 
 
 @settings(deadline=None)
 @given(st.text("ab", min_size=1, max_size=20), st.booleans())
-def test_long_unknown_words_cost_in_proportion(lexicon, word, listed):
+def test_unknown_words_cost_in_proportion(lexicon, word, listed):
     """Else two unknown words would be glued together; wherever a word leaves those that are known."""
     model = toy_lm("words")
     options = {"lexicon": lexicon, "unlisted": -3.0} if listed else {"unknown": -3.0}
     added = know(AB, lm=model, lm_weight=0.7, bonus=0.0, **options).added(AB.encode(f"b {word}"))
     known = ("ab", "b", "abb") if listed else model.words
-    cost = 0.0 if word in known else -3.0 * max(1.0, len(word) / 6)
-    first = 0.0 if "b" in known else -3.0
+    cost = 0.0 if word in known else -3.0 * len(word) / 6
+    first = 0.0 if "b" in known else -0.5
     assert added == pytest.approx(lm_score(model, f"b {word}", 0.7, 0.0, 0.0) + first + cost, abs=1e-5)
 
 
@@ -118,3 +118,33 @@ def test_what_is_kept_of_a_search_is_not_taken_for_another(lexicon):
     assert decode(log_probs, AB, "beam", lm=model, lm_weight=1, unknown=-1.0) == first
     with pytest.raises(InputError, match="lm_weight must be a number"):
         decode(log_probs, AB, "beam", lm=model, lm_weight=True, unknown=-1.0)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.text(" ab", max_size=12),
+    st.sampled_from([None, "words", "characters"]),
+    st.sampled_from([None, "lexicon", "grammar"]),
+    st.booleans(),
+    st.sampled_from([-3.0, 0.0, 2.5]),
+    st.sampled_from([0.0, -0.5, -20.0]),
+)
+def test_no_symbol_gives_more_than_is_told_before(lexicon, text, unit, words, hot, bonus, cost):
+    """The search leaves out what cannot come among the best by that."""
+    options = {"lm": toy_lm(unit), "lm_weight": 1.7} if unit else {}
+    options |= {"lexicon": lexicon, "unlisted": cost} if words == "lexicon" else {}
+    options |= {"unknown": cost} if unit == "words" and not words else {}
+    if words == "grammar":
+        options["grammar"] = lexicon.parent / "grammar.txt"
+        options["grammar"].write_text("ab b\na ab\nbb\n")
+    if hot:
+        options["hotwords"] = lexicon.parent / "hot.tsv"
+        options["hotwords"].write_text("ab\t2.0\nb a\t-1.0\n")
+    knowledge = know(AB, **options, bonus=bonus)
+    tables, state, spot, seen = knowledge.tables, knowledge.start, 0, 0
+    for symbol in AB.encode(text):
+        most = gains.most_after(tables, spot)
+        gain, state, spot, seen = gains.gain_of(tables, state, spot, seen, symbol)
+        assert np.exp(gain) <= most
+        if gain == -np.inf:
+            break
