@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("carousel", deadline=None)  # whichever example is first compiles or loads something
+settings.load_profile("carousel")
 
 # Before torch or numpy start their thread pools: two pools on few cores fight each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,8 +1,8 @@
 """Decoding: from CTC log-probabilities to texts, each symbol with its place and confidence.
 
-One algorithm a file, and each file has a function decode(log_probs, alphabet, *, …) -> list[Hypothesis]; the
-function here checks what was asked and hands over. Frames are output frames of the network; the caller turns
-them into seconds or pixels by one constant.
+One algorithm a file, and each file has a function decode(log_probs, alphabet, *, …) -> list[Hypothesis], and
+perhaps a decode_batch that is faster for several; the functions here check what was asked and hand over.
+Frames are output frames of the network; the caller turns them into seconds or pixels by one constant.
 """
 
 import functools
@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be
     "beam": "common.decoding.beam",
     "pyctcdecode": "common.decoding.with_pyctcdecode",
 }
+
+SHARES = 4  # of a batch for each thread, as some are done sooner
 
 
 class Symbol(NamedTuple):
@@ -110,7 +113,38 @@ def decode(
     hypothesis. Raises InputError for a decoder that does not exist, an option that it does not have or
     log_probs with NaN.
     """
-    function = find(decoder)
+    return find(decoder)(log_probs, alphabet, **_asked(decoder, beam, nbest, options))
+
+
+def decode_batch(
+    log_probs: Sequence[np.ndarray],
+    alphabet: Alphabet,
+    threads: int | None = None,
+    decoder: str = "greedy",
+    beam: int | None = None,
+    nbest: int = 1,
+    **options: Any,
+) -> list[list[Hypothesis]]:
+    """`decode` of several utterances or lines, in their order, on several threads at once.
+
+    threads: None for as many as there are cores; options and errors: as of decode. The compiled search of
+    decoder beam runs in parallel; other decoders hold Python's lock, so they take one thread.
+    """
+    asked = _asked(decoder, beam, nbest, options)
+    together = getattr(_module(decoder), "decode_batch", None)
+    if together is None:
+        return [find(decoder)(scores, alphabet, **asked) for scores in log_probs]
+    threads = min(threads or os.cpu_count() or 1, len(log_probs))
+    if threads <= 1:
+        return together(log_probs, alphabet, **asked)
+    size = -(-len(log_probs) // (threads * SHARES))
+    parts = [log_probs[first : first + size] for first in range(0, len(log_probs), size)]
+    with ThreadPoolExecutor(threads) as pool:
+        return [found for part in pool.map(lambda p: together(p, alphabet, **asked), parts) for found in part]
+
+
+def _asked(decoder: str, beam: int | None, nbest: int, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are not left to the decoder's defaults. Raises InputError for one that it has not."""
     known = options_of(decoder)
     asked = {name: value for name, value in {"beam": beam, **options}.items() if value is not None}
     if nbest != 1:  # greedy has one answer, so asking it for one is no mistake
@@ -120,37 +154,27 @@ def decode(
         raise InputError(
             f"decoder {decoder} has no option {', '.join(sorted(unusable))}; its options: {have}"
         )
-    return function(log_probs, alphabet, **asked)
+    return asked
 
 
-def decode_batch(
-    log_probs: Sequence[np.ndarray], alphabet: Alphabet, threads: int | None = None, **options: Any
-) -> list[list[Hypothesis]]:
-    """`decode` of several utterances or lines, in their order, on several threads at once.
-
-    threads: None for as many as there are cores. options: as of decode. The compiled search of decoder beam
-    runs in parallel; other decoders hold Python's lock, so they take one thread.
-    """
-    threads = min(threads or os.cpu_count() or 1, len(log_probs)) if options.get("decoder") == "beam" else 1
-    if threads <= 1:
-        return [decode(scores, alphabet, **options) for scores in log_probs]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda scores: decode(scores, alphabet, **options), log_probs))
+def find(decoder: str) -> Callable[..., list[Hypothesis]]:
+    """The decode function of a decoder by its name, or InputError."""
+    function: Callable[..., list[Hypothesis]] = _module(decoder).decode
+    return function
 
 
 @functools.cache
-def find(decoder: str) -> Callable[..., list[Hypothesis]]:
-    """The decode function of a decoder by its name, or InputError."""
+def _module(decoder: str) -> ModuleType:
     if decoder not in DECODERS:
         raise InputError(f"no decoder {decoder!r}; there are: {', '.join(sorted(DECODERS))}")
-    function: Callable[..., list[Hypothesis]] = importlib.import_module(DECODERS[decoder]).decode
-    return function
+    return importlib.import_module(DECODERS[decoder])
 
 
 @functools.cache
 def options_of(decoder: str) -> dict[str, Any]:
     """The options of a decoder with their defaults; not to be changed."""
-    parameters = inspect.signature(find(decoder)).parameters.values()
+    module = _module(decoder)
+    parameters = inspect.signature(getattr(module, "decode_batch", module.decode)).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 

@@ -18,24 +18,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.alphabet import Alphabet
 from common.ctc import forced_align, log_likelihood
 from common.decoding import Hypothesis, Symbol, check_search, check_shape, check_values, place, search
+from common.decoding.batch import search_all
 from common.decoding.best_path import best_text
 from common.decoding.knowledge import Knowledge, know, know_nothing
 from common.decoding.ngram import NGrams
 from common.decoding.results import best_texts
-from common.decoding.tree import BLANK, ENTRY, LINK, NODE, NONE, ROOT, Tree, compact
+from common.decoding.tree import ENTRY, Tree, begin, compact, new_tree
 
 log = logging.getLogger(__name__)
 
-BLOCK = 1000  # frames, after which …
+BLOCK = 1000  # frames that are searched in one call, after which …
 COMPACT = 1 << 20  # … more texts or links than this are freed of those that fell off the beam: about 60 MB
 
 KEEP = 1 << 18  # texts or links: room of a search that the next one takes over, as fresh memory is slow
@@ -43,8 +46,13 @@ KEEP = 1 << 18  # texts or links: room of a search that the next one takes over,
 _kept = threading.local()
 
 
-def decode(
-    log_probs: np.ndarray,
+def decode(log_probs: np.ndarray, alphabet: Alphabet, **options: Any) -> list[Hypothesis]:
+    """`decode_batch` of one utterance, (frames, symbols)."""
+    return decode_batch([log_probs], alphabet, **options)[0]
+
+
+def decode_batch(
+    log_probs: Sequence[np.ndarray],
     alphabet: Alphabet,
     *,
     beam: int = 16,
@@ -60,10 +68,10 @@ def decode(
     hotwords: Path | str | None = None,
     hotword_weight: float | None = None,
     grammar: Path | str | None = None,
-) -> list[Hypothesis]:
-    """The likeliest texts, best first: at most nbest, and at least one.
+) -> list[list[Hypothesis]]:
+    """The likeliest texts of each utterance, best first: at most nbest, and at least one.
 
-    log_probs: (frames, symbols) natural log, column 0 the blank.
+    log_probs: of each utterance (frames, symbols) natural log, column 0 the blank.
     beam: how many prefixes are kept after each frame.
     symbol_threshold: a prefix is not extended by a symbol whose log-probability in that frame is below this,
         unless it is the frame's highest; blank and repetition always go on. -inf switches this off.
@@ -93,7 +101,8 @@ def decode(
     Raises InputError for NaN, a shape that does not fit the alphabet, an option that makes no sense, and for
     a file that cannot be read.
     """
-    check_shape(log_probs, alphabet)
+    for scores in log_probs:
+        check_shape(scores, alphabet)
     check_search(beam, nbest, symbol_threshold, score_threshold)
     knowledge = know(
         alphabet,
@@ -107,13 +116,59 @@ def decode(
         hotword_weight=hotword_weight,
         grammar=grammar,
     )
-    found = Search(beam, symbol_threshold, score_threshold, knowledge, getattr(_kept, "tree", None), nbest)
-    _kept.tree = None
-    advance(found, log_probs)
-    results = hypotheses(found, alphabet, nbest)
-    if len(found.tree.nodes) <= KEEP and len(found.tree.links) <= KEEP:
-        _kept.tree = found.tree
-    return results
+    limits = beam, float(symbol_threshold), float(score_threshold)
+    found: list[list[Hypothesis]] = []
+    for several in _by_blocks(log_probs):
+        if len(several) == 1 and len(several[0]) > BLOCK:
+            long = Search(*limits, knowledge, nbest)
+            advance(long, several[0])
+            found.append(hypotheses(long, alphabet, nbest))
+        else:
+            found += _search_all(several, alphabet, knowledge, nbest, *limits)
+    return found
+
+
+def _by_blocks(log_probs: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Neighbours as long as they have at most BLOCK frames together; a longer utterance comes alone."""
+    several: list[np.ndarray] = []
+    frames = 0
+    for scores in log_probs:
+        if several and frames + len(scores) > BLOCK:
+            yield several
+            several, frames = [], 0
+        several.append(scores)
+        frames += len(scores)
+    if several:
+        yield several
+
+
+def _search_all(
+    log_probs: Sequence[np.ndarray],
+    alphabet: Alphabet,
+    knowledge: Knowledge,
+    nbest: int,
+    beam: int,
+    symbol_threshold: float,
+    score_threshold: float,
+) -> list[list[Hypothesis]]:
+    stops = np.cumsum([len(scores) for scores in log_probs])
+    rows = _rows(np.concatenate(log_probs, dtype=np.float64))
+    tree, _kept.tree = getattr(_kept, "tree", None) or new_tree(), None
+    done, tree, counts, *texts = search_all(
+        stops, rows, tree, knowledge.tables, knowledge.start, knowledge.end,
+        beam, nbest, symbol_threshold, score_threshold,
+    )  # fmt: skip
+    if len(tree.nodes) <= KEEP and len(tree.links) <= KEEP:
+        _kept.tree = tree
+    if done < len(log_probs):
+        check_values(log_probs[done])
+    all_ = iter(_texts(alphabet, *texts))
+    found = [list(islice(all_, count)) for count in counts.tolist()]
+    if knowledge.closed:
+        for k, best in enumerate(found):
+            if best[0].score == -np.inf:
+                found[k] = [_without_beam(knowledge, alphabet, log_probs[k])]
+    return found
 
 
 @dataclass
@@ -124,28 +179,17 @@ class Search:
     symbol_threshold: float
     score_threshold: float
     knowledge: Knowledge = field(default_factory=know_nothing)
-    memory: InitVar[Tree | None] = None  # of a search that is over
     nbest: int = 1  # texts that will be asked for
     frame: int = 0  # frames seen
     scale: float = 0.0  # ln of what the beam's probabilities are divided by
     full: int = field(default_factory=lambda: COMPACT)  # texts or links
     count: int = 1  # entries
-    entries: np.ndarray = field(init=False)  # (count or more,) ENTRY
-    tree: Tree = field(init=False)
+    entries: np.ndarray = field(default_factory=lambda: np.empty(1, ENTRY))  # (count or more,)
+    tree: Tree = field(default_factory=new_tree)
     blocks: list[np.ndarray] = field(default_factory=list)  # what was fed, if not all texts may be written
 
-    def __post_init__(self, memory: Tree | None) -> None:
-        self.entries = np.zeros(1, ENTRY)
-        self.entries[0] = (1.0, 0.0, 0.0, -np.inf, -np.inf, ROOT, NONE, 0, NONE, 0, NONE)
-        nodes, links, table, _ = memory or (
-            np.zeros(1, NODE),
-            np.zeros(1, LINK),
-            np.zeros(64, np.int32),
-            None,
-        )
-        table.fill(ROOT)
-        nodes[ROOT] = (0.0, NONE, BLANK, self.knowledge.start, 0, 0, 0)
-        self.tree = Tree(nodes, links, table, np.array([1, 0]))
+    def __post_init__(self) -> None:
+        begin(self.entries, self.tree.nodes, self.tree.table, self.tree.size, self.knowledge.start)
 
 
 def advance(found: Search, log_probs: np.ndarray) -> None:
@@ -156,9 +200,7 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
     if found.knowledge.closed:
         found.blocks.append(np.array(log_probs))
     for first in range(0, len(log_probs), BLOCK):
-        rows = np.empty((2, *log_probs[first : first + BLOCK].shape))
-        rows[0] = log_probs[first : first + BLOCK]
-        np.exp(rows[0], out=rows[1])
+        rows = _rows(log_probs[first : first + BLOCK].astype(np.float64))
         found.entries, found.count, found.tree, divided = search.run(
             found.entries,
             found.count,
@@ -173,11 +215,16 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
         )
         if not found.count:
             check_values(log_probs)
-        found.frame += rows.shape[1]
+        found.frame += len(rows)
         found.scale += divided
         if found.tree.size.max() > found.full:
             found.tree = compact(found.entries, found.count, found.tree)
             found.full = max(COMPACT, 2 * int(found.tree.size.max()))
+
+
+def _rows(log_probs: np.ndarray) -> np.ndarray:
+    """(frames, 2, symbols): as they are, and as probabilities."""
+    return np.stack((log_probs, np.exp(log_probs)), axis=1)
 
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
@@ -194,7 +241,15 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
         nbest,
     )
     if knowledge.closed and scores[0] == -np.inf:
-        return [_without_beam(knowledge, alphabet, found.blocks)]
+        fed = np.concatenate(found.blocks) if found.blocks else np.zeros((0, len(alphabet)))
+        return [_without_beam(knowledge, alphabet, fed)]
+    return _texts(alphabet, scores, lengths, places, confidences)
+
+
+def _texts(
+    alphabet: Alphabet, scores: np.ndarray, lengths: np.ndarray, places: np.ndarray, confidences: np.ndarray
+) -> list[Hypothesis]:
+    """What `best_texts` gives, as hypotheses."""
     indices, starts, ends = places.tolist()
     texts = [alphabet.symbols[index - 1] for index in indices]
     symbols = tuple(map(Symbol._make, zip(texts, starts, ends, confidences.tolist(), strict=True)))
@@ -205,9 +260,8 @@ def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis
     ]
 
 
-def _without_beam(knowledge: Knowledge, alphabet: Alphabet, blocks: Sequence[np.ndarray]) -> Hypothesis:
+def _without_beam(knowledge: Knowledge, alphabet: Alphabet, log_probs: np.ndarray) -> Hypothesis:
     """The text of the best path that a lexicon or grammar allows; if there is none, the empty text."""
-    log_probs = np.concatenate(blocks) if blocks else np.zeros((0, len(alphabet)))
     if not len(log_probs):
         return Hypothesis((), 0.0)
     indices = best_text(knowledge.tables, log_probs)

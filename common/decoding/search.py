@@ -40,7 +40,7 @@ def survey(rows, symbol_threshold, idle):  # type: ignore[no-untyped-def]
     is finite, which NaN is not."""
     sound = True
     for t in range(len(rows)):
-        row = rows[t]
+        row = rows[t, 0]
         passed, possible, broken = 0, 0, 0  # counted, as that is done for several symbols at once
         for symbol in range(len(row)):
             passed += row[symbol] >= symbol_threshold
@@ -303,8 +303,8 @@ def frames(  # type: ignore[no-untyped-def]
     passed[:] = False
     ratio, scale, count = np.exp(-limits[1]), 0.0, 0
     first = frame - t
-    while t < rows.shape[1]:
-        row, p, frame = rows[0, t], rows[1, t], first + t
+    while t < len(rows):
+        row, p, frame = rows[t, 0], rows[t, 1], first + t
         if idle[t]:
             more = 0
         else:
@@ -340,10 +340,10 @@ def frames(  # type: ignore[no-untyped-def]
 def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
     """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
 
-    rows: (2, frames, symbols) natural logs, and probabilities. No entries: a frame's highest is not finite.
+    rows: (frames, 2, symbols) natural logs, and probabilities. No entries: a frame's highest is not finite.
     """
-    idle = np.empty(rows.shape[1], np.bool_)
-    if not survey(rows[0], symbol_threshold, idle):
+    idle = np.empty(len(rows), np.bool_)
+    if not survey(rows, symbol_threshold, idle):
         return e, 0, tree, 0.0
     symbols = rows.shape[2]
     symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
@@ -356,7 +356,7 @@ def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_thre
             t, frame + t, symbol, beam, (symbol_threshold, score_threshold, nbest),
         )  # fmt: skip
         t, scale = t_next, scale + divided
-        if t == rows.shape[1]:
+        if t == len(rows):
             return e, n, tree, scale
         tree = reserve(tree, more, n)
         if min(beam, n + more) > len(e):

@@ -19,6 +19,7 @@ from common.decoding.compiled import borrowing
 NONE = -1
 ROOT = 0  # node of the empty text
 BLANK = 0
+RARE = 16  # of so many places in the hash table fewer than one is taken: freeing these is faster than all
 
 
 def record(integers: str, floats: str) -> np.dtype:
@@ -50,6 +51,42 @@ class Tree(NamedTuple):
     size: np.ndarray  # (2,) nodes and links that are in use
 
 
+def new_tree() -> Tree:
+    """The tree of a search that has not begun."""
+    return Tree(np.zeros(1, NODE), np.zeros(1, LINK), np.zeros(64, np.int32), np.array([1, 0]))
+
+
+@numba.njit(cache=True)
+def begin(e, nodes, table, size, state):  # type: ignore[no-untyped-def]
+    """Makes the empty text, in this state of the language model, the only one on the beam and in the tree.
+
+    size: what is in use of nodes and table, and of the links.
+    """
+    x = e[0]
+    x.pb, x.pn, x.vb, x.vn, x.peak = 1.0, 0.0, 0.0, -np.inf, -np.inf
+    x.node, x.above, x.last, x.before, x.start, x.closed = ROOT, NONE, BLANK, NONE, 0, NONE
+    if RARE * size[0] < len(table):
+        forget(nodes, table, size[0])
+    else:
+        table[:] = ROOT
+    root = nodes[ROOT]
+    root.gain, root.parent, root.symbol, root.state = 0.0, NONE, BLANK, state
+    root.spot, root.hot, root.row = 0, 0, 0
+    size[0], size[1] = 1, 0
+
+
+@borrowing
+def forget(nodes, table, count):  # type: ignore[no-untyped-def]
+    """Frees the places of `count` nodes in the hash table, and with each those up to the next free one: so
+    nothing is left behind what was freed before."""
+    mask = len(table) - 1
+    for node in range(1, count):
+        slot = home_of(nodes[node].parent, nodes[node].symbol, mask)
+        while table[slot] != ROOT:
+            table[slot] = ROOT
+            slot = (slot + 1) & mask
+
+
 @numba.njit(cache=True)
 def grown(array, size):  # type: ignore[no-untyped-def]
     longer = np.empty(size, array.dtype)
@@ -76,10 +113,15 @@ def reserve(tree, nodes, links):  # type: ignore[no-untyped-def]
 
 
 @borrowing
+def home_of(parent, symbol, mask):  # type: ignore[no-untyped-def]
+    return ((np.int64(parent) << 20 ^ symbol) * 0x9E3779B97F4A7C1) >> 20 & mask
+
+
+@borrowing
 def slot_of(nodes, table, parent, symbol):  # type: ignore[no-untyped-def]
     """Where a text is in the hash table, or the free place where it would be (linear probing)."""
     mask = len(table) - 1
-    slot = ((np.int64(parent) << 20 ^ symbol) * 0x9E3779B97F4A7C1) >> 20 & mask
+    slot = home_of(parent, symbol, mask)
     while table[slot] != ROOT:
         node = nodes[table[slot]]
         if node.parent == parent and node.symbol == symbol:

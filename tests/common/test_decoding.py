@@ -21,6 +21,7 @@ from common.decoding import (
 from common.decoding import beam as beam_search
 from common.decoding.kneser_ney import estimate
 from common.decoding.ngram import NGrams
+from common.decoding.tree import child_of, forget, new_tree
 from common.errors import InputError
 from tests.oracles import ctc as oracle
 
@@ -255,6 +256,37 @@ def test_a_batch_is_its_utterances_in_their_order(decoder, threads):
     found = decode_batch(batch, ABC, threads=threads, decoder=decoder)
     assert found == [decode(log_probs, ABC, decoder) for log_probs in batch]
     assert decode_batch([], ABC, threads=threads, decoder=decoder) == []
+
+
+@pytest.mark.parametrize("nbest", [1, 5])
+def test_a_batch_of_all_lengths_is_what_each_gives_block_by_block(nbest):
+    """More and fewer frames than are searched in one call, and none at all."""
+    lengths = [30, 0, beam_search.BLOCK + 1, 5, 0, beam_search.BLOCK, 1, 400, 400, 400]
+    batch = [lattice(seed, length) for seed, length in enumerate(lengths)]
+    searches = [beam_search.Search(8, -4.0, 9.0, nbest=nbest) for _ in batch]
+    for search, log_probs in zip(searches, batch, strict=True):
+        beam_search.advance(search, log_probs)
+    expected = [beam_search.hypotheses(search, ABC, nbest) for search in searches]
+    limits = {"symbol_threshold": -4.0, "score_threshold": 9.0}
+    assert decode_batch(batch, ABC, 1, "beam", beam=8, nbest=nbest, **limits) == expected
+
+
+def test_a_batch_names_what_is_wrong_with_one_of_it():
+    batch = [lattice(seed, 20) for seed in range(4)]
+    batch[2][7] = np.nan
+    with pytest.raises(InputError, match="NaN in frame 7"):
+        decode_batch(batch, ABC, 1, "beam")
+    assert decode_batch(batch[:2], ABC, 1, "beam") == [decode(b, ABC, "beam") for b in batch[:2]]
+
+
+@given(st.sets(st.tuples(st.integers(0, 30), st.integers(1, 5)), max_size=40), st.sampled_from([64, 1024]))
+def test_forgetting_the_texts_of_a_tree_empties_its_table(texts, size):
+    tree = new_tree()
+    nodes, table = np.zeros(41, tree.nodes.dtype), np.zeros(size, np.int32)
+    for parent, symbol in sorted(texts):
+        child_of(nodes, table, tree.size, parent, symbol)
+    forget(nodes, table, tree.size[0])
+    assert not table.any()
 
 
 def test_memory_of_an_earlier_search_leaves_no_trace():

@@ -1,0 +1,50 @@
+"""The compiled beam search of several utterances, one after the other: for short ones, a call from Python
+takes as long as a third of the search."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from common.decoding.results import best_texts
+from common.decoding.search import run
+from common.decoding.tree import ENTRY, begin, grown
+
+
+@numba.njit(cache=True, nogil=True)
+def search_all(stops, rows, tree, know, start, end, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
+    """The `nbest` texts of each utterance, as `best_texts` gives them for one.
+
+    rows: (frames, 2, symbols) of all, as `run` takes them; stops: (utterances,) frame after the last of each;
+    tree: of a search that is over; start, end: as in Knowledge.
+    Returns how many utterances are done (one with a frame whose highest value is not finite is the last),
+    tree, how many texts each has, and of all texts score and length, and of all symbols (3, symbols) places
+    and confidence.
+    """
+    done, texts, symbols, first = 0, 0, 0, 0
+    counts = np.zeros(len(stops), np.int64)
+    scores, lengths = np.empty(len(stops)), np.empty(len(stops), np.int64)
+    places, confidences = np.empty((3, len(rows)), np.int64), np.empty(len(rows))
+    e = np.empty(1, ENTRY)
+    while done < len(stops):
+        stop = stops[done]
+        begin(e, tree.nodes, tree.table, tree.size, start)
+        e, n, tree, scale = run(
+            e, 1, tree, know, rows[first:stop], 0, beam, nbest, symbol_threshold, score_threshold
+        )
+        if n == 0:
+            break
+        best, many, where, sure = best_texts(e, n, tree, know, end, stop - first, scale, nbest)
+        counts[done] = len(best)
+        if texts + len(best) > len(scores):
+            scores, lengths = grown(scores, 2 * (texts + len(best))), grown(lengths, 2 * (texts + len(best)))
+        if symbols + len(sure) > len(confidences):
+            confidences = grown(confidences, 2 * (symbols + len(sure)))
+            wider = np.empty((3, len(confidences)), np.int64)
+            wider[:, :symbols] = places[:, :symbols]
+            places = wider
+        scores[texts : texts + len(best)], lengths[texts : texts + len(best)] = best, many
+        places[:, symbols : symbols + len(sure)] = where
+        confidences[symbols : symbols + len(sure)] = sure
+        done, texts, symbols, first = done + 1, texts + len(best), symbols + len(sure), stop
+    return done, tree, counts, scores[:texts], lengths[:texts], places[:, :symbols], confidences[:symbols]
