@@ -8,7 +8,7 @@ import numpy as np
 
 from common.decoding.results import best_texts
 from common.decoding.search import run
-from common.decoding.tree import ENTRY, begin, grown
+from common.decoding.tree import ENTRY, begin, grown, put
 
 
 @numba.njit(cache=True, nogil=True)
@@ -25,12 +25,12 @@ def search_all(stops, rows, tree, know, start, end, beam, nbest, symbol_threshol
     counts = np.zeros(len(stops), np.int64)
     scores, lengths = np.empty(len(stops)), np.empty(len(stops), np.int64)
     places, confidences = np.empty((3, len(rows)), np.int64), np.empty(len(rows))
-    e = np.empty(1, ENTRY)
+    e, one, zero = np.empty(1, ENTRY), np.int64(1), np.int64(0)
     while done < len(stops):
         stop = stops[done]
         begin(e, tree.nodes, tree.table, tree.size, start)
         e, n, tree, scale = run(
-            e, 1, tree, know, rows[first:stop], 0, beam, nbest, symbol_threshold, score_threshold
+            e, one, tree, know, rows[first:stop], zero, beam, nbest, symbol_threshold, score_threshold
         )
         if n == 0:
             break
@@ -40,11 +40,19 @@ def search_all(stops, rows, tree, know, start, end, beam, nbest, symbol_threshol
             scores, lengths = grown(scores, 2 * (texts + len(best))), grown(lengths, 2 * (texts + len(best)))
         if symbols + len(sure) > len(confidences):
             confidences = grown(confidences, 2 * (symbols + len(sure)))
-            wider = np.empty((3, len(confidences)), np.int64)
-            wider[:, :symbols] = places[:, :symbols]
-            places = wider
-        scores[texts : texts + len(best)], lengths[texts : texts + len(best)] = best, many
-        places[:, symbols : symbols + len(sure)] = where
-        confidences[symbols : symbols + len(sure)] = sure
+            places = wider(places, len(confidences))
+        put(scores, texts, best)
+        put(lengths, texts, many)
+        put(confidences, symbols, sure)
+        for k in range(3):
+            put(places[k], symbols, where[k])
         done, texts, symbols, first = done + 1, texts + len(best), symbols + len(sure), stop
     return done, tree, counts, scores[:texts], lengths[:texts], places[:, :symbols], confidences[:symbols]
+
+
+@numba.njit(cache=True)
+def wider(array, size):  # type: ignore[no-untyped-def]
+    wide = np.empty((len(array), size), array.dtype)
+    for k in range(len(array)):
+        put(wide[k], 0, array[k])
+    return wide

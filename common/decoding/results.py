@@ -26,20 +26,40 @@ def best_texts(e, n, tree, know, end, frame, scale, nbest):  # type: ignore[no-u
         if know.units:
             node = tree.nodes[e[i].node]
             scores[i] += closing_gain(know, end, node.state, node.spot, node.hot)
-    chosen = np.argsort(-scores, kind="mergesort")[:nbest] if nbest > 1 else np.array([np.argmax(scores)])
-    count = 1
-    while count < len(chosen) and scores[chosen[count]] > -np.inf:
-        count += 1
-    chosen = chosen[:count]
-    lengths = np.empty(count, np.int64)
+    chosen = np.empty(min(n, nbest), np.int64)
+    count = choose(scores, chosen)
+    lengths, symbols = np.empty(count, np.int64), 0
     for k in range(count):
         lengths[k] = length(e, chosen[k], tree.links)
-    places, peaks = np.empty((3, lengths.sum()), np.int64), np.empty(lengths.sum())
+        symbols += lengths[k]
+    places, confidences, best = np.empty((3, symbols), np.int64), np.empty(symbols), np.empty(count)
     stop = 0
     for k in range(count):
+        best[k] = scores[chosen[k]]
         stop += lengths[k]
-        write(e, chosen[k], tree.links, frame, places, peaks, stop)
-    return scores[chosen], lengths, places, np.exp(peaks)
+        write(e, chosen[k], tree.links, frame, places, confidences, stop)
+    return best, lengths, places, confidences
+
+
+@borrowing
+def choose(scores, chosen):  # type: ignore[no-untyped-def]
+    """Writes the indices of the highest scores, the highest and of equals the first at the front; returns how
+    many: one, and further ones above -inf."""
+    many = 0
+    for i in range(len(scores)):
+        if many > 0 and scores[i] == -np.inf:
+            continue
+        k = many if many < len(chosen) else many - 1
+        if many == len(chosen) and scores[i] <= scores[chosen[k]]:
+            continue
+        while k > 0 and scores[chosen[k - 1]] < scores[i]:
+            chosen[k] = chosen[k - 1]
+            k -= 1
+        chosen[k] = i
+        many = min(many + 1, len(chosen))
+    while many > 1 and scores[chosen[many - 1]] == -np.inf:
+        many -= 1
+    return many
 
 
 @borrowing
@@ -53,17 +73,17 @@ def length(e, i, links):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def write(e, i, links, frame, places, peaks, stop):  # type: ignore[no-untyped-def]
+def write(e, i, links, frame, places, confidences, stop):  # type: ignore[no-untyped-def]
     """Writes the symbols on the best path of entry i, so that the last one is before `stop`."""
     link = e[i].closed
     if e[i].vn > e[i].vb:
         stop -= 1
         places[0, stop], places[1, stop], places[2, stop] = e[i].last, e[i].start, frame
-        peaks[stop] = e[i].peak
+        confidences[stop] = np.exp(e[i].peak)
         link = e[i].before
     while link != NONE:
         stop -= 1
         x = links[link]
         places[0, stop], places[1, stop], places[2, stop] = x.symbol, x.start, x.end
-        peaks[stop] = x.peak
+        confidences[stop] = np.exp(x.peak)
         link = x.before

@@ -349,7 +349,7 @@ def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_thre
     symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
     was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
     room = room_for(len(totals) if know.units > OTHER else 0)
-    t, scale = 0, 0.0
+    t, scale = np.int64(0), 0.0  # numba would compile what takes a literal 0 for it alone, too
     while True:
         n, t_next, divided, more = frames(
             e, n, was, found, (totals, room), tree.nodes, tree.links, tree.table, tree.size, know, rows, idle,

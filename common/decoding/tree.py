@@ -87,10 +87,17 @@ def forget(nodes, table, count):  # type: ignore[no-untyped-def]
             slot = (slot + 1) & mask
 
 
+@borrowing
+def put(target, at, values):  # type: ignore[no-untyped-def]
+    """target[at : at + len(values)] = values, which takes numba a second to compile."""
+    for k in range(len(values)):
+        target[at + k] = values[k]
+
+
 @numba.njit(cache=True)
 def grown(array, size):  # type: ignore[no-untyped-def]
     longer = np.empty(size, array.dtype)
-    longer[: len(array)] = array
+    put(longer, 0, array)
     return longer
 
 
