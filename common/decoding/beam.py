@@ -20,7 +20,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,10 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
 
 def _rows(log_probs: np.ndarray) -> np.ndarray:
     """(frames, 2, symbols): as they are, and as probabilities."""
-    return np.stack((log_probs, np.exp(log_probs)), axis=1)
+    rows = np.empty((len(log_probs), 2, log_probs.shape[1]))
+    rows[:, 0] = log_probs
+    np.exp(log_probs, out=rows[:, 1])
+    return rows
 
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
@@ -252,7 +255,8 @@ def _texts(
     """What `best_texts` gives, as hypotheses."""
     indices, starts, ends = places.tolist()
     texts = [alphabet.symbols[index - 1] for index in indices]
-    symbols = tuple(map(Symbol._make, zip(texts, starts, ends, confidences.tolist(), strict=True)))
+    parts = zip(texts, starts, ends, confidences.tolist(), strict=True)
+    symbols = tuple(map(tuple.__new__, repeat(Symbol), parts))  # Symbol._make without its step in Python
     stops = lengths.cumsum().tolist()
     return [
         Hypothesis(symbols[stop - length : stop], score)
