@@ -217,4 +217,5 @@ class Network(nn.Module):
         h, lengths = self.front(x, lengths)
         h = self.lstm(h, lengths)
         h = nn.functional.dropout(h, self.dropout, self.training)
-        return self.head(h).float().log_softmax(-1), lengths
+        with torch.autocast(x.device.type, enabled=False):  # the steps of bf16 would be seen in near ties
+            return self.head(h.to(self.head.weight.dtype)).float().log_softmax(-1), lengths
