@@ -15,7 +15,7 @@ from common.decoding.tree import ENTRY, begin, grown, put
 def search_all(stops, rows, tree, know, start, end, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
     """The `nbest` texts of each utterance, as `best_texts` gives them for one.
 
-    rows: (frames, 2, symbols) of all, as `run` takes them; stops: (utterances,) frame after the last of each;
+    rows: (frames, symbols) of all, as `run` takes them; stops: (utterances,) frame after the last of each;
     tree: of a search that is over; start, end: as in Knowledge.
     Returns how many utterances are done (one with a frame whose highest value is not finite is the last),
     tree, how many texts each has, and of all texts score and length, and of all symbols (3, symbols) places

@@ -152,7 +152,7 @@ def _search_all(
     score_threshold: float,
 ) -> list[list[Hypothesis]]:
     stops = np.cumsum([len(scores) for scores in log_probs])
-    rows = _rows(np.concatenate(log_probs, dtype=np.float64))
+    rows = np.concatenate(log_probs, dtype=np.float64)
     tree, _kept.tree = getattr(_kept, "tree", None) or new_tree(), None
     done, tree, counts, *texts = search_all(
         stops, rows, tree, knowledge.tables, knowledge.start, knowledge.end,
@@ -200,7 +200,7 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
     if found.knowledge.closed:
         found.blocks.append(np.array(log_probs))
     for first in range(0, len(log_probs), BLOCK):
-        rows = _rows(log_probs[first : first + BLOCK].astype(np.float64))
+        rows = log_probs[first : first + BLOCK].astype(np.float64, order="C")
         found.entries, found.count, found.tree, divided = search.run(
             found.entries,
             found.count,
@@ -220,14 +220,6 @@ def advance(found: Search, log_probs: np.ndarray) -> None:
         if found.tree.size.max() > found.full:
             found.tree = compact(found.entries, found.count, found.tree)
             found.full = max(COMPACT, 2 * int(found.tree.size.max()))
-
-
-def _rows(log_probs: np.ndarray) -> np.ndarray:
-    """(frames, 2, symbols): as they are, and as probabilities."""
-    rows = np.empty((len(log_probs), 2, log_probs.shape[1]))
-    rows[:, 0] = log_probs
-    np.exp(log_probs, out=rows[:, 1])
-    return rows
 
 
 def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:

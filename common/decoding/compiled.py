@@ -9,3 +9,5 @@ import numba
 # arrays of its caller. numba's own functions say so in the same way.
 _njit: Any = numba.njit
 borrowing = _njit(cache=True, _nrt=False)
+# The same where a product may be added without being rounded before.
+borrowing_fused = _njit(cache=True, _nrt=False, fastmath={"contract"})

@@ -9,10 +9,12 @@ numba compiles at the first use and keeps the result on the disk for later proce
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 
-from common.decoding.compiled import borrowing
+from common.decoding.compiled import borrowing, borrowing_fused
 from common.decoding.gains import OTHER, gain_of, most_after
 from common.decoding.recombine import kth_largest, recombine, room_for
 from common.decoding.tree import (
@@ -26,6 +28,12 @@ from common.decoding.tree import (
 
 LOW = 1e-60  # highest probability of a beam below which all are scaled up
 TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
+# Of e^x: the least x, 1/12! … 1, a number to which adding rounds, and ln 2 in two parts, the first exact times n
+LEAST = -700.0
+TERMS = tuple(1 / math.factorial(k) for k in range(12, -1, -1))
+WHOLE = 1.5 * 2**52
+LN2 = math.log(2)
+LN2_HIGH, LN2_LOW = 0.693145751953125, 1.42860682030941723212e-6
 # What is known of an entry only within a frame. pb, both (pb + pn), vb, top (the higher of vb and vn), node,
 # closed: before the frame; over: closed after it; child: the first of the entries whose text is this one's
 # and a symbol more; sibling: the next of the same; hole (a list of its own): the entries that are dropped
@@ -34,21 +42,28 @@ BEFORE = record("node closed over child sibling hole", "pb both vb top")
 FOUND = record("source symbol target", "score")
 
 
-@borrowing
-def survey(rows, symbol_threshold, idle):  # type: ignore[no-untyped-def]
-    """Marks the frames where surely nothing but the blank passes; returns whether each frame's highest value
-    is finite, which NaN is not."""
-    sound = True
-    for t in range(len(rows)):
-        row = rows[t, 0]
-        passed, possible, broken = 0, 0, 0  # counted, as that is done for several symbols at once
-        for symbol in range(len(row)):
-            passed += row[symbol] >= symbol_threshold
-            possible += row[symbol] > -np.inf
-            broken += not row[symbol] < np.inf
-        idle[t] = passed == 1 and row[BLANK] >= symbol_threshold
-        sound &= possible > 0 and broken == 0
-    return sound
+@borrowing_fused
+def look(row, p, symbol_threshold):  # type: ignore[no-untyped-def]
+    """Writes a frame's probabilities, (symbols,); returns how many symbols are not below the threshold, or
+    NONE if the highest value is not finite, which NaN is not.
+
+    e^x = 2^n e^r with n whole and |r| ≤ ln 2 / 2, e^r by its Taylor series, to 3e-16 of it: unlike np.exp, in
+    one loop for several symbols at once. What is below e^-700 is none.
+    """
+    passed, possible, broken = 0, 0, 0  # counted, as that is done for several symbols at once
+    for symbol in range(len(row)):
+        x = row[symbol]
+        passed += x >= symbol_threshold
+        possible += x > -np.inf
+        broken += not x < np.inf
+        bounded = max(x, LEAST)
+        n = (bounded * (1 / LN2) + WHOLE) - WHOLE
+        r = bounded - n * LN2_HIGH - n * LN2_LOW
+        power = 0.0
+        for k in numba.literal_unroll(TERMS):
+            power = power * r + k
+        p[symbol] = power * np.int64((np.int64(n) + 1023) << 52).view(np.float64) if x > LEAST else 0.0
+    return passed if possible > 0 and broken == 0 else NONE
 
 
 @borrowing
@@ -289,25 +304,26 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
 
 @borrowing
 def frames(  # type: ignore[no-untyped-def]
-    e, n, was, found, work, nodes, links, table, size, know, rows, idle, t, frame, symbol, beam, limits
+    e, n, was, found, work, nodes, links, table, size, know, rows, t, frame, symbol, beam, limits
 ):
     """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
-    ln of what probabilities were divided by, and how many texts that frame may add.
+    ln of what probabilities were divided by, and how many texts that frame may add. No entries: a frame's
+    highest value is not finite.
 
-    idle: (frames,) where only the blank passes; symbol: (passed, order, taken), all (symbols,) to write in;
-    limits: symbol and score threshold, how many texts will be asked for; work: `totals`, and the room of
+    rows: (frames, symbols) natural logs; symbol: (p, passed, order, taken), all (symbols,) to write in; limits: symbol and score threshold, how many texts will be asked for; work: `totals`, and the room of
     `recombine`, to write in.
     """
     totals, room = work
-    passed, order, taken = symbol
+    p, passed, order, taken = symbol
     passed[:] = False
     ratio, scale, count = np.exp(-limits[1]), 0.0, 0
     first = frame - t
     while t < len(rows):
-        row, p, frame = rows[t, 0], rows[t, 1], first + t
-        if idle[t]:
-            more = 0
-        else:
+        row, frame, more = rows[t], first + t, 0
+        many = look(row, p, limits[0])
+        if many == NONE:
+            return 0, t, scale, 0
+        if many != 1 or row[BLANK] < limits[0]:  # else surely nothing but the blank passes
             count = passing(row, limits[0], passed, order, count)
             more = n * count
         if (
@@ -340,23 +356,21 @@ def frames(  # type: ignore[no-untyped-def]
 def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
     """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
 
-    rows: (frames, 2, symbols) natural logs, and probabilities. No entries: a frame's highest is not finite.
+    rows: (frames, symbols) natural logs. No entries: a frame's highest is not finite.
     """
-    idle = np.empty(len(rows), np.bool_)
-    if not survey(rows, symbol_threshold, idle):
-        return e, 0, tree, 0.0
-    symbols = rows.shape[2]
-    symbol = np.empty(symbols, np.bool_), np.empty(symbols, np.int32), np.zeros(symbols, np.bool_)
+    symbols = rows.shape[1]
+    flags = np.zeros((2, symbols), np.bool_)
+    symbol = np.empty(symbols), flags[0], np.empty(symbols, np.int32), flags[1]
     was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
     room = room_for(len(totals) if know.units > OTHER else 0)
     t, scale = np.int64(0), 0.0  # numba would compile what takes a literal 0 for it alone, too
     while True:
         n, t_next, divided, more = frames(
-            e, n, was, found, (totals, room), tree.nodes, tree.links, tree.table, tree.size, know, rows, idle,
+            e, n, was, found, (totals, room), tree.nodes, tree.links, tree.table, tree.size, know, rows,
             t, frame + t, symbol, beam, (symbol_threshold, score_threshold, nbest),
         )  # fmt: skip
         t, scale = t_next, scale + divided
-        if t == len(rows):
+        if n == 0 or t == len(rows):
             return e, n, tree, scale
         tree = reserve(tree, more, n)
         if min(beam, n + more) > len(e):
