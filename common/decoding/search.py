@@ -28,7 +28,7 @@ from common.decoding.tree import (
 
 LOW = 1e-60  # highest probability of a beam below which all are scaled up
 TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
-# Of e^x: the least x, 1/12! … 1, a number to which adding rounds, and ln 2 in two parts, the first exact times n
+# Of e^x: the least x, 1/12! … 1, a number to which adding rounds, ln 2 in two parts, the first exact times n
 LEAST = -700.0
 TERMS = tuple(1 / math.factorial(k) for k in range(12, -1, -1))
 WHOLE = 1.5 * 2**52
@@ -310,7 +310,8 @@ def frames(  # type: ignore[no-untyped-def]
     ln of what probabilities were divided by, and how many texts that frame may add. No entries: a frame's
     highest value is not finite.
 
-    rows: (frames, symbols) natural logs; symbol: (p, passed, order, taken), all (symbols,) to write in; limits: symbol and score threshold, how many texts will be asked for; work: `totals`, and the room of
+    rows: (frames, symbols) natural logs; symbol: (p, passed, order, taken), all (symbols,) to write in;
+    limits: symbol and score threshold, how many texts will be asked for; work: `totals`, and the room of
     `recombine`, to write in.
     """
     totals, room = work
