@@ -21,7 +21,6 @@ from common.decoding import (
 from common.decoding import beam as beam_search
 from common.decoding.kneser_ney import estimate
 from common.decoding.ngram import NGrams
-from common.decoding.tree import child_of, forget, new_tree
 from common.errors import InputError
 from tests.oracles import ctc as oracle
 
@@ -277,16 +276,6 @@ def test_a_batch_names_what_is_wrong_with_one_of_it():
     with pytest.raises(InputError, match="NaN in frame 7"):
         decode_batch(batch, ABC, 1, "beam")
     assert decode_batch(batch[:2], ABC, 1, "beam") == [decode(b, ABC, "beam") for b in batch[:2]]
-
-
-@given(st.sets(st.tuples(st.integers(0, 30), st.integers(1, 5)), max_size=40), st.sampled_from([64, 1024]))
-def test_forgetting_the_texts_of_a_tree_empties_its_table(texts, size):
-    tree = new_tree()
-    nodes, table = np.zeros(41, tree.nodes.dtype), np.zeros(size, np.int32)
-    for parent, symbol in sorted(texts):
-        child_of(nodes, table, tree.size, parent, symbol)
-    forget(nodes, table, tree.size[0])
-    assert not table.any()
 
 
 def test_memory_of_an_earlier_search_leaves_no_trace():
