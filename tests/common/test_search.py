@@ -13,7 +13,7 @@ from common.decoding.tree import NONE, child_of, forget, new_tree
 def test_probabilities_of_a_frame_are_those_of_numpy(log_probs, threshold):
     row, p = np.array(log_probs), np.empty(len(log_probs))
     assert look(row, p, threshold) == (row >= threshold).sum()
-    np.testing.assert_allclose(p, np.exp(row), rtol=4e-16)
+    np.testing.assert_allclose(p, np.exp(row), rtol=1e-15)
 
 
 def test_what_is_nothing_has_no_probability():
