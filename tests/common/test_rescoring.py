@@ -339,6 +339,7 @@ def test_transcribe_goes_on_over_windows_and_files(
         for number in range(3)
     ]
     words = ["transcribe", str(tmp_path / "in"), "--model", str(speech), "--session", how]
+    words += ["--precision", "fp32"]  # that of `recogniser`
     assert main([*words, "--rescore", str(tmp_path / "lm.safetensors")]) == 0
     assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == expected
 
