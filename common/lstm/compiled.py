@@ -41,8 +41,8 @@ def layer(
     float32. inputs: W, (directions, gates * hidden, inputs); bias: (directions, gates * hidden); weights:
     the directions in front of all. start: the state before the first step, each (directions, counts[0], …)
     as in `fused.zero_state`, zeros if None.
-    Returns (frames, directions * outputs), each direction's output at its own frame, and the state after each
-    row's last frame in its direction, like `start`, float32.
+    Returns (frames, directions * outputs), each direction's output at its own frame, and, if there is a
+    `start`, the state after each row's last frame in its direction, like it, float32.
     """
     recurrent, outputs = weights.recurrent, weights.recurrent.shape[2]
     if weights.gate_recurrent is not None:
@@ -55,6 +55,8 @@ def layer(
         start_c = start[0 if variant == GRU else 1]
     parameters = inputs, recurrent, bias, _own(variant, weights, bias), weights.projection
     out, h, c = _Layer.apply(variant, steps, x, *parameters, start_h, start_c)
+    if start is None:
+        return out, ()
     if variant == GRU:
         return out, (c,)
     gates = (h[..., outputs:],) if variant.gate_recurrence else ()
@@ -86,7 +88,7 @@ class _Layer(torch.autograd.Function):
         projection: Tensor | None,
         start_h: Tensor | None,
         start_c: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         keep = any(ctx.needs_input_grad)
         frames, rows, gates = len(x), steps.counts[0], len(variant.gates)
         directions, _, hidden = own.shape
@@ -94,10 +96,10 @@ class _Layer(torch.autograd.Function):
         seen = [size, hidden, hidden, hidden] if variant.gate_recurrence else [size]  # what R takes
         units = _rounded(hidden)
         x = x.contiguous()
-        w = _by_blocks(inputs.to(x.dtype), gates, units)
-        r = _spread(recurrent.to(x.dtype).unflatten(1, (gates, hidden)), seen)
+        w = _wider(inputs.unflatten(1, (gates, hidden)), 2, units).flatten(0, 2).to(x.dtype)
+        r = _spread(recurrent.unflatten(1, (gates, hidden)).float(), seen)
         r = _wider(r, 2, units).contiguous()
-        b = _by_blocks(bias.float(), gates, units)
+        b = _wider(bias.unflatten(1, (gates, hidden)).float(), 2, units).contiguous()
         own = _wider(own, 2, units).float().contiguous()
         p = (
             None
@@ -109,31 +111,26 @@ class _Layer(torch.autograd.Function):
         if start_h is not None and start_c is not None:
             h[:, 0], c[..., :hidden] = _spread(start_h, seen), start_c
         before = (h[:, 0].clone(), c.clone()) if keep else ()
-        z = x @ w.flatten(0, 1).T
+        z = x @ w.T
         tape = frames if keep else 0
         cells = z.new_empty(tape, directions, units, dtype=torch.float32)
         unprojected = None if p is None else z.new_empty(tape, directions, units)
         outputs = z.new_empty(frames, directions, _rounded(size))
-        packed, transposed = _packed(r), None if p is None else p.mT.contiguous()
-        flat = [_flat(t) for t in (z, cells, unprojected, outputs)]
-        _each(
-            directions,
-            steps,
-            hidden,
-            lambda d, first, stride: forward(
-                variant, *flat, *(_flat(t, d) for t in (h, c, packed, b, own, transposed)), *_order(steps, d),
-                d, directions, first, stride, keep,
-            ),
-        )  # fmt: skip
+        operands = x.new_empty(_shares(directions, steps), directions, gates * units * r.shape[3])
+        transposed = None if p is None else p.mT.contiguous()
+        arrays = z, cells, unprojected, outputs, h, c, operands, r, b, own, transposed
+        _each(forward, variant, arrays, steps, directions, hidden, keep)
         if keep:
             ctx.save_for_backward(x, w, r, own, p, z, cells, unprojected, outputs, *before)
             ctx.variant, ctx.steps, ctx.seen, ctx.hidden = variant, steps, seen, hidden
             ctx.dtypes = [None if t is None else t.dtype for t in (inputs, recurrent, bias, own, projection)]
             ctx.has_start = start_h is not None
             ctx.set_materialize_grads(False)  # most callers leave the last states alone
-        lengths = (torch.tensor(steps.counts)[:, None] > torch.arange(rows)).sum(0)
-        last_h = _gathered(h[:, lengths % 2, torch.arange(rows)].float(), seen)
-        return outputs[..., :size].flatten(1), last_h, c[..., :hidden].contiguous()
+        out = outputs[..., :size].flatten(1)
+        if start_h is None:
+            return out, None, None
+        last_h = h.flatten(1, 2)[:, steps.lengths % 2 * rows + torch.arange(rows)]
+        return out, _gathered(last_h.float(), seen), c[..., :hidden].contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -153,34 +150,35 @@ class _Layer(torch.autograd.Function):
         d_h, d_c = _tiled(d_h, shares), torch.zeros_like(start_c)
         if d_last_c is not None:
             d_c[..., :hidden] = d_last_c
-        d_bias = torch.zeros(shares, directions, number * units)
+        d_bias = torch.zeros(shares, directions, number, units)
+        operands = x.new_empty(shares, directions, d_h.shape[2] * BLOCK * number * units)
         d_own = torch.zeros(shares, directions, 3, units)
-        flat = [_flat(t) for t in (gates, cells, outputs, d_y, d_z, d_product, previous)]
-        _each(
-            directions,
-            steps,
-            hidden,
-            lambda d, first, stride: backward(
-                variant, *flat, _flat(d_h[d, first]), _flat(d_c[d]), _flat(d_bias[first, d]),
-                _flat(d_own[first, d]), *(_flat(t, d) for t in (start_h, start_c, r, own, p)),
-                *_order(steps, d), d, directions, first, stride, ctx.has_start,
-            ),
+        arrays = (
+            gates, cells, outputs, d_y, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
+            start_h, start_c, operands, r, own, p,
         )  # fmt: skip
+        _each(backward, variant, arrays, steps, directions, hidden, ctx.has_start)
 
         def by_frames(d: Tensor, seen: Tensor) -> Tensor:
             """(directions, columns of d, columns of seen)"""
-            sides = [(d.view(frames, directions, -1)[:, k], seen[:, k]) for k in range(directions)]
-            return torch.stack([a.T @ b for a, b in sides])
+            out = x.new_empty(directions, d.numel() // (frames * directions), seen.shape[2])
+            for k in range(directions):
+                torch.mm(d.view(frames, directions, -1)[:, k].T, seen[:, k], out=out[k])
+            return out
+
+        def of_gates(d: Tensor) -> Tensor:
+            """(directions, gates * units, …) without what units are padded with."""
+            return d.unflatten(1, (number, units))[:, :, :hidden].flatten(1, 2)
 
         d_p = None if p is None else by_frames(d_y, unprojected)[:, : seen[0], :hidden]
         gradients = (
-            _by_gates((d_z.T @ x).view(directions, number * units, -1), number, hidden),
-            _by_gates(_gathered(by_frames(d_product, previous), seen), number, hidden),
-            _by_gates(d_bias.sum(0), number, hidden),
+            of_gates((d_z.T @ x).unflatten(0, (directions, -1))),
+            of_gates(_gathered(by_frames(d_product, previous), seen)),
+            d_bias.sum(0)[..., :hidden].flatten(1),
             d_own.sum(0)[..., :hidden],
             d_p,
         )
-        d_x = d_z @ w.flatten(0, 1) if ctx.needs_input_grad[2] else None
+        d_x = d_z @ w if ctx.needs_input_grad[2] else None
         d_start: tuple[Tensor | None, ...] = None, None
         if ctx.has_start:
             d_start = _gathered(_untiled(d_h)[:, :rows], seen), d_c[..., :hidden]
@@ -202,20 +200,8 @@ def _gathered(t: Tensor, sizes: list[int]) -> Tensor:
     """The inverse of `_spread`, of a last dimension that may go on."""
     rounded = [_rounded(size) for size in sizes]
     parts = t[..., : sum(rounded)].split(rounded, dim=-1)
-    return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], dim=-1)
-
-
-def _by_blocks(t: Tensor, number: int, units: int) -> Tensor:
-    """(directions, number * hidden, …) → (directions, number * units, …), the gates of sixteen units
-    together."""
-    gates = _wider(t.unflatten(1, (number, -1)), 2, units)
-    return gates.unflatten(2, (-1, WIDTH)).transpose(1, 2).reshape(len(t), number * units, *t.shape[2:])
-
-
-def _by_gates(t: Tensor, number: int, hidden: int) -> Tensor:
-    """The inverse of `_by_blocks`."""
-    blocks = t.unflatten(1, (-1, number, WIDTH)).transpose(1, 2).flatten(2, 3)
-    return blocks[:, :, :hidden].flatten(1, 2)
+    parts = [part[..., :size] for part, size in zip(parts, sizes, strict=True)]
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
 def _wider(t: Tensor, dimension: int, size: int) -> Tensor:
@@ -225,14 +211,6 @@ def _wider(t: Tensor, dimension: int, size: int) -> Tensor:
     missing = list(t.shape)
     missing[dimension] = size - t.shape[dimension]
     return torch.cat((t, t.new_zeros(missing)), dim=dimension)
-
-
-def _packed(recurrent: Tensor) -> Tensor:
-    """R, (directions, gates, units, width), as `forward` reads it: (directions, units / 16, width / pair,
-    gates, 16, pair), pair 2 in bfloat16."""
-    directions, gates, units, _ = recurrent.shape
-    words = recurrent.view(torch.int32).view(directions, gates, units // WIDTH, WIDTH, -1)
-    return words.permute(0, 2, 4, 1, 3).contiguous().view(recurrent.dtype)
 
 
 def _tiled(t: Tensor, shares: int) -> Tensor:
@@ -248,18 +226,12 @@ def _untiled(t: Tensor) -> Tensor:
     return t.permute(0, 3, 1, 2, 4).flatten(1, 2).flatten(2)
 
 
-def _flat(t: Tensor | None, direction: int | None = None) -> np.ndarray | None:
-    """A contiguous tensor's memory, or one direction's of it; bfloat16 as its bits."""
+def _flat(t: Tensor | None) -> np.ndarray | None:
+    """A contiguous tensor's memory; bfloat16 as its bits."""
     if t is None:
         return None
-    t = t.detach() if direction is None else t.detach()[direction]
-    t = t.view(-1)
+    t = t.detach().view(-1)
     return t.view(torch.int16).numpy().view(np.uint16) if t.dtype == torch.bfloat16 else t.numpy()
-
-
-def _order(steps: Steps, direction: int) -> tuple[np.ndarray, np.ndarray]:
-    place = steps.mirror if direction else torch.arange(len(steps.mirror))
-    return place.numpy(), np.array(steps.counts)
 
 
 def _shares(directions: int, steps: Steps) -> int:
@@ -267,10 +239,24 @@ def _shares(directions: int, steps: Steps) -> int:
     return max(1, min(-(-torch.get_num_threads() // directions), steps.counts[0] // ROWS))
 
 
-def _each(directions: int, steps: Steps, hidden: int, work: Any) -> None:
-    """work(direction, first, stride) for all directions and shares of rows, in torch's threads."""
+def _each(
+    kernel: Any,
+    variant: Variant,
+    arrays: tuple[Tensor | None, ...],
+    steps: Steps,
+    directions: int,
+    hidden: int,
+    switch: bool,
+) -> None:
+    """The kernel for all directions and shares of rows, in torch's threads."""
+    flat = [_flat(t) for t in (*arrays, steps.places[:directions])]
     stride = _shares(directions, steps)
-    tasks = [partial(work, d, first, stride) for first in range(stride) for d in range(directions)]
+    counts = np.array(steps.counts)
+    tasks = [
+        partial(kernel, variant, *flat, counts, d, directions, first, stride, switch)
+        for first in range(stride)
+        for d in range(directions)
+    ]
     if sum(steps.counts) * hidden**2 < LITTLE:
         for task in tasks:
             task()

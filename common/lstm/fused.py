@@ -6,6 +6,7 @@ lengths, so that padding costs nothing, and the two directions take each step in
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -45,6 +46,16 @@ class Steps:
 
     def to(self, device: torch.device) -> "Steps":
         return Steps(self.counts, *(t.to(device) for t in (self.gather, self.mirror, self.order)))
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(directions, frames): where the frames of each direction stand, in its own time order."""
+        return torch.stack((torch.arange(len(self.mirror), device=self.mirror.device), self.mirror))
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(rows that run,) falling."""
+        return (torch.tensor(self.counts)[:, None] > torch.arange(self.counts[0])).sum(0)
 
     @property
     def running(self) -> Tensor:

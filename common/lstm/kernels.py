@@ -3,11 +3,12 @@
 The recurrent product, the gates and the storing of a tile (four rows × the gates of sixteen units) happen
 while it is in registers and the nearest cache; the recurrent weights stay in the second cache of the core.
 
-Arrays are flat. Frames are packed by steps (`fused.Steps`): `place`, (frames,), says where the frames of this
-direction stand, and counts, (steps,), how many rows run. A call computes the rows first, first + stride, …
-Units are padded to a multiple of 16, and the gates of sixteen units stand together: what comes to the gates
-is (frames, directions, units / 16, gates, 16). R takes a row of `width`: h, and where gates recur
-[h, i, f, o].
+Arrays are flat. Frames are packed by steps (`fused.Steps`): `place`, (directions, frames), says where the
+frames of each direction stand, and counts, (steps,), how many rows run. A call computes the rows first,
+first + stride, … of one direction; (calls, …) stands for as many parts as there are calls, `directions` for
+each `first`.
+Units are padded to a multiple of 16: what comes to the gates is (frames, directions, gates, units). R takes a
+row of `width`: h, and where gates recur [h, i, f, o].
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from common.lstm.vector import BLOCK, WIDTH, fill, load, prefetch, store, tile_product
+from common.lstm.vector import BLOCK, WIDTH, fill, load, store, store_pairs, tile_product
 from common.lstm.vector_cells import (
     add_four,
     gates_product,
@@ -42,21 +43,49 @@ def rows_of(count, first, stride):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def pack_transposed(matrix, columns, block, pair):  # type: ignore[no-untyped-def]
-    """matrix, (gates, units, columns), as `rows_product` reads it: (columns / 64, gates * units / pair, 64,
-    pair), the second dimension in the order of a frame's gates, `block` of them together."""
-    tiles = (columns + BLOCK - 1) // BLOCK
+def part(array, index, number):  # type: ignore[no-untyped-def]
+    """One of `number` equal parts."""
+    size = array.size // number
+    return array[index * size : (index + 1) * size]
+
+
+@compiled
+def pack(out, matrix, gates, units, width):  # type: ignore[no-untyped-def]
+    """R, (gates, units, width), as `forward` reads it: (units / 16, width / pair, gates, 16, pair), pair 2 in
+    bfloat16, else 1."""
+    some = WIDTH * out.itemsize // 4  # words of sixteen columns
+    words, depth = out.view(np.uint32), width // WIDTH * some
+    rows = np.empty(WIDTH * WIDTH, out.dtype)
+    row_words = rows.view(np.uint32)
+    for unit in range(0, units, WIDTH):
+        for gate in range(gates):
+            for block in range(width // WIDTH):
+                for row in range(WIDTH):
+                    at = (gate * units + unit + row) * width + block * WIDTH
+                    store(rows, row * WIDTH, load(matrix, at))
+                for word in range(some):
+                    to = ((unit // WIDTH * depth + block * some + word) * gates + gate) * WIDTH
+                    for row in range(WIDTH):
+                        words[to + row] = row_words[row * some + word]
+
+
+@compiled
+def pack_transposed(out, matrix, columns):  # type: ignore[no-untyped-def]
+    """matrix, (depth, columns), as `rows_product` reads it: (columns / 64, depth / pair, 64, pair)."""
     depth = matrix.size // columns
-    units = depth // block * WIDTH
-    out = np.zeros(tiles * BLOCK * depth, matrix.dtype)
-    for source in range(depth):
-        gate, unit = source // units, source % units
-        k = unit // WIDTH * block + gate * WIDTH + unit % WIDTH
-        for column in range(columns):
-            tile, lane = column // BLOCK, column % BLOCK
-            place = (tile * depth + k // pair * pair) * BLOCK + lane * pair + k % pair
-            out[place] = matrix[source * columns + column]
-    return out
+    pair = 4 // out.itemsize
+    zero = fill(0.0)
+    for tile in range(0, (columns + BLOCK - 1) // BLOCK * BLOCK, BLOCK):
+        for k in range(0, depth, pair):
+            for column in range(tile, tile + BLOCK, WIDTH):
+                at = tile * depth + k * BLOCK + (column - tile) * pair
+                there = column < columns
+                first = load(matrix, k * columns + column) if there else zero
+                if pair == 1:
+                    store(out, at, first)
+                else:
+                    second = load(matrix, (k + 1) * columns + column) if there else zero
+                    store_pairs(out, at, first, second)
 
 
 @compiled
@@ -83,26 +112,33 @@ def rows_product(out, rows, weights, x, depth, count):  # type: ignore[no-untype
 
 @compiled
 def forward(  # type: ignore[no-untyped-def]
-    variant, z, cells, unprojected, outputs, h, c, weights, bias, own, projection, place, counts,
+    variant, z, cells, unprojected, outputs, h, c, weights, recurrent, bias, own, projection, place, counts,
     direction, directions, first, stride, keep,
 ):  # fmt: skip
     """All steps.
 
     z holds W x and, if `keep`, the activations of the gates afterwards; cells: (frames, directions, units)
     float32, of a GRU R_n h + b_hn, and unprojected, as many: written if `keep`; outputs: (frames, directions,
-    size of h). h: (2, rows, width), the first half from the step before the first; a row of n frames leaves
-    its last one in half n % 2. c: (rows, units) float32, before and afterwards. weights: R, as `_packed`
-    gives it; bias: (units / 16, gates, 16); own: (3, units), the peepholes of i, f, o, or b_hn first;
-    projection: transposed, (units, size of h), or None, as `unprojected` is then.
+    size of h). With the directions in front are h: (2, rows, width), the first half from the step before the
+    first; a row of n frames leaves its last one in half n % 2; c: (rows, units) float32, before and
+    afterwards; recurrent: R, (gates, units, width), float32; bias: (gates, units); own: (3, units), the
+    peepholes of i, f, o, or b_hn first; projection: transposed, (units, size of h), or None, as `unprojected`
+    is then. weights: memory for R as operands, (calls, gates * units * width).
     """
+    place, own = part(place, direction, directions), part(own, direction, directions)
+    h, c = part(h, direction, directions), part(c, direction, directions)
+    recurrent, bias = part(recurrent, direction, directions), part(bias, direction, directions)
+    weights = part(weights, first * directions + direction, stride * directions)
     block = variant.blocks * WIDTH
     units = own.size // 3
     width = h.size // (2 * counts[0])
     size = outputs.size // (place.size * directions)
     rows = rows_of(counts[0], first, stride)
+    pack(weights, recurrent, variant.blocks, units, width)
     sums = np.empty(ROWS * BLOCK, np.float32)
     if projection is not None:
-        projecting = pack_transposed(projection, size, WIDTH, 4 // projection.itemsize)
+        projecting = np.empty((size + BLOCK - 1) // BLOCK * BLOCK * units, projection.dtype)
+        pack_transposed(projecting, part(projection, direction, directions), size)
         y_row = np.empty(rows * units, projection.dtype)
         projected = np.empty((size + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
     old, new = 0, counts[0] * width
@@ -110,22 +146,19 @@ def forward(  # type: ignore[no-untyped-def]
     for step in range(counts.size):
         count = rows_of(counts[step], first, stride)
         for unit in range(0, units, WIDTH):
-            tile = unit * variant.blocks
-            by_unit, biases = load_three(own, unit, units), load_gates(variant, bias, tile)
+            by_unit, biases = load_three(own, unit, units), load_gates(variant, bias, unit, units)
             for row in range(0, count, ROWS):
                 many = min(ROWS, count - row)
                 rank = first + row * stride
+                at, x_at = unit * variant.blocks * width, old + rank * width
+                gates_product(variant, sums, weights, at, h, x_at, stride * width, width, many)
                 for r in range(many):
                     frame = place[offset + rank + r * stride] * directions + direction
-                    prefetch(z, frame * units * variant.blocks + tile)
-                    prefetch(z, frame * units * variant.blocks + tile + 2 * WIDTH)
-                gates_product(
-                    variant, sums, weights, tile * width, h, old + rank * width, stride * width, width, many
-                )
-                for r in range(many):
-                    frame = place[offset + rank + r * stride] * directions + direction
-                    at, state = frame * units * variant.blocks + tile, (rank + r * stride) * units + unit
-                    product, x = load_gates(variant, sums, r * block), load_gates(variant, z, at)
+                    at, state = frame * units * variant.blocks + unit, (rank + r * stride) * units + unit
+                    product, x = (
+                        load_gates(variant, sums, r * block, WIDTH),
+                        load_gates(variant, z, at, units),
+                    )
                     before = load(c, state)
                     if variant.is_gru:
                         gates, tape, after = gru_step(product, x, biases, by_unit, before)
@@ -144,7 +177,7 @@ def forward(  # type: ignore[no-untyped-def]
                     if variant.gate_recurrence:
                         store_three(h, to + size, units, (gates[0], gates[1], gates[3]))
                     if keep:
-                        store_gates(variant, z, at, gates)
+                        store_gates(variant, z, at, units, gates)
                         store(cells, frame * units + unit, tape)
                         if projection is not None:
                             store(unprojected, frame * units + unit, y)
@@ -164,29 +197,37 @@ def forward(  # type: ignore[no-untyped-def]
 @compiled
 def backward(  # type: ignore[no-untyped-def]
     variant, gates, cells, outputs, d_outputs, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-    start_h, start_c, recurrent, own, projection, place, counts,
+    start_h, start_c, weights, recurrent, own, projection, place, counts,
     direction, directions, first, stride, to_start,
 ):  # fmt: skip
     """The steps of `forward` back from the last.
 
     Written are d_z, like `gates`; d_product, by R h, the same memory where it is the same; previous: (frames,
-    directions, width), what R has taken; d_bias: (units / 16, gates, 16) and d_own: (3, units), both float32,
-    from zeros; and where there is a projection, (size of h, units) or None, d_outputs, then with what comes
-    from the next step. d_h: (width / 64, rows of this call, 64) and d_c: (rows, units), float32, by the last
-    states, and afterwards by the first if `to_start`. start_h: (rows, width) and start_c: (rows, units),
-    before the first step; recurrent: R, (gates, units, width).
+    directions, width), what R has taken; d_bias: (calls, gates, units) and d_own: (calls, 3, units), both
+    float32, from zeros; and where there is a projection, (directions, size of h, units) or None, d_outputs,
+    then with what comes from the next step. d_h: (directions, strides, width / 64, rows of a call, 64) and
+    d_c: (directions, rows, units), float32, by the last states, and afterwards by the first if `to_start`.
+    With the directions in front are start_h: (rows, width) and start_c: (rows, units), before the first step,
+    and recurrent: R, (gates, units, width), float32. weights: memory for R as operands, (calls, gates * units
+    * width up to a multiple of 64).
     """
-    block = variant.blocks * WIDTH
+    call, calls = first * directions + direction, stride * directions
+    place, own = part(place, direction, directions), part(own, direction, directions)
+    d_c, start_c = part(d_c, direction, directions), part(start_c, direction, directions)
+    start_h = part(start_h, direction, directions)
+    recurrent, weights = part(recurrent, direction, directions), part(weights, call, calls)
+    d_bias, d_own = part(d_bias, call, calls), part(d_own, call, calls)
+    d_h = part(d_h, direction * stride + first, calls)
     units = own.size // 3
     depth = units * variant.blocks
     width = recurrent.size // depth
     size = outputs.size // (place.size * directions)
-    pair = 4 // recurrent.itemsize
-    weights = pack_transposed(recurrent, width, block, pair)
+    pack_transposed(weights, recurrent, width)
     rows = d_h.size // ((width + BLOCK - 1) // BLOCK * BLOCK)
-    d_row = np.empty(rows * depth, recurrent.dtype)  # d_product of this step
+    d_row = np.empty(rows * depth, weights.dtype)  # d_product of this step
     if projection is not None:
-        projecting = pack_transposed(projection, units, WIDTH, pair)
+        projecting = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * size, projection.dtype)
+        pack_transposed(projecting, part(projection, direction, directions), units)
         d_y_row = np.empty(rows * size, projection.dtype)
         d_unprojected = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
     zero = fill(0.0)
@@ -211,14 +252,13 @@ def backward(  # type: ignore[no-untyped-def]
                     store(previous, frame * width + column, h_before)
             rows_product(d_unprojected, rows, projecting, d_y_row, size, count)
         for unit in range(0, units, WIDTH):
-            tile = unit * variant.blocks
             by_unit = load_three(own, unit, units)
-            bias_sum, own_sum = load_gates(variant, d_bias, tile), load_three(d_own, unit, units)
+            bias_sum, own_sum = load_gates(variant, d_bias, unit, units), load_three(d_own, unit, units)
             for row in range(count):
                 rank = first + row * stride
                 frame = place[offset + rank] * directions + direction
                 frame_before = place[earlier + rank] * directions + direction  # unless this is the first
-                at, state = frame * depth + tile, rank * units + unit
+                at, state = frame * depth + unit, rank * units + unit
                 before = load(cells, frame_before * units + unit) if step else load(start_c, state)
                 h_before = zero
                 if projection is None:
@@ -231,11 +271,11 @@ def backward(  # type: ignore[no-untyped-def]
                 else:
                     d_y = load(d_unprojected, slot(unit, rows, row))
                 after = load(cells, frame * units + unit)
-                activations = load_gates(variant, gates, at)
+                activations = load_gates(variant, gates, at, units)
                 if variant.is_gru:
                     d_y = d_y + load(d_c, state)
                     d_x, d_sums, d_by_unit, d_before = gru_back(activations, h_before, after, d_y)
-                    store_gates(variant, d_product, at, d_sums)
+                    store_gates(variant, d_product, at, units, d_sums)
                 else:
                     d_gates = zero, zero, zero
                     if variant.gate_recurrence:
@@ -249,17 +289,17 @@ def backward(  # type: ignore[no-untyped-def]
                     )
                     d_sums = d_x
                 store(d_c, state, d_before)
-                store_gates(variant, d_row, row * depth + tile, d_sums)
-                store_gates(variant, d_z, at, d_x)
+                store_gates(variant, d_row, row * depth + unit, units, d_sums)
+                store_gates(variant, d_z, at, units, d_x)
                 if variant.gate_recurrence:
                     seen = load_three(start_h, rank * width + size + unit, units)
                     if step:
-                        i, f, _, o = load_gates(variant, gates, frame_before * depth + tile)
+                        i, f, _, o = load_gates(variant, gates, frame_before * depth + unit, units)
                         seen = i, f, o
                     store_three(previous, frame * width + size + unit, units, seen)
                 bias_sum = add_four(bias_sum, d_x)
                 own_sum = own_sum[0] + d_by_unit[0], own_sum[1] + d_by_unit[1], own_sum[2] + d_by_unit[2]
-            store_gates(variant, d_bias, tile, bias_sum)
+            store_gates(variant, d_bias, unit, units, bias_sum)
             store_three(d_own, unit, units, own_sum)
         if step or to_start:
             rows_product(d_h, rows, weights, d_row, depth, count)

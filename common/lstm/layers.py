@@ -213,7 +213,7 @@ class LSTMStack(nn.Module):
         from common.lstm import compiled  # late: it brings numba
 
         start = tuple(t[None, steps.running] for t in state) if state is not None else None
-        weights = self._weights(layer, x.dtype)
+        weights = self._weights(layer)
         out, ends = compiled.layer(
             self.variant, x, self.inputs[layer], self.bias[layer], weights, steps, start
         )
@@ -263,16 +263,17 @@ class LSTMStack(nn.Module):
             return (gru.run(projected, w, counts, start[0], noise),)
         return run(self.variant, projected, w, counts, start, noise, gaps)
 
-    def _weights(self, layer: int, operand: torch.dtype) -> Weights:
-        """What the steps use: matrices as operands, the rest as it is."""
+    def _weights(self, layer: int, operand: torch.dtype | None = None) -> Weights:
+        """What the steps use: matrices as operands (as they are if None), the rest as it is."""
 
         def of(several: nn.ParameterList, matrix: bool = False) -> Tensor | None:
             if not len(several):
                 return None
-            return several[layer].to(operand) if matrix else several[layer]
+            return several[layer].to(operand) if matrix and operand else several[layer]
 
+        recurrent = self.recurrent[layer]
         return Weights(
-            recurrent=self.recurrent[layer].to(operand),
+            recurrent=recurrent.to(operand) if operand else recurrent,
             peephole=of(self.peephole),
             projection=of(self.projected, True),
             gate_recurrent=of(self.gate_recurrent, True),

@@ -42,12 +42,15 @@ class _Bfloat(ir.Type):
 
 
 PAIRS = ir.VectorType(_Bfloat(), 2 * WIDTH)
+HALF = ir.VectorType(_Bfloat(), WIDTH)
+SHORTS = ir.VectorType(SHORT, WIDTH)
 
 
-def has_bf16_product() -> bool:
-    """Whether the processor compiled for multiplies pairs of bfloat16 in one instruction (AVX512_BF16)."""
+def processor_has(feature: str) -> bool:
+    """Whether the processor compiled for has a feature by LLVM's name. "avx512bf16" multiplies pairs of
+    bfloat16 in one instruction."""
     is_host = numba.config.CPU_NAME is None and numba.config.CPU_FEATURES is None
-    return is_host and bool(llvm.get_host_cpu_features().get("avx512bf16", False))
+    return is_host and bool(llvm.get_host_cpu_features().get(feature, False))
 
 
 class VectorType(types.Type):
@@ -98,6 +101,8 @@ def _widen(builder: Any, shorts: Any) -> Any:
 
 def _narrow(builder: Any, value: Any) -> Any:
     """float32 → bfloat16 as <16 x i16>, to nearest, ties to even."""
+    if processor_has("avx512bf16"):
+        return builder.bitcast(builder.fptrunc(value, HALF), SHORTS)
     bits = builder.bitcast(value, INTS)
 
     def all_of(number: int) -> Any:
@@ -105,7 +110,7 @@ def _narrow(builder: Any, value: Any) -> Any:
 
     odd = builder.and_(builder.lshr(bits, all_of(16)), all_of(1))
     rounded = builder.add(bits, builder.add(odd, all_of(0x7FFF)))
-    return builder.trunc(builder.lshr(rounded, all_of(16)), ir.VectorType(SHORT, WIDTH))
+    return builder.trunc(builder.lshr(rounded, all_of(16)), SHORTS)
 
 
 def _is_float(kind: Any) -> bool:
@@ -117,7 +122,7 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:
     """array[index : index + 16] of a flat array."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        element = VECTOR if _is_float(array) else ir.VectorType(SHORT, WIDTH)
+        element = VECTOR if _is_float(array) else SHORTS
         source, at = arguments
         pointer = _address(context, builder, array, source, at, element)
         value = builder.load(pointer, align=array.dtype.bitwidth // 8)
@@ -132,7 +137,7 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, at, content = arguments
-        element = VECTOR if _is_float(array) else ir.VectorType(SHORT, WIDTH)
+        element = VECTOR if _is_float(array) else SHORTS
         pointer = _address(context, builder, array, source, at, element)
         builder.store(
             content if _is_float(array) else _narrow(builder, content),
@@ -145,17 +150,18 @@ def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Asks the memory for the cache line of array[index]."""
+def store_pairs(typingctx: Any, array: Any, index: Any, first: Any, second: Any) -> Any:
+    """array[index : index + 32] of a bfloat16 array = first[0], second[0], first[1], …"""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        source, at = arguments
-        pointer = builder.bitcast(_address(context, builder, array, source, at, SHORT), byte)
-        _llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, INT(0), INT(3), INT(1))
+        source, at, *contents = arguments
+        pointer = _address(context, builder, array, source, at, INTS)
+        low, high = (builder.zext(_narrow(builder, content), INTS) for content in contents)
+        pairs = builder.or_(low, builder.shl(high, ir.Constant(INTS, [16] * WIDTH)))
+        builder.store(pairs, pointer, align=2)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), code
+    return types.void(array, types.intp, vector, vector), code
 
 
 @intrinsic
@@ -305,7 +311,7 @@ def _make_product(rows: int, ways: int, vectors: int = 4) -> Any:
     def product(typingctx, out, out_at, weights, weights_at, x, x_at, stride, depth, fresh):  # type: ignore[no-untyped-def]
         is_float = _is_float(weights)
         word, element = (FLOAT, FLOAT) if is_float else (INT, SHORT)  # two bfloat16 make a word
-        native = has_bf16_product()
+        native = processor_has("avx512bf16")
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             out_, out_at_, weights_, weights_at_, x_, x_at_, stride_, depth_, fresh_ = arguments

@@ -19,7 +19,7 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.extending import NativeValue, infer_getattr, models, register_model, typeof_impl, unbox
 
 from common.lstm.cells import GRU, Variant
-from common.lstm.vector import WIDTH, fill, load, narrow_product, sigmoid, store, tanh, tile_product
+from common.lstm.vector import fill, load, narrow_product, sigmoid, store, tanh, tile_product
 
 inlined = numba.njit(forceinline=True, error_model="numpy")
 
@@ -29,8 +29,8 @@ PLACES = {"i": "ir", "f": "fz", "g": "gn", "o": "o"}  # which of a cell's gates 
 class VariantType(types.Type):
     """Compiled code reads the variant's switches from it, and besides them
 
-    is_gru; blocks: how many gates there are; has_i …: whether there is such a gate; at_i …: where its sixteen
-    units stand in a block of all gates.
+    is_gru; blocks: how many gates there are; has_i …: whether there is such a gate; at_i …: which of them
+    it is.
     """
 
     def __init__(self, variant: Variant) -> None:
@@ -40,7 +40,7 @@ class VariantType(types.Type):
         }
         self.constants |= {"is_gru": variant.gates == GRU.gates, "blocks": len(variant.gates)}
         for name, letters in PLACES.items():
-            places = [WIDTH * k for k, letter in enumerate(variant.gates) if letter in letters]
+            places = [k for k, letter in enumerate(variant.gates) if letter in letters]
             self.constants |= {f"has_{name}": bool(places), f"at_{name}": places[0] if places else 0}
 
 
@@ -76,30 +76,30 @@ def _constant(context: Any, builder: Any, kind: VariantType, value: Any, name: s
 
 
 @inlined
-def load_gates(variant, array, at):  # type: ignore[no-untyped-def]
-    """The gates of sixteen units, which stand together."""
+def load_gates(variant, array, at, stride):  # type: ignore[no-untyped-def]
+    """The gates of sixteen units; each gate begins a stride after the one before."""
     i = f = g = o = fill(0.0)
     if variant.has_i:
-        i = load(array, at + variant.at_i)
+        i = load(array, at + variant.at_i * stride)
     if variant.has_f:
-        f = load(array, at + variant.at_f)
+        f = load(array, at + variant.at_f * stride)
     if variant.has_g:
-        g = load(array, at + variant.at_g)
+        g = load(array, at + variant.at_g * stride)
     if variant.has_o:
-        o = load(array, at + variant.at_o)
+        o = load(array, at + variant.at_o * stride)
     return i, f, g, o
 
 
 @inlined
-def store_gates(variant, array, at, gates):  # type: ignore[no-untyped-def]
+def store_gates(variant, array, at, stride, gates):  # type: ignore[no-untyped-def]
     if variant.has_i:
-        store(array, at + variant.at_i, gates[0])
+        store(array, at + variant.at_i * stride, gates[0])
     if variant.has_f:
-        store(array, at + variant.at_f, gates[1])
+        store(array, at + variant.at_f * stride, gates[1])
     if variant.has_g:
-        store(array, at + variant.at_g, gates[2])
+        store(array, at + variant.at_g * stride, gates[2])
     if variant.has_o:
-        store(array, at + variant.at_o, gates[3])
+        store(array, at + variant.at_o * stride, gates[3])
 
 
 @inlined

@@ -290,7 +290,7 @@ def test_a_processor_without_the_product_of_pairs_gives_the_same(tmp_path):
     """In a process that compiles for the plainest processor of this architecture; a second one need not."""
     program = (
         "import torch; from tests.common.test_lstm_compiled import *\n"
-        "assert not vector.has_bf16_product()\n"
+        'assert not vector.processor_has("avx512bf16")\n'
         "torch.manual_seed(0)\n"
         "rows = [torch.randn(n, 6) for n in (5, 8, 2, 3, 6)]\n"
         "out, _ = compiled_layer(rows, parameters(6, 16, 2, 'peephole'), torch.bfloat16)\n"
