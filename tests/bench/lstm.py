@@ -124,7 +124,7 @@ def onnx_run(stack: LSTMStack, x: Tensor, lengths: Tensor, threads: int) -> Run 
 def contenders(
     layers: int, hidden: int, x: Tensor, lengths: Tensor, threads: int
 ) -> tuple[dict[str, Run], dict[str, Run | None]]:
-    """What trains (the forward pass), and what infers."""
+    """What trains, and what infers."""
     stack = LSTMStack(INPUTS, hidden, layers, "peephole")
     for peephole in stack.peephole:
         nn.init.normal_(peephole, std=0.1)
@@ -141,6 +141,7 @@ def contenders(
         "torch_packed": packed,
     }
     train = {**ours, "torch_padded": lambda: torchs(x)[0], "loop": lambda: loop(stack, x, lengths)}
+    train = {name: learning(run, stack, torchs) for name, run in train.items()}
     infer = {**ours, "onnxruntime": onnx_run(stack, x, lengths, threads)}
     with torch.no_grad():
         exact = loop(stack, x, lengths)
@@ -175,8 +176,15 @@ def rates(runs: dict[str, Run | None], frames: int, rounds: int) -> dict[str, fl
     return {name: round(frames / medians[name], 1) if name in medians else None for name in runs}
 
 
-def learning(run: Run) -> Run:
-    return lambda: run().square().mean().backward()
+def learning(run: Run, *modules: nn.Module) -> Run:
+    """A step of training but for the optimiser's: gradients are forgotten, and computed anew."""
+
+    def step() -> None:
+        for module in modules:
+            module.zero_grad()
+        run().square().mean().backward()
+
+    return step
 
 
 def compare(shape: tuple[int, ...], threads: int, rounds: int) -> dict[str, Any]:
@@ -188,7 +196,7 @@ def compare(shape: tuple[int, ...], threads: int, rounds: int) -> dict[str, Any]
     x = torch.randn(batch, longest, INPUTS)
     train, infer = contenders(layers, hidden, x, lengths, threads)
     frames = int(lengths.sum())
-    learned = rates({name: learning(run) for name, run in train.items()}, frames, rounds)
+    learned = rates(train, frames, rounds)  # type: ignore[arg-type]
     with torch.inference_mode():
         read = rates(infer, frames, rounds)
     span = f"{shortest}-{longest}" if shortest < longest else str(longest)
@@ -233,7 +241,7 @@ def linear_costs() -> Iterator[tuple[int, int, float, float | None]]:
     for length in LENGTHS:
         batch = TOTAL // length
         x, lengths = torch.randn(batch, length, INPUTS), torch.full((batch,), length)
-        step = learning(lambda x=x, lengths=lengths: carousel(stack, x, lengths, has_bf16("cpu")))  # type: ignore[misc]
+        step = learning(lambda x=x, lengths=lengths: carousel(stack, x, lengths, has_bf16("cpu")), stack)  # type: ignore[misc]
         step()
         risen = [peak_memory(step) for _ in range(3)]
         memory = None if None in risen else statistics.median(risen)  # type: ignore[type-var]
