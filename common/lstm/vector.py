@@ -304,7 +304,7 @@ def _flatten(nested: list[list[list[Any]]]) -> list[Any]:
     return [value for rows in nested for row in rows for value in row]
 
 
-def _make_product(rows: int, ways: int, vectors: int = 4) -> Any:
+def _make_product(rows: int, ways: int, vectors: int) -> Any:
     """`tile_product` for one number of rows and one of vectors a row, its sums in registers."""
 
     @intrinsic
@@ -343,41 +343,30 @@ def _make_product(rows: int, ways: int, vectors: int = 4) -> Any:
     return product
 
 
-# One row alone needs four sums a column to hide the instruction's latency.
-_product1, _product2, _product3, _product4 = (
-    _make_product(rows, ways) for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
-)
-_narrow1, _narrow2, _narrow3, _narrow4 = (
-    _make_product(rows, ways, 3) for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
-)
+def _products(vectors: int) -> Any:
+    """`tile_product` for tiles of so many vectors a row."""
+    # One row alone needs four sums a column to hide the instruction's latency.
+    one, two, three, four = (
+        _make_product(rows, ways, vectors) for rows, ways in ((1, 4), (2, 2), (3, 1), (4, 1))
+    )
+
+    def product(out, out_at, weights, weights_at, x, x_at, stride, depth, rows, fresh):  # type: ignore[no-untyped-def]
+        """out[r, column] = Σ x[r, k] weights[k, column] for 1–4 rows r and the columns of a tile, k < depth.
+
+        Row r starts at x[x_at + r * stride] and at out[out_at + r * columns]; the tile's weights stand at
+        weights_at as (depth, columns) in float32, (depth / 2, columns, 2) in bfloat16. fresh: whether to
+        forget what `out` holds; else the sum is added to it. depth: a multiple of 16.
+        """
+        if rows == 4:
+            four(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+        elif rows == 3:
+            three(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+        elif rows == 2:
+            two(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+        else:
+            one(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+
+    return numba.njit(nogil=True, error_model="numpy")(product)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def tile_product(out, out_at, weights, weights_at, x, x_at, stride, depth, rows, fresh):  # type: ignore[no-untyped-def]
-    """out[r, column] = Σ x[r, k] weights[k, column] for 1–4 rows r and the 64 columns of a tile, k < depth.
-
-    Row r starts at x[x_at + r * stride] and at out[out_at + r * 64]; the tile's weights stand at weights_at
-    as (depth, 64) in float32, (depth / 2, 64, 2) in bfloat16. fresh: whether to forget what `out` holds; else
-    the sum is added to it. depth: a multiple of 16.
-    """
-    if rows == 4:
-        _product4(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
-    elif rows == 3:
-        _product3(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
-    elif rows == 2:
-        _product2(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
-    else:
-        _product1(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def narrow_product(out, out_at, weights, weights_at, x, x_at, stride, depth, rows, fresh):  # type: ignore[no-untyped-def]
-    """`tile_product` for a tile of 48 columns."""
-    if rows == 4:
-        _narrow4(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
-    elif rows == 3:
-        _narrow3(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
-    elif rows == 2:
-        _narrow2(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
-    else:
-        _narrow1(out, out_at, weights, weights_at, x, x_at, stride, depth, fresh)
+tile_product, narrow_product = _products(4), _products(3)  # 64 columns, and 48
