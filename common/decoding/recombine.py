@@ -18,26 +18,29 @@ from common.decoding.tree import NONE
 
 @borrowing
 def kth_largest(values, count, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of the first `count` values, which are reordered (Hoare's selection)."""
-    low, high, want = 0, count - 1, k - 1
-    while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] > pivot:
-                i += 1
-            while values[j] < pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if want <= j:
-            high = j
-        elif want >= i:
-            low = i
-        else:
-            return values[want]
-    return values[want]
+    """The k-th largest of the first `count` values, which are reordered (quickselect; what is above the pivot
+    is moved without asking, as no processor foresees such answers)."""
+    low, high = 0, count
+    while True:
+        a, pivot, b = values[low], values[(low + high) // 2], values[high - 1]
+        pivot = max(min(a, b), min(max(a, b), pivot))
+        above = to_front(values, low, high, pivot, False)
+        if k <= above:
+            high = above
+            continue
+        low = to_front(values, above, high, pivot, True)
+        if k <= low:
+            return pivot
+
+
+@borrowing
+def to_front(values, low, high, pivot, equal):  # type: ignore[no-untyped-def]
+    """Moves what of values[low:high] is above the pivot, or equal, to the front; where the rest begins."""
+    for j in range(low, high):
+        value = values[j]
+        values[j], values[low] = values[low], value
+        low += value == pivot if equal else value > pivot
+    return low
 
 
 @numba.njit(cache=True)

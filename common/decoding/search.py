@@ -28,7 +28,7 @@ from common.decoding.tree import (
 
 LOW = 1e-60  # highest probability of a beam below which all are scaled up
 TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
-# Of e^x: the least x, 1/12! … 1, a number to which adding rounds, ln 2 in two parts, the first exact times n
+# Of e^x: the least x; 1/12! … 1; adding this rounds; ln 2 in two parts, of which n times the first is exact
 LEAST = -700.0
 TERMS = tuple(1 / math.factorial(k) for k in range(12, -1, -1))
 WHOLE = 1.5 * 2**52
@@ -126,17 +126,19 @@ def stay(e, n, was, noted, row, p, links, size, frame):  # type: ignore[no-untyp
 
 @borrowing
 def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-def]
-    """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol.
+    """Adds to each entry what its parent, if that is on the beam, becomes by the entry's last symbol. Returns
+    the highest and the least probability.
 
     Notes for each entry which others are its children by a symbol that may extend.
     """
+    best, least = 0.0, np.inf
     for j in range(n):
         x = e[j]
         symbol = x.last
-        if not passed[symbol]:
-            continue
-        i = nodes[x.above].row
+        i = nodes[x.above].row if passed[symbol] else NONE
         if i == NONE:
+            total = x.pb + x.pn
+            best, least = max(best, total), min(least, total)
             continue
         parent = was[i]
         was[j].sibling, parent.child = parent.child, j
@@ -148,20 +150,23 @@ def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-d
         if path > x.vn:
             x.vn, x.start, x.peak = path, frame, row[symbol]
             x.before = parent.closed if doubled else e[i].closed
+        total = x.pb + x.pn
+        best, least = max(best, total), min(least, total)
+    return best, least
 
 
 @borrowing
-def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio):  # type: ignore[no-untyped-def]
+def extend(  # type: ignore[no-untyped-def]
+    e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, stamp, beam, ratio, span
+):
     """Finds the texts that are new on the beam and worth a look; returns how many, and the best probability
     of all.
 
-    order: the `count` symbols that may extend, the likeliest first; taken: (symbols,) to write in. What
+    order: the `count` symbols that may extend, the likeliest first; taken: (symbols,) to write in, where
+    nothing from `stamp` to stamp + n is yet; span: the highest and the least probability of entries. What
     cannot come among the best `beam`, or is below `ratio` of the best, is not computed.
     """
-    best, least = 0.0, np.inf
-    for i in range(n):
-        total = e[i].pb + e[i].pn
-        best, least = max(best, total), min(least, total)
+    best, least = span
     if n < beam:
         least = 0.0  # else the best `beam` are all at least this
     cut = max(least, best * ratio)
@@ -172,13 +177,16 @@ def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, 
         if x.both * p[order[0]] * most <= cut:
             continue
         last = e[i].last
-        mark(e, was, x.child, taken, True)
+        child = x.child
+        while child != NONE:
+            taken[e[child].last] = stamp + i
+            child = was[child].sibling
         for k in range(count):
             symbol = order[k]
             if x.both * p[symbol] * most <= cut:
                 break
             score = (x.pb if last == symbol else x.both) * p[symbol]
-            if score * most <= cut or taken[symbol]:
+            if score * most <= cut or taken[symbol] == stamp + i:
                 continue
             target = NONE
             if know.units:
@@ -188,23 +196,15 @@ def extend(e, n, was, found, totals, nodes, table, size, know, p, order, count, 
                 if score <= cut:
                     continue
             if new == len(found):
-                least = nth_total(e, n, found, new, totals, beam)
+                gather(e, n, found, new, totals, 0.0)
+                least = kth_largest(totals, n + new, beam)
                 new = squeeze(found, new, least, beam)
                 cut = max(least, cut)
             y = found[new]
             y.score, y.source, y.symbol, y.target = score, i, symbol, target
             best, cut = max(best, score), max(cut, score * ratio)
             new += 1
-        mark(e, was, x.child, taken, False)
     return new, best
-
-
-@borrowing
-def mark(e, was, j, taken, value):  # type: ignore[no-untyped-def]
-    """Sets whether the last symbols of entry j and its siblings are taken."""
-    while j != NONE:
-        taken[e[j].last] = value
-        j = was[j].sibling
 
 
 @borrowing
@@ -219,13 +219,18 @@ def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-unt
 
 
 @borrowing
-def nth_total(e, n, found, count, totals, k):  # type: ignore[no-untyped-def]
-    """The k-th largest of the probabilities of entries and texts that are new; totals: to write in."""
+def gather(e, n, found, count, totals, cut):  # type: ignore[no-untyped-def]
+    """Writes the probabilities of entries and texts that are new, if not below `cut`; returns how many."""
+    many = 0
     for i in range(n):
-        totals[i] = e[i].pb + e[i].pn
+        total = e[i].pb + e[i].pn
+        totals[many] = total
+        many += total >= cut
     for i in range(count):
-        totals[n + i] = found[i].score
-    return kth_largest(totals, n + count, k)
+        total = found[i].score
+        totals[many] = total
+        many += total >= cut
+    return many
 
 
 @borrowing
@@ -257,9 +262,10 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
     there are."""
     spare = n + count
     if n + count > beam:
-        least = nth_total(e, n, found, count, totals, beam)
-        if least > cut:
-            cut, spare = least, beam - count_above(totals, n + count, least)  # of those that are equal to it
+        many = gather(e, n, found, count, totals, cut)
+        if many > beam:
+            cut = kth_largest(totals, many, beam)
+            spare = beam - count_above(totals, many, cut)  # of those that are equal to it
     holes = 0
     for i in range(n):
         total = e[i].pb + e[i].pn
@@ -316,8 +322,8 @@ def frames(  # type: ignore[no-untyped-def]
     """
     totals, room = work
     p, passed, order, taken = symbol
-    passed[:] = False
-    ratio, scale, count = np.exp(-limits[1]), 0.0, 0
+    passed[:], taken[:] = False, 0
+    ratio, scale, count, stamp = np.exp(-limits[1]), 0.0, 0, 1
     first = frame - t
     while t < len(rows):
         row, frame, more = rows[t], first + t, 0
@@ -336,10 +342,12 @@ def frames(  # type: ignore[no-untyped-def]
             return n, t, scale, more
         best = stay(e, n, was, more > 0, row, p, links, size, frame)
         if more > 0:
-            merge(e, n, was, nodes, row, p, passed, frame)
+            span = merge(e, n, was, nodes, row, p, passed, frame)
             new, best = extend(
-                e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, beam, ratio
-            )
+                e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, stamp,
+                beam, ratio, span,
+            )  # fmt: skip
+            stamp += n
             if know.units > OTHER and ratio > 0.0:
                 new = recombine(e, n, found, new, nodes, limits[2], totals, room)
             if best > 0.0:  # else a lexicon has nowhere to go
@@ -360,8 +368,8 @@ def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_thre
     rows: (frames, symbols) natural logs. No entries: a frame's highest is not finite.
     """
     symbols = rows.shape[1]
-    flags = np.zeros((2, symbols), np.bool_)
-    symbol = np.empty(symbols), flags[0], np.empty(symbols, np.int32), flags[1]
+    order, taken = np.empty(symbols, np.int32), np.empty(symbols, np.int64)
+    symbol = np.empty(symbols), np.empty(symbols, np.bool_), order, taken
     was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
     room = room_for(len(totals) if know.units > OTHER else 0)
     t, scale = np.int64(0), 0.0  # numba would compile what takes a literal 0 for it alone, too
