@@ -20,7 +20,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from itertools import accumulate, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def _search_all(
     symbol_threshold: float,
     score_threshold: float,
 ) -> list[list[Hypothesis]]:
-    stops = np.cumsum([len(scores) for scores in log_probs])
+    stops = np.array(list(accumulate(map(len, log_probs))))
     rows = np.concatenate(log_probs, dtype=np.float64)
     tree, _kept.tree = getattr(_kept, "tree", None) or new_tree(), None
     done, tree, counts, *texts = search_all(
@@ -249,10 +249,10 @@ def _texts(
     texts = [alphabet.symbols[index - 1] for index in indices]
     parts = zip(texts, starts, ends, confidences.tolist(), strict=True)
     symbols = tuple(map(tuple.__new__, repeat(Symbol), parts))  # Symbol._make without its step in Python
-    stops = lengths.cumsum().tolist()
+    lengths_ = lengths.tolist()
     return [
         Hypothesis(symbols[stop - length : stop], score)
-        for score, length, stop in zip(scores.tolist(), lengths.tolist(), stops, strict=True)
+        for score, length, stop in zip(scores.tolist(), lengths_, accumulate(lengths_), strict=True)
     ]
 
 

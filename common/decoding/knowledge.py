@@ -66,6 +66,8 @@ def know_nothing() -> Knowledge:
 def know(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Knowledge:
     """The tables for an alphabet, of the options of common.decoding.beam.decode; the last ones and those of
     files are kept. Raises InputError for files that cannot be used and for options that make no sense."""
+    if lm is None and not any(value is not None for value in options.values()):
+        return know_nothing()
     for name, value in options.items():
         if isinstance(value, (list, dict, set, np.ndarray)):  # the cache cannot take them as a key
             raise InputError(f"{name} must be a number or a file, not {value!r}")
