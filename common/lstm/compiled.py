@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm
 
-from common.lstm.cells import GRU, Variant, Weights
+from common.lstm import normalised
+from common.lstm.cells import EPSILON, GRU, Variant, Weights
 from common.lstm.fused import Steps
 from common.lstm.kernels import ROWS, backward, forward
 from common.lstm.team import run_all
@@ -34,13 +36,15 @@ def layer(
     weights: Weights,
     steps: Steps,
     start: tuple[Tensor, ...] | None = None,
+    gain_inputs: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One layer in one or both directions, of any variant without layer normalisation and time gaps.
+    """One layer in one or both directions, of any variant without time gaps; with layer normalisation without
+    projection.
 
     x: (frames, inputs), packed by steps, float32 or bfloat16, which is the operands' dtype; the cell state is
-    float32. inputs: W, (directions, gates * hidden, inputs); bias: (directions, gates * hidden); weights:
-    the directions in front of all. start: the state before the first step, each (directions, counts[0], …)
-    as in `fused.zero_state`, zeros if None.
+    float32. inputs: W, (directions, gates * hidden, inputs); bias and gain_inputs, of the normalised W x:
+    (directions, gates * hidden); weights: the directions in front of all. start: the state before the first
+    step, each (directions, counts[0], …) as in `fused.zero_state`, zeros if None.
     Returns (frames, directions * outputs), each direction's output at its own frame, and, if there is a
     `start`, the state after each row's last frame in its direction, like it, float32.
     """
@@ -53,7 +57,12 @@ def layer(
     if start is not None:
         start_h = torch.cat((start[0], *start[2:]), dim=2).float()
         start_c = start[0 if variant == GRU else 1]
-    parameters = inputs, recurrent, bias, _own(variant, weights, bias), weights.projection
+    own = _own(variant, weights, bias)
+    parameters: tuple[Tensor | None, ...] = inputs, recurrent, bias, own, weights.projection
+    if gain_inputs is not None:  # the layer gets W x normalised
+        sides = zip(inputs.to(x.dtype), gain_inputs, bias, strict=True)
+        x = torch.cat([layer_norm(x @ w.T, g.shape, g, b, EPSILON) for w, g, b in sides], dim=1)
+        parameters = None, recurrent, None, own, None
     out, h, c = _Layer.apply(variant, steps, x, *parameters, start_h, start_c)
     if start is None:
         return out, ()
@@ -64,7 +73,11 @@ def layer(
 
 
 def _own(variant: Variant, weights: Weights, bias: Tensor) -> Tensor:
-    """What each unit has to itself, (directions, 3, hidden): peepholes of i, f, o; of a GRU b_hn."""
+    """What each unit has to itself, (directions, 3, hidden): peepholes of i, f, o; of a GRU b_hn. With layer
+    normalisation (directions, 6, hidden): gains of R h by gates, gain and bias of the cell state."""
+    if variant.layer_norm:
+        of_gates = weights.gain_recurrent.unflatten(1, (len(variant.gates), -1))  # type: ignore[union-attr]
+        return torch.cat((of_gates, torch.stack((weights.gain_cell, weights.bias_cell), dim=1)), dim=1)  # type: ignore[arg-type]
     nothing = bias.new_zeros(len(bias), bias.shape[1] // len(variant.gates))
     there: dict[str, Tensor] = {}
     if weights.peephole is not None:
@@ -81,9 +94,9 @@ class _Layer(torch.autograd.Function):
         variant: Variant,
         steps: Steps,
         x: Tensor,
-        inputs: Tensor,
+        inputs: Tensor | None,
         recurrent: Tensor,
-        bias: Tensor,
+        bias: Tensor | None,
         own: Tensor,
         projection: Tensor | None,
         start_h: Tensor | None,
@@ -95,11 +108,13 @@ class _Layer(torch.autograd.Function):
         size = hidden if projection is None else projection.shape[1]
         seen = [size, hidden, hidden, hidden] if variant.gate_recurrence else [size]  # what R takes
         units = _rounded(hidden)
-        x = x.contiguous()
-        w = _wider(inputs.unflatten(1, (gates, hidden)), 2, units).flatten(0, 2).to(x.dtype)
+        x, w, b = x.contiguous(), None, None
+        if inputs is not None:
+            w = _wider(inputs.unflatten(1, (gates, hidden)), 2, units).flatten(0, 2).to(x.dtype)
+        if bias is not None:
+            b = _wider(bias.unflatten(1, (gates, hidden)).float(), 2, units).contiguous()
         r = _spread(recurrent.unflatten(1, (gates, hidden)).float(), seen)
         r = _wider(r, 2, units).contiguous()
-        b = _wider(bias.unflatten(1, (gates, hidden)).float(), 2, units).contiguous()
         own = _wider(own, 2, units).float().contiguous()
         p = (
             None
@@ -111,17 +126,28 @@ class _Layer(torch.autograd.Function):
         if start_h is not None and start_c is not None:
             h[:, 0], c[..., :hidden] = _spread(start_h, seen), start_c
         before = (h[:, 0].clone(), c.clone()) if keep else ()
-        z = x @ w.T
+        if w is not None:
+            z = x @ w.T
+        else:
+            z = _wider(x.unflatten(1, (directions, gates, hidden)), 3, units).flatten(1)
+            z = z.clone() if z.data_ptr() == x.data_ptr() else z
         tape = frames if keep else 0
         cells = z.new_empty(tape, directions, units, dtype=torch.float32)
         unprojected = None if p is None else z.new_empty(tape, directions, units)
         outputs = z.new_empty(frames, directions, _rounded(size))
         operands = x.new_empty(_shares(directions, steps), directions, gates * units * r.shape[3])
         transposed = None if p is None else p.mT.contiguous()
-        arrays = z, cells, unprojected, outputs, h, c, operands, r, b, own, transposed
-        _each(forward, variant, arrays, steps, directions, hidden, keep)
+        arrays: tuple[Any, ...] = z, cells, unprojected, outputs, h, c, operands
+        normals = scales = None
+        if variant.layer_norm:
+            normals, scales = z.new_empty(tape, z.shape[1]), cells.new_empty(tape, directions)
+            arrays += r.flatten(1, 2).mT.contiguous(), None, own, None, normals, scales, hidden
+            _each(normalised.forward, variant, arrays, steps, directions, hidden, keep)
+        else:
+            _each(forward, variant, (*arrays, r, b, own, transposed), steps, directions, hidden, keep)
         if keep:
-            ctx.save_for_backward(x, w, r, own, p, z, cells, unprojected, outputs, *before)
+            tapes = z, cells, unprojected, outputs, normals, scales
+            ctx.save_for_backward(x, w, r, own, p, *tapes, *before)
             ctx.variant, ctx.steps, ctx.seen, ctx.hidden = variant, steps, seen, hidden
             ctx.dtypes = [None if t is None else t.dtype for t in (inputs, recurrent, bias, own, projection)]
             ctx.has_start = start_h is not None
@@ -135,7 +161,8 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Any, d_last_h: Any, d_last_c: Any) -> tuple[Tensor | None, ...]:
-        x, w, r, own, p, gates, cells, unprojected, outputs, start_h, start_c = ctx.saved_tensors
+        x, w, r, own, p, *tapes, start_h, start_c = ctx.saved_tensors
+        gates, cells, unprojected, outputs, normals, scales = tapes
         variant, steps, seen, hidden = ctx.variant, ctx.steps, ctx.seen, ctx.hidden
         (frames, directions, size), (_, rows, width), units = outputs.shape, start_h.shape, start_c.shape[2]
         number = len(variant.gates)
@@ -144,7 +171,7 @@ class _Layer(torch.autograd.Function):
         d_y = _wider(d_outputs.to(x.dtype).view(frames, directions, seen[0]), 2, size).contiguous()
         d_y = d_y if p is None else d_y.clone()  # is written
         d_z, previous = torch.empty_like(gates), outputs.new_empty(frames, directions, width)
-        d_product = torch.empty_like(gates) if variant == GRU else d_z
+        d_product = torch.empty_like(gates) if variant == GRU or variant.layer_norm else d_z
         shares = _shares(directions, steps)
         d_h = torch.zeros_like(start_h, dtype=torch.float32) if d_last_h is None else _spread(d_last_h, seen)
         d_h, d_c = _tiled(d_h, shares), torch.zeros_like(start_c)
@@ -152,12 +179,15 @@ class _Layer(torch.autograd.Function):
             d_c[..., :hidden] = d_last_c
         d_bias = torch.zeros(shares, directions, number, units)
         operands = x.new_empty(shares, directions, d_h.shape[2] * BLOCK * number * units)
-        d_own = torch.zeros(shares, directions, 3, units)
-        arrays = (
+        d_own = torch.zeros(shares, directions, own.shape[1], units)
+        arrays: tuple[Any, ...] = (
             gates, cells, outputs, d_y, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
             start_h, start_c, operands, r, own, p,
         )  # fmt: skip
-        _each(backward, variant, arrays, steps, directions, hidden, ctx.has_start)
+        if variant.layer_norm:
+            arrays += normals, scales, hidden
+        kernel = normalised.backward if variant.layer_norm else backward
+        _each(kernel, variant, arrays, steps, directions, hidden, ctx.has_start)
 
         def by_frames(d: Tensor, seen: Tensor) -> Tensor:
             """(directions, columns of d, columns of seen)"""
@@ -172,13 +202,17 @@ class _Layer(torch.autograd.Function):
 
         d_p = None if p is None else by_frames(d_y, unprojected)[:, : seen[0], :hidden]
         gradients = (
-            of_gates((d_z.T @ x).unflatten(0, (directions, -1))),
+            None if w is None else of_gates((d_z.T @ x).unflatten(0, (directions, -1))),
             of_gates(_gathered(by_frames(d_product, previous), seen)),
-            d_bias.sum(0)[..., :hidden].flatten(1),
+            None if w is None else d_bias.sum(0)[..., :hidden].flatten(1),
             d_own.sum(0)[..., :hidden],
             d_p,
         )
-        d_x = d_z @ w if ctx.needs_input_grad[2] else None
+        d_x = None
+        if w is None:
+            d_x = d_z.unflatten(1, (directions, number, units))[..., :hidden].flatten(1)
+        elif ctx.needs_input_grad[2]:
+            d_x = d_z @ w
         d_start: tuple[Tensor | None, ...] = None, None
         if ctx.has_start:
             d_start = _gathered(_untiled(d_h)[:, :rows], seen), d_c[..., :hidden]
@@ -226,10 +260,10 @@ def _untiled(t: Tensor) -> Tensor:
     return t.permute(0, 3, 1, 2, 4).flatten(1, 2).flatten(2)
 
 
-def _flat(t: Tensor | None) -> np.ndarray | None:
-    """A contiguous tensor's memory; bfloat16 as its bits."""
-    if t is None:
-        return None
+def _flat(t: Any) -> Any:
+    """A contiguous tensor's memory, bfloat16 as its bits; what is no tensor as it is."""
+    if not isinstance(t, Tensor):
+        return t
     t = t.detach().view(-1)
     return t.view(torch.int16).numpy().view(np.uint16) if t.dtype == torch.bfloat16 else t.numpy()
 
@@ -242,7 +276,7 @@ def _shares(directions: int, steps: Steps) -> int:
 def _each(
     kernel: Any,
     variant: Variant,
-    arrays: tuple[Tensor | None, ...],
+    arrays: tuple[Any, ...],
     steps: Steps,
     directions: int,
     hidden: int,

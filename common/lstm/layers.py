@@ -177,7 +177,9 @@ class LSTMStack(nn.Module):
 
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether `compiled.layer` computes just this, and faster than single steps."""
-        known = not (self.variant.layer_norm or self.variant.time_gaps or self._is_noisy())
+        known = not (
+            self.variant.time_gaps or self._is_noisy() or (self.variant.layer_norm and self.projection)
+        )
         fits = x.device.type == "cpu" and _operand_dtype(x) in (torch.float32, torch.bfloat16)
         return known and fits and not torch.compiler.is_compiling() and x.shape[1] >= SHORT and has_numba()
 
@@ -214,8 +216,9 @@ class LSTMStack(nn.Module):
 
         start = tuple(t[None, steps.running] for t in state) if state is not None else None
         weights = self._weights(layer)
+        gain = self.gain_inputs[layer] if self.variant.layer_norm else None
         out, ends = compiled.layer(
-            self.variant, x, self.inputs[layer], self.bias[layer], weights, steps, start
+            self.variant, x, self.inputs[layer], self.bias[layer], weights, steps, start, gain
         )
         return out, tuple(end[0] for end in ends)
 

@@ -174,6 +174,23 @@ def fill(typingctx: Any, value: Any) -> Any:
     return vector(value), code
 
 
+@intrinsic
+def total(typingctx: Any, x: Any) -> Any:
+    """The sum of the sixteen."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (value,) = arguments
+        size = WIDTH
+        while size > 1:
+            size //= 2
+            halves = ([*range(size)], [*range(size, 2 * size)])
+            masks = [ir.Constant(ir.VectorType(INT, size), half) for half in halves]
+            value = builder.fadd(*(builder.shuffle_vector(value, value, mask) for mask in masks))
+        return builder.extract_element(value, INT(0))
+
+    return types.float32(vector), code
+
+
 def _operator(symbol: Any, build: str) -> None:
     @intrinsic
     def apply(typingctx: Any, a: Any, b: Any) -> Any:

@@ -120,6 +120,11 @@ def add_four(a, b):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def multiply_four(a, b):  # type: ignore[no-untyped-def]
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2], a[3] * b[3]
+
+
+@inlined
 def gates_product(variant, sums, weights, weights_at, x, x_at, stride, depth, rows):  # type: ignore[no-untyped-def]
     """R h for the gates of sixteen units: see `tile_product`."""
     if variant.blocks == 4:
