@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from common.lstm import normalised
-from common.lstm.cells import EPSILON, GRU, Variant, Weights
+from common.lstm.cells import EPSILON, GRU, Variant, Weights, elapsed_discount
 from common.lstm.fused import Steps
 from common.lstm.kernels import ROWS, backward, forward
 from common.lstm.team import run_all
@@ -37,14 +37,16 @@ def layer(
     steps: Steps,
     start: tuple[Tensor, ...] | None = None,
     gain_inputs: Tensor | None = None,
+    mask: Tensor | None = None,
+    gaps: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """One layer in one or both directions, of any variant without time gaps; with layer normalisation without
-    projection.
+    """One layer in one or both directions, of any variant; with layer normalisation without projection.
 
     x: (frames, inputs), packed by steps, float32 or bfloat16, which is the operands' dtype; the cell state is
     float32. inputs: W, (directions, gates * hidden, inputs); bias and gain_inputs, of the normalised W x:
     (directions, gates * hidden); weights: the directions in front of all. start: the state before the first
-    step, each (directions, counts[0], …) as in `fused.zero_state`, zeros if None.
+    step, each (directions, counts[0], …) as in `fused.zero_state`, zeros if None; mask: factors of h where R
+    takes it, (directions, counts[0], outputs); gaps: (directions, frames, 1) for the time-aware cell.
     Returns (frames, directions * outputs), each direction's output at its own frame, and, if there is a
     `start`, the state after each row's last frame in its direction, like it, float32.
     """
@@ -58,12 +60,14 @@ def layer(
         start_h = torch.cat((start[0], *start[2:]), dim=2).float()
         start_c = start[0 if variant == GRU else 1]
     own = _own(variant, weights, bias)
-    parameters: tuple[Tensor | None, ...] = inputs, recurrent, bias, own, weights.projection
+    fading = weights.decay, weights.bias_decay
+    parameters: tuple[Tensor | None, ...] = inputs, recurrent, bias, own, weights.projection, *fading
     if gain_inputs is not None:  # the layer gets W x normalised
         sides = zip(inputs.to(x.dtype), gain_inputs, bias, strict=True)
         x = torch.cat([layer_norm(x @ w.T, g.shape, g, b, EPSILON) for w, g, b in sides], dim=1)
-        parameters = None, recurrent, None, own, None
-    out, h, c = _Layer.apply(variant, steps, x, *parameters, start_h, start_c)
+        parameters = None, recurrent, None, own, None, None, None
+    lost = 1 - elapsed_discount(gaps.float()) if gaps is not None else None
+    out, h, c = _Layer.apply(variant, steps, mask, lost, x, *parameters, start_h, start_c)
     if start is None:
         return out, ()
     if variant == GRU:
@@ -93,12 +97,16 @@ class _Layer(torch.autograd.Function):
         ctx: Any,
         variant: Variant,
         steps: Steps,
+        mask: Tensor | None,
+        lost: Tensor | None,
         x: Tensor,
         inputs: Tensor | None,
         recurrent: Tensor,
         bias: Tensor | None,
         own: Tensor,
         projection: Tensor | None,
+        decay: Tensor | None,
+        bias_decay: Tensor | None,
         start_h: Tensor | None,
         start_c: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -126,6 +134,9 @@ class _Layer(torch.autograd.Function):
         if start_h is not None and start_c is not None:
             h[:, 0], c[..., :hidden] = _spread(start_h, seen), start_c
         before = (h[:, 0].clone(), c.clone()) if keep else ()
+        if mask is not None:
+            mask = _wider(mask.float(), 2, _rounded(size)).contiguous()
+            h[:, 0, :, : mask.shape[2]] *= mask.to(h.dtype)
         if w is not None:
             z = x @ w.T
         else:
@@ -138,31 +149,40 @@ class _Layer(torch.autograd.Function):
         operands = x.new_empty(_shares(directions, steps), directions, gates * units * r.shape[3])
         transposed = None if p is None else p.mT.contiguous()
         arrays: tuple[Any, ...] = z, cells, unprojected, outputs, h, c, operands
-        normals = scales = None
+        normals = scales = shorts = fading = matrix = None
+        if decay is not None and bias_decay is not None and lost is not None:
+            matrix = _wider(_wider(decay.to(x.dtype), 1, units), 2, units).contiguous()
+            shorts = z.new_empty(tape, directions, units)
+            fading = matrix.mT.contiguous(), _wider(bias_decay.float(), 1, units).contiguous(), lost, shorts
         if variant.layer_norm:
             normals, scales = z.new_empty(tape, z.shape[1]), cells.new_empty(tape, directions)
-            arrays += r.flatten(1, 2).mT.contiguous(), None, own, None, normals, scales, hidden
+            arrays += r.flatten(1, 2).mT.contiguous(), None, own, None, mask, normals, scales, hidden
             _each(normalised.forward, variant, arrays, steps, directions, hidden, keep)
         else:
-            _each(forward, variant, (*arrays, r, b, own, transposed), steps, directions, hidden, keep)
+            arrays += r, b, own, transposed, mask, fading
+            _each(forward, variant, arrays, steps, directions, hidden, keep)
         if keep:
-            tapes = z, cells, unprojected, outputs, normals, scales
+            tapes = z, cells, unprojected, outputs, normals, scales, mask, matrix, lost, shorts
             ctx.save_for_backward(x, w, r, own, p, *tapes, *before)
             ctx.variant, ctx.steps, ctx.seen, ctx.hidden = variant, steps, seen, hidden
-            ctx.dtypes = [None if t is None else t.dtype for t in (inputs, recurrent, bias, own, projection)]
+            parameters = inputs, recurrent, bias, own, projection, decay, bias_decay
+            ctx.dtypes = [None if t is None else t.dtype for t in parameters]
             ctx.has_start = start_h is not None
             ctx.set_materialize_grads(False)  # most callers leave the last states alone
         out = outputs[..., :size].flatten(1)
         if start_h is None:
             return out, None, None
         last_h = h.flatten(1, 2)[:, steps.lengths % 2 * rows + torch.arange(rows)]
+        if mask is not None:
+            frames_, sides = steps.places[:directions, steps.last], torch.arange(directions)[:, None]
+            last_h[..., : outputs.shape[2]] = outputs[frames_, sides]
         return out, _gathered(last_h.float(), seen), c[..., :hidden].contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Any, d_last_h: Any, d_last_c: Any) -> tuple[Tensor | None, ...]:
         x, w, r, own, p, *tapes, start_h, start_c = ctx.saved_tensors
-        gates, cells, unprojected, outputs, normals, scales = tapes
+        gates, cells, unprojected, outputs, normals, scales, mask, decay, lost, shorts = tapes
         variant, steps, seen, hidden = ctx.variant, ctx.steps, ctx.seen, ctx.hidden
         (frames, directions, size), (_, rows, width), units = outputs.shape, start_h.shape, start_c.shape[2]
         number = len(variant.gates)
@@ -182,10 +202,12 @@ class _Layer(torch.autograd.Function):
         d_own = torch.zeros(shares, directions, own.shape[1], units)
         arrays: tuple[Any, ...] = (
             gates, cells, outputs, d_y, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-            start_h, start_c, operands, r, own, p,
+            start_h, start_c, operands, r, own, p, mask,
         )  # fmt: skip
-        if variant.layer_norm:
-            arrays += normals, scales, hidden
+        fading = None
+        if decay is not None:
+            fading = decay, lost, shorts, torch.empty_like(shorts), torch.empty_like(shorts)
+        arrays += (normals, scales, hidden) if variant.layer_norm else (fading,)
         kernel = normalised.backward if variant.layer_norm else backward
         _each(kernel, variant, arrays, steps, directions, hidden, ctx.has_start)
 
@@ -207,17 +229,19 @@ class _Layer(torch.autograd.Function):
             None if w is None else d_bias.sum(0)[..., :hidden].flatten(1),
             d_own.sum(0)[..., :hidden],
             d_p,
+            None if fading is None else by_frames(*fading[3:])[:, :hidden, :hidden],
+            None if fading is None else fading[3].sum(0, dtype=torch.float32)[:, :hidden],
         )
         d_x = None
         if w is None:
             d_x = d_z.unflatten(1, (directions, number, units))[..., :hidden].flatten(1)
-        elif ctx.needs_input_grad[2]:
+        elif ctx.needs_input_grad[4]:
             d_x = d_z @ w
         d_start: tuple[Tensor | None, ...] = None, None
         if ctx.has_start:
             d_start = _gathered(_untiled(d_h)[:, :rows], seen), d_c[..., :hidden]
         pairs = zip(gradients, ctx.dtypes, strict=True)
-        return None, None, d_x, *(None if g is None else g.to(t) for g, t in pairs), *d_start
+        return None, None, None, None, d_x, *(None if g is None else g.to(t) for g, t in pairs), *d_start
 
 
 def _rounded(size: int) -> int:
@@ -262,6 +286,8 @@ def _untiled(t: Tensor) -> Tensor:
 
 def _flat(t: Any) -> Any:
     """A contiguous tensor's memory, bfloat16 as its bits; what is no tensor as it is."""
+    if isinstance(t, tuple):
+        return tuple(_flat(part) for part in t)
     if not isinstance(t, Tensor):
         return t
     t = t.detach().view(-1)

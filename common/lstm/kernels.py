@@ -16,7 +16,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from common.lstm.vector import BLOCK, WIDTH, fill, load, store, store_pairs, tile_product
+from common.lstm.vector import BLOCK, WIDTH, fill, load, store, store_pairs, tanh, tile_product
 from common.lstm.vector_cells import (
     add_four,
     gates_product,
@@ -111,9 +111,26 @@ def rows_product(out, rows, weights, x, depth, count):  # type: ignore[no-untype
 
 
 @compiled
+def masked(y, mask, at):  # type: ignore[no-untyped-def]
+    """y where R takes it."""
+    if mask is None:
+        return y
+    return y * load(mask, at)
+
+
+@compiled
+def mask_rows(d_h, mask, mask_at, size, rows, count, first, stride):  # type: ignore[no-untyped-def]
+    """`masked` back, for the rows of a step."""
+    for row in range(count):
+        for column in range(0, size, WIDTH):
+            at = slot(column, rows, row)
+            store(d_h, at, load(d_h, at) * load(mask, mask_at + (first + row * stride) * size + column))
+
+
+@compiled
 def forward(  # type: ignore[no-untyped-def]
-    variant, z, cells, unprojected, outputs, h, c, weights, recurrent, bias, own, projection, place, counts,
-    direction, directions, first, stride, keep,
+    variant, z, cells, unprojected, outputs, h, c, weights, recurrent, bias, own, projection, mask, fading,
+    place, counts, direction, directions, first, stride, keep,
 ):  # fmt: skip
     """All steps.
 
@@ -123,7 +140,10 @@ def forward(  # type: ignore[no-untyped-def]
     first; a row of n frames leaves its last one in half n % 2; c: (rows, units) float32, before and
     afterwards; recurrent: R, (gates, units, width), float32; bias: (gates, units); own: (3, units), the
     peepholes of i, f, o, or b_hn first; projection: transposed, (units, size of h), or None, as `unprojected`
-    is then. weights: memory for R as operands, (calls, gates * units * width).
+    is then; mask: (rows, size of h), factors of h where R takes it, or None. weights: memory for R as
+    operands, (calls, gates * units * width). fading, of the time-aware cell, else None: with the directions
+    in front W_d transposed, (units, units), b_d, (units,), and the share that the short-term part of the cell
+    state loses before a frame, (frames,) in the direction's own order; and that part, like unprojected.
     """
     place, own = part(place, direction, directions), part(own, direction, directions)
     h, c = part(h, direction, directions), part(c, direction, directions)
@@ -141,10 +161,31 @@ def forward(  # type: ignore[no-untyped-def]
         pack_transposed(projecting, part(projection, direction, directions), size)
         y_row = np.empty(rows * units, projection.dtype)
         projected = np.empty((size + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
+    mask_at = direction * counts[0] * size
+    if fading is not None:
+        decay, bias_decay, lost, shorts = fading
+        lost, bias_decay = part(lost, direction, directions), part(bias_decay, direction, directions)
+        decaying = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * units, decay.dtype)
+        pack_transposed(decaying, part(decay, direction, directions), units)
+        c_row = np.empty(rows * units, decay.dtype)
+        decayed = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
     old, new = 0, counts[0] * width
     offset = 0
     for step in range(counts.size):
         count = rows_of(counts[step], first, stride)
+        if fading is not None:
+            for row in range(count):
+                for unit in range(0, units, WIDTH):
+                    store(c_row, row * units + unit, load(c, (first + row * stride) * units + unit))
+            rows_product(decayed, rows, decaying, c_row, units, count)
+            for row in range(count):
+                rank = first + row * stride
+                frame, loss = place[offset + rank] * directions + direction, fill(lost[offset + rank])
+                for unit in range(0, units, WIDTH):
+                    short = tanh(load(decayed, slot(unit, rows, row)) + load(bias_decay, unit))
+                    store(c, rank * units + unit, load(c, rank * units + unit) - short * loss)
+                    if keep:
+                        store(shorts, frame * units + unit, short)
         for unit in range(0, units, WIDTH):
             by_unit, biases = load_three(own, unit, units), load_gates(variant, bias, unit, units)
             for row in range(0, count, ROWS):
@@ -170,7 +211,7 @@ def forward(  # type: ignore[no-untyped-def]
                     store(c, state, after)
                     to = new + (rank + r * stride) * width + unit
                     if projection is None:
-                        store(h, to, y)
+                        store(h, to, masked(y, mask, mask_at + state))
                         store(outputs, frame * units + unit, y)
                     else:
                         store(y_row, (row + r) * units + unit, y)
@@ -188,7 +229,7 @@ def forward(  # type: ignore[no-untyped-def]
                 frame = place[offset + rank] * directions + direction
                 for column in range(0, size, WIDTH):
                     y = load(projected, slot(column, rows, row))
-                    store(h, new + rank * width + column, y)
+                    store(h, new + rank * width + column, masked(y, mask, mask_at + rank * size + column))
                     store(outputs, frame * size + column, y)
         old, new = new, old
         offset += counts[step]
@@ -197,7 +238,7 @@ def forward(  # type: ignore[no-untyped-def]
 @compiled
 def backward(  # type: ignore[no-untyped-def]
     variant, gates, cells, outputs, d_outputs, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-    start_h, start_c, weights, recurrent, own, projection, place, counts,
+    start_h, start_c, weights, recurrent, own, projection, mask, fading, place, counts,
     direction, directions, first, stride, to_start,
 ):  # fmt: skip
     """The steps of `forward` back from the last.
@@ -209,7 +250,9 @@ def backward(  # type: ignore[no-untyped-def]
     d_c: (directions, rows, units), float32, by the last states, and afterwards by the first if `to_start`.
     With the directions in front are start_h: (rows, width) and start_c: (rows, units), before the first step,
     and recurrent: R, (gates, units, width), float32. weights: memory for R as operands, (calls, gates * units
-    * width up to a multiple of 64).
+    * width up to a multiple of 64). fading: W_d, (directions, units, units), what it loses and the short-term
+    part as in `forward`; and, written, the gradient by what comes to its tanh and the cell state that it has
+    come from, like that part.
     """
     call, calls = first * directions + direction, stride * directions
     place, own = part(place, direction, directions), part(own, direction, directions)
@@ -230,6 +273,14 @@ def backward(  # type: ignore[no-untyped-def]
         pack_transposed(projecting, part(projection, direction, directions), units)
         d_y_row = np.empty(rows * size, projection.dtype)
         d_unprojected = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
+    mask_at = direction * counts[0] * size
+    if fading is not None:
+        decay, lost, shorts, d_shorts, faded = fading
+        lost = part(lost, direction, directions)
+        decaying = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * units, decay.dtype)
+        pack_transposed(decaying, part(decay, direction, directions), units)
+        d_short_row = np.empty(rows * units, decay.dtype)
+        d_faded = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
     zero = fill(0.0)
     offset = place.size
     for step in range(counts.size - 1, -1, -1):
@@ -249,7 +300,11 @@ def backward(  # type: ignore[no-untyped-def]
                         h_before = load(outputs, frame_before * size + column)
                     else:
                         h_before = load(start_h, rank * width + column)
-                    store(previous, frame * width + column, h_before)
+                    store(
+                        previous,
+                        frame * width + column,
+                        masked(h_before, mask, mask_at + rank * size + column),
+                    )
             rows_product(d_unprojected, rows, projecting, d_y_row, size, count)
         for unit in range(0, units, WIDTH):
             by_unit = load_three(own, unit, units)
@@ -266,10 +321,14 @@ def backward(  # type: ignore[no-untyped-def]
                         h_before = load(outputs, frame_before * units + unit)
                     else:
                         h_before = load(start_h, rank * width + unit)
-                    store(previous, frame * width + unit, h_before)
+                    store(previous, frame * width + unit, masked(h_before, mask, mask_at + state))
                     d_y = load(d_outputs, frame * units + unit) + load(d_h, slot(unit, rows, row))
                 else:
                     d_y = load(d_unprojected, slot(unit, rows, row))
+                if fading is not None:
+                    loss, short = fill(lost[offset + rank]), load(shorts, frame * units + unit)
+                    store(faded, frame * units + unit, before)
+                    before = before - short * loss
                 after = load(cells, frame * units + unit)
                 activations = load_gates(variant, gates, at, units)
                 if variant.is_gru:
@@ -289,6 +348,10 @@ def backward(  # type: ignore[no-untyped-def]
                     )
                     d_sums = d_x
                 store(d_c, state, d_before)
+                if fading is not None:
+                    d_short = (zero - loss) * d_before * (fill(1.0) - short * short)
+                    store(d_shorts, frame * units + unit, d_short)
+                    store(d_short_row, row * units + unit, d_short)
                 store_gates(variant, d_row, row * depth + unit, units, d_sums)
                 store_gates(variant, d_z, at, units, d_x)
                 if variant.gate_recurrence:
@@ -301,5 +364,13 @@ def backward(  # type: ignore[no-untyped-def]
                 own_sum = own_sum[0] + d_by_unit[0], own_sum[1] + d_by_unit[1], own_sum[2] + d_by_unit[2]
             store_gates(variant, d_bias, unit, units, bias_sum)
             store_three(d_own, unit, units, own_sum)
+        if fading is not None:
+            rows_product(d_faded, rows, decaying, d_short_row, units, count)
+            for row in range(count):
+                for unit in range(0, units, WIDTH):
+                    state = (first + row * stride) * units + unit
+                    store(d_c, state, load(d_c, state) + load(d_faded, slot(unit, rows, row)))
         if step or to_start:
             rows_product(d_h, rows, weights, d_row, depth, count)
+            if mask is not None:
+                mask_rows(d_h, mask, mask_at, size, rows, count, first, stride)

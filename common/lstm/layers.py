@@ -27,8 +27,8 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 class LSTMStack(nn.Module):
     """`layers` recurrent layers, each in both directions unless `bidirectional` is off.
 
-    cell: a name of `cells.VARIANTS`. Where nothing below is asked for, all but "layer_norm" and "time_aware"
-    run compiled on a CPU, and elsewhere "lstm" goes through torch's own kernels.
+    cell: a name of `cells.VARIANTS`. All run compiled on a CPU, unless there is zoneout, or a projection of
+    "layer_norm"; elsewhere "lstm" goes through torch's own kernels if none of what is below is asked for.
     dropout: on the input of every layer but the first.
     projection: size of each direction's output, if above 0 (Sak, Senior & Beaufays 2014).
     recurrent_dropout: on h where the recurrent weights take it, one mask a row for all steps and gates (Gal &
@@ -177,9 +177,7 @@ class LSTMStack(nn.Module):
 
     def _is_compiled(self, x: Tensor) -> bool:
         """Whether `compiled.layer` computes just this, and faster than single steps."""
-        known = not (
-            self.variant.time_gaps or self._is_noisy() or (self.variant.layer_norm and self.projection)
-        )
+        known = not (any(self.zoneout) or (self.variant.layer_norm and self.projection))
         fits = x.device.type == "cpu" and _operand_dtype(x) in (torch.float32, torch.bfloat16)
         return known and fits and not torch.compiler.is_compiling() and x.shape[1] >= SHORT and has_numba()
 
@@ -209,16 +207,17 @@ class LSTMStack(nn.Module):
         return rows, carried
 
     def _compiled_layer(
-        self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, _: Tensor | None
+        self, layer: int, x: Tensor, steps: Steps, state: tuple[Tensor, ...] | None, gaps: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """As `_layer`."""
         from common.lstm import compiled  # late: it brings numba
 
         start = tuple(t[None, steps.running] for t in state) if state is not None else None
-        weights = self._weights(layer)
+        inputs = self.inputs[layer], self.bias[layer]
         gain = self.gain_inputs[layer] if self.variant.layer_norm else None
+        mask = self._noise(x, steps.counts).dropout
         out, ends = compiled.layer(
-            self.variant, x, self.inputs[layer], self.bias[layer], weights, steps, start, gain
+            self.variant, x, *inputs, self._weights(layer), steps, start, gain, mask, gaps
         )
         return out, tuple(end[0] for end in ends)
 
@@ -288,20 +287,19 @@ class LSTMStack(nn.Module):
             bias_candidate=of(self.bias_candidate),
         )
 
-    def _noise(self, projected: Tensor, counts: list[int]) -> Noise:
+    def _noise(self, like: Tensor, counts: list[int]) -> Noise:
         """Masks of this batch, from torch's generator alone."""
-        directions, frames, _ = projected.shape
         outputs = self.projection or self.hidden
         dropout = None
         if self.training and self.recurrent_dropout:
-            ones = projected.new_ones(directions, counts[0], outputs)
+            ones = like.new_ones(self.directions, counts[0], outputs)
             dropout = nn.functional.dropout(ones, self.recurrent_dropout)
 
         def keep(probability: float, size: int) -> Tensor | None:
             if not probability:
                 return None
-            share = projected.new_full((), probability, dtype=exact(projected.dtype))
-            share = share.expand(directions, frames, size)
+            share = like.new_full((), probability, dtype=exact(like.dtype))
+            share = share.expand(self.directions, sum(counts), size)
             return torch.bernoulli(share) if self.training else share
 
         cell, output = self.zoneout

@@ -13,7 +13,16 @@ normalised R h and 1 / its standard deviation, written if `keep`; hidden: how ma
 import numpy as np
 
 from common.lstm.cells import EPSILON
-from common.lstm.kernels import compiled, pack_transposed, part, rows_of, rows_product, slot
+from common.lstm.kernels import (
+    compiled,
+    mask_rows,
+    masked,
+    pack_transposed,
+    part,
+    rows_of,
+    rows_product,
+    slot,
+)
 from common.lstm.vector import BLOCK, WIDTH, fill, load, store, tanh, total
 from common.lstm.vector_cells import add_four, load_gates, lstm_back, lstm_step, multiply_four, store_gates
 
@@ -41,7 +50,7 @@ def moments(x, at, segments, units, hidden):  # type: ignore[no-untyped-def]
 
 @compiled
 def forward(  # type: ignore[no-untyped-def]
-    variant, z, cells, unprojected, outputs, h, c, weights, recurrent, bias, own, projection,
+    variant, z, cells, unprojected, outputs, h, c, weights, recurrent, bias, own, projection, mask,
     normals, scales, hidden, place, counts, direction, directions, first, stride, keep,
 ):  # fmt: skip
     """All steps. unprojected, bias and projection are None."""
@@ -57,6 +66,7 @@ def forward(  # type: ignore[no-untyped-def]
     for row in range(rows):
         for unit in range(0, width, WIDTH):
             store(h_row, row * width + unit, load(h, (first + row * stride) * width + unit))
+    mask_at = direction * counts[0] * units
     nothing = fill(0.0), fill(0.0), fill(0.0)
     old, new = 0, counts[0] * width
     offset = 0
@@ -95,8 +105,9 @@ def forward(  # type: ignore[no-untyped-def]
                 cell = (load(c, state + unit) - fill(mean)) * fill(scale)
                 squashed = tanh(cell * load(own, depth + unit) + load(own, depth + units + unit))
                 y = load(output_gate, unit) * squashed
-                store(h_row, row * width + unit, y)
-                store(h, new + rank * width + unit, y)
+                seen = masked(y, mask, mask_at + state + unit)
+                store(h_row, row * width + unit, seen)
+                store(h, new + rank * width + unit, seen)
                 store(outputs, frame * units + unit, y)
         old, new = new, old
         offset += counts[step]
@@ -105,7 +116,7 @@ def forward(  # type: ignore[no-untyped-def]
 @compiled
 def backward(  # type: ignore[no-untyped-def]
     variant, gates, cells, outputs, d_outputs, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-    start_h, start_c, weights, recurrent, own, projection,
+    start_h, start_c, weights, recurrent, own, projection, mask,
     normals, scales, hidden, place, counts, direction, directions, first, stride, to_start,
 ):  # fmt: skip
     """The steps of `forward` back from the last. d_own, (calls, 6, units), is written, d_bias is not."""
@@ -123,6 +134,7 @@ def backward(  # type: ignore[no-untyped-def]
     d_row = np.empty(rows * depth, weights.dtype)  # d_product of this step
     d_cell, d_gate = np.empty(units, np.float32), np.empty(units, np.float32)
     d_normal = np.empty(depth, np.float32)
+    mask_at = direction * counts[0] * units
     zero, one = fill(0.0), fill(1.0)
     nothing = zero, zero, zero
     offset = place.size
@@ -154,7 +166,7 @@ def backward(  # type: ignore[no-untyped-def]
                 before = (
                     load(outputs, frame_before * units + unit) if step else load(start_h, rank * width + unit)
                 )
-                store(previous, frame * width + unit, before)
+                store(previous, frame * width + unit, masked(before, mask, mask_at + state + unit))
             mean_d, mean_along = fill(total(sums) / hidden), fill(total(along) / hidden)
             sums = along = zero
             for unit in range(0, units, WIDTH):
@@ -188,3 +200,5 @@ def backward(  # type: ignore[no-untyped-def]
                 store(d_product, at + column, factor * d_sum)
         if step or to_start:
             rows_product(d_h, rows, weights, d_row, depth, count)
+            if mask is not None:
+                mask_rows(d_h, mask, mask_at, units, rows, count, first, stride)

@@ -21,8 +21,8 @@ if not has_numba():
 from common.lstm import compiled, vector
 
 BOTH = {torch.float32: 1e-5, torch.bfloat16: 0.03}  # of the largest entry
-CELLS = [name for name, variant in VARIANTS.items() if not variant.time_gaps]
-PROJECTED = {f"projected {cell}": cell for cell in ("peephole", "cifg", "fgr")}
+PROJECTED = {f"projected {cell}": cell for cell in ("peephole", "cifg", "fgr", "time_aware")}
+KINDS = [*VARIANTS, *PROJECTED]
 
 
 class Parameters(NamedTuple):
@@ -32,7 +32,8 @@ class Parameters(NamedTuple):
     inputs: Tensor
     bias: Tensor
     weights: Weights
-    gain: Tensor | None = None  # of W x
+    gain: Tensor | None  # of W x
+    stack: LSTMStack
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -49,7 +50,12 @@ def parameters(inputs: int, hidden: int, directions: int, kind: str) -> Paramete
             is_matrix = p.dim() == 3 and not name.startswith("peephole")
             p.copy_(torch.randn(p.shape, generator=generator) * (p.shape[2] ** -0.5 if is_matrix else 0.5))
     gain = stack.gain_inputs[0] if stack.variant.layer_norm else None
-    return Parameters(stack.variant, stack.inputs[0], stack.bias[0], stack._weights(0), gain)
+    return Parameters(stack.variant, stack.inputs[0], stack.bias[0], stack._weights(0), gain, stack)
+
+
+def gaps_between(row: Tensor) -> Tensor:
+    """(frames,) any times, the same each time."""
+    return torch.arange(len(row)) % 5 / 2
 
 
 def by_cells(rows: list[Tensor], p: Parameters, start: list[tuple[Tensor, ...]] | None = None) -> tuple:
@@ -65,7 +71,9 @@ def by_cells(rows: list[Tensor], p: Parameters, start: list[tuple[Tensor, ...]] 
         outputs, lasts = [], []
         for row, one in zip(rows, zip(*state, strict=True), strict=True):
             now, h = tuple(t[None] for t in one), []
-            for frame in row.flip(0) if d else row:
+            gaps = gaps_between(row)
+            gaps = torch.cat((torch.zeros(1), gaps[1:].flip(0))) if d else gaps
+            for frame, gap in zip(row.flip(0) if d else row, gaps, strict=True):
                 projected = frame[None] @ p.inputs[d].T
                 if p.gain is not None:
                     projected = normalise(projected)[0] * p.gain[d]
@@ -73,7 +81,7 @@ def by_cells(rows: list[Tensor], p: Parameters, start: list[tuple[Tensor, ...]] 
                 if p.variant == GRU:
                     now = (gru_step(projected, now[0], w),)
                 else:
-                    now = variant_step(p.variant, projected, now, w)
+                    now = variant_step(p.variant, projected, now, w, gap[None, None])
                 h.append(now[0])
             outputs.append(torch.cat(h[::-1] if d else h))
             lasts.append(now)
@@ -93,7 +101,13 @@ def compiled_layer(
     padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     packed = padded.flatten(0, 1)[steps.gather].to(dtype)
     states = tuple(torch.stack(part)[:, steps.order] for part in zip(*start, strict=True)) if start else None
-    out, ends = compiled.layer(p.variant, packed, p.inputs, p.bias, p.weights, steps, states, p.gain)
+    gaps = None
+    if p.variant.time_gaps:
+        gaps = nn.utils.rnn.pad_sequence([gaps_between(row) for row in rows], batch_first=True)
+        gaps = p.stack._packed_gaps(gaps.flatten()[steps.gather], steps)
+    out, ends = compiled.layer(
+        p.variant, packed, p.inputs, p.bias, p.weights, steps, states, p.gain, gaps=gaps
+    )
     places = [(steps.gather // padded.shape[1] == row).nonzero()[:, 0] for row in range(len(rows))]
     back = steps.order.argsort()
     lasts = [tuple(end[d, back] for end in ends) for d in range(len(p.inputs))]
@@ -105,7 +119,7 @@ def assert_near(found: list[Tensor], expected: list[Tensor], dtype: torch.dtype)
         torch.testing.assert_close(b, a, rtol=0, atol=BOTH[dtype] * max(1.0, float(a.detach().abs().max())))
 
 
-@pytest.mark.parametrize("kind", [*CELLS, *PROJECTED])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", BOTH)
 @pytest.mark.parametrize(
     ("hidden", "directions", "lengths"),
@@ -136,7 +150,7 @@ def test_values_and_gradients_are_the_cells(kind, dtype, hidden, directions, len
     assert_near(by_hand, by_autograd, dtype)
 
 
-@pytest.mark.parametrize("kind", ["peephole", "gru", "projected fgr", "layer_norm"])
+@pytest.mark.parametrize("kind", ["peephole", "gru", "projected fgr", "layer_norm", "time_aware"])
 @pytest.mark.parametrize("threads", [2, 5])
 def test_the_number_of_threads_changes_nothing(monkeypatch, kind, threads):
     monkeypatch.setattr(compiled, "LITTLE", 0)  # the threads are used however small the layer
@@ -163,7 +177,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch, kind, threads):
     st.lists(st.integers(1, 12), min_size=1, max_size=9),
     st.integers(1, 20),
     st.sampled_from(list(BOTH)),
-    st.sampled_from(["peephole", "gru", "projected fgr", "layer_norm"]),
+    st.sampled_from(["peephole", "gru", "projected fgr", "layer_norm", "time_aware"]),
 )
 def test_a_row_of_a_batch_gives_what_it_gives_alone(lengths, hidden, dtype, kind):
     torch.manual_seed(0)
@@ -196,19 +210,26 @@ def test_backward_can_be_repeated_but_has_no_second_derivative(kind):
         gradient.sum().backward()
 
 
-@pytest.mark.parametrize("kind", [*CELLS, *PROJECTED])
+@pytest.mark.parametrize(
+    ("kind", "dropout"),
+    [*((kind, 0.0) for kind in KINDS), *((kind, 0.4) for kind in ("gru", "fgr", *PROJECTED, "layer_norm"))],
+)
 @pytest.mark.parametrize("operand", BOTH)
-def test_the_stack_is_the_uncompiled_one(monkeypatch, kind: str, operand: torch.dtype):
+def test_the_stack_is_the_uncompiled_one(monkeypatch, kind: str, operand: torch.dtype, dropout: float):
+    """Also with recurrent dropout, from the same seed."""
     monkeypatch.setattr("common.lstm.layers.LITTLE", 0)  # compiled however small the layer
     torch.manual_seed(0)
     more = {"projection": 9} if kind in PROJECTED else {}
+    more["recurrent_dropout"] = dropout
     layers = 1 if kind == "layer_norm" else 3  # small products divided by their deviation: errors grow
     stack, lengths = LSTMStack(6, 20, layers, PROJECTED.get(kind, kind), **more), torch.tensor([7, 0, 12, 3])
     x = torch.randn(4, 15, 6)
+    gaps = torch.rand(4, 15) * 5 if stack.variant.time_gaps else None
 
     def run() -> tuple[Tensor, tuple[Tensor, ...]]:
+        torch.manual_seed(1)
         with torch.autocast("cpu", torch.bfloat16, enabled=operand == torch.bfloat16):
-            out = stack(x, lengths)
+            out = stack(x, lengths, gaps)
         return out, torch.autograd.grad(out.square().sum(), list(stack.parameters()))
 
     ours, our_gradients = run()
@@ -216,8 +237,28 @@ def test_the_stack_is_the_uncompiled_one(monkeypatch, kind: str, operand: torch.
     monkeypatch.setattr("common.lstm.layers.has_numba", lambda: False)
     plain, plain_gradients = run()
     assert "_LayerBackward" not in backward_names(plain)
+    tolerance = BOTH[operand] * (2 if dropout else 1)  # what is kept is larger
     for a, b in zip((ours, *our_gradients), (plain, *plain_gradients), strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=BOTH[operand] * max(1.0, float(b.detach().abs().max())))
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1.0, float(b.detach().abs().max())))
+
+
+@pytest.mark.parametrize("kind", ["gru", "fgr", "projected fgr", "layer_norm"])
+def test_states_are_not_dropped_where_the_recurrence_is(monkeypatch, kind: str):
+    torch.manual_seed(0)
+    more = {"projection": 9} if kind in PROJECTED else {}
+    stack = LSTMStack(6, 20, 2, PROJECTED.get(kind, kind), bidirectional=False, recurrent_dropout=0.4, **more)
+    x, lengths = torch.randn(4, 15, 6), torch.tensor([7, 0, 12, 3])
+    start = [tuple(torch.randn_like(t).requires_grad_() for t in layer) for layer in stack.fresh(4)]
+    leaves = [*stack.parameters(), *(t for layer in start for t in layer)]
+    results = []
+    for is_compiled in (True, False):
+        torch.manual_seed(1)
+        monkeypatch.setattr("common.lstm.layers.has_numba", lambda there=is_compiled: there)
+        out, ends = stack.carry(x, lengths, start)
+        assert ("_LayerBackward" in backward_names(out)) == is_compiled
+        found = [out, *(t for layer in ends for t in layer)]
+        results.append([*found, *torch.autograd.grad(sum(t.square().sum() for t in found), leaves)])
+    assert_near(*results, torch.float32)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "nog", "fgr", "layer_norm"])
@@ -247,7 +288,7 @@ def test_what_steps_few_frames_or_is_noisy_is_not_compiled():
         (LSTMStack(3, 4, 1, "peephole"), 2, False),
         (LSTMStack(3, 4, 1, "peephole").double(), 8, False),
         (LSTMStack(3, 4, 1, "peephole", zoneout=(0.0, 0.1)), 8, False),
-        (LSTMStack(3, 4, 1, "peephole", recurrent_dropout=0.1), 8, False),
+        (LSTMStack(3, 4, 1, "peephole", recurrent_dropout=0.1), 8, True),
         (LSTMStack(3, 4, 1, "layer_norm", projection=2), 8, False),
     ):
         x = torch.randn(2, frames, 3, dtype=stack.bias[0].dtype)
