@@ -11,7 +11,7 @@ numba compiles a cell at its first use and keeps the result on the disk for late
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,30 +50,51 @@ def layer(
     Returns (frames, directions * outputs), each direction's output at its own frame, and, if there is a
     `start`, the state after each row's last frame in its direction, like it, float32.
     """
-    recurrent, outputs = weights.recurrent, weights.recurrent.shape[2]
+    gates, outputs = len(variant.gates), weights.recurrent.shape[2]
+    directions, hidden = len(bias), bias.shape[1] // gates
+    units = _rounded(hidden)
+    seen = [outputs, hidden, hidden, hidden] if variant.gate_recurrence else [outputs]  # what R takes
+
+    def by_units(t: Tensor) -> Tensor:
+        """(directions, gates * hidden, …) → (directions, gates, units, …)"""
+        return _wider(t.unflatten(1, (gates, hidden)), 2, units)
+
+    recurrent = weights.recurrent
     if weights.gate_recurrent is not None:
         on_i, on_f, on_o = weights.gate_recurrent.chunk(3, dim=1)
         on_gates = torch.cat((on_i, on_f, torch.zeros_like(on_i), on_o), dim=1)
         recurrent = torch.cat((recurrent, on_gates), dim=2)
+    w: Tensor | None
+    b: Tensor | None
+    if gain_inputs is None:
+        w, b = by_units(inputs).flatten(0, 2).to(x.dtype), by_units(bias).float().contiguous()
+    else:
+        w, b = None, None
+        sides = zip(inputs.to(x.dtype), gain_inputs, bias, strict=True)
+        x = torch.cat([layer_norm(x @ m.T, g.shape, g, b, EPSILON) for m, g, b in sides], dim=1)
+        x = _wider(x.unflatten(1, (directions, gates, hidden)), 3, units).flatten(1)
+    matrices = weights.projection, weights.decay
+    p, decay = (None if m is None else _square(m.to(x.dtype), _rounded(m.shape[1]), units) for m in matrices)
+    own = _wider(_own(variant, weights, bias), 2, units).float().contiguous()
+    parameters = w, _spread(by_units(recurrent).float(), seen).contiguous(), b, own, p, decay
+    bias_decay = None if weights.bias_decay is None else _wider(weights.bias_decay, 1, units).float()
     start_h = start_c = None
     if start is not None:
-        start_h = torch.cat((start[0], *start[2:]), dim=2).float()
-        start_c = start[0 if variant == GRU else 1]
-    own = _own(variant, weights, bias)
-    fading = weights.decay, weights.bias_decay
-    parameters: tuple[Tensor | None, ...] = inputs, recurrent, bias, own, weights.projection, *fading
-    if gain_inputs is not None:  # the layer gets W x normalised
-        sides = zip(inputs.to(x.dtype), gain_inputs, bias, strict=True)
-        x = torch.cat([layer_norm(x @ w.T, g.shape, g, b, EPSILON) for w, g, b in sides], dim=1)
-        parameters = None, recurrent, None, own, None, None, None
+        start_h = _spread(torch.cat((start[0], *start[2:]), dim=2).float(), seen)
+        start_c = _wider(start[0 if variant == GRU else 1].float(), 2, units)
+    if mask is not None:
+        mask = _wider(mask.float(), 2, _rounded(outputs)).contiguous()
     lost = 1 - elapsed_discount(gaps.float()) if gaps is not None else None
-    out, h, c = _Layer.apply(variant, steps, mask, lost, x, *parameters, start_h, start_c)
+    out, h, c = _Layer.apply(
+        variant, steps, hidden, mask, lost, x.contiguous(), *parameters, bias_decay, start_h, start_c
+    )
+    out = (out[..., :outputs] if out.shape[2] > outputs else out).flatten(1)
     if start is None:
         return out, ()
+    h, c = _gathered(h, seen), c[..., :hidden]
     if variant == GRU:
         return out, (c,)
-    gates = (h[..., outputs:],) if variant.gate_recurrence else ()
-    return out, (h[..., :outputs], c, *gates)
+    return out, (h[..., :outputs], c, *((h[..., outputs:],) if variant.gate_recurrence else ()))
 
 
 def _own(variant: Variant, weights: Weights, bias: Tensor) -> Tensor:
@@ -91,16 +112,42 @@ def _own(variant: Variant, weights: Weights, bias: Tensor) -> Tensor:
     return torch.stack([there.get(name, nothing) for name in "ifo"], dim=1)
 
 
+class _Tape(NamedTuple):
+    """What backward needs; None what the cell lacks."""
+
+    x: Tensor
+    w: Tensor | None
+    recurrent: Tensor
+    own: Tensor
+    projection: Tensor | None
+    gates: Tensor
+    cells: Tensor
+    unprojected: Tensor | None
+    outputs: Tensor
+    normals: Tensor | None
+    scales: Tensor | None
+    mask: Tensor | None
+    decay: Tensor | None
+    lost: Tensor | None
+    shorts: Tensor | None
+    start_h: Tensor
+    start_c: Tensor
+
+
 class _Layer(torch.autograd.Function):
+    """The layer on operands whose units are padded, as `kernels` takes them: outputs (frames, directions,
+    size of h), and, if there is a start, the last h, (directions, rows, width), and c, both float32."""
+
     @staticmethod
     def forward(
         ctx: Any,
         variant: Variant,
         steps: Steps,
+        hidden: int,
         mask: Tensor | None,
         lost: Tensor | None,
         x: Tensor,
-        inputs: Tensor | None,
+        w: Tensor | None,
         recurrent: Tensor,
         bias: Tensor | None,
         own: Tensor,
@@ -111,137 +158,102 @@ class _Layer(torch.autograd.Function):
         start_c: Tensor | None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         keep = any(ctx.needs_input_grad)
-        frames, rows, gates = len(x), steps.counts[0], len(variant.gates)
-        directions, _, hidden = own.shape
-        size = hidden if projection is None else projection.shape[1]
-        seen = [size, hidden, hidden, hidden] if variant.gate_recurrence else [size]  # what R takes
-        units = _rounded(hidden)
-        x, w, b = x.contiguous(), None, None
-        if inputs is not None:
-            w = _wider(inputs.unflatten(1, (gates, hidden)), 2, units).flatten(0, 2).to(x.dtype)
-        if bias is not None:
-            b = _wider(bias.unflatten(1, (gates, hidden)).float(), 2, units).contiguous()
-        r = _spread(recurrent.unflatten(1, (gates, hidden)).float(), seen)
-        r = _wider(r, 2, units).contiguous()
-        own = _wider(own, 2, units).float().contiguous()
-        p = (
-            None
-            if projection is None
-            else _wider(_spread(projection.to(x.dtype), [hidden]), 1, _rounded(size))
-        )
-        h = x.new_zeros(directions, 2, rows, r.shape[3])
+        frames, rows = len(x), steps.counts[0]
+        directions, gates, units, width = recurrent.shape
+        size = units if projection is None else projection.shape[1]
+        h = x.new_zeros(directions, 2, rows, width)
         c = x.new_zeros(directions, rows, units, dtype=torch.float32)
         if start_h is not None and start_c is not None:
-            h[:, 0], c[..., :hidden] = _spread(start_h, seen), start_c
-        before = (h[:, 0].clone(), c.clone()) if keep else ()
+            h[:, 0], c[:] = start_h, start_c
+        before = h[:, 0].clone(), c.clone()
         if mask is not None:
-            mask = _wider(mask.float(), 2, _rounded(size)).contiguous()
-            h[:, 0, :, : mask.shape[2]] *= mask.to(h.dtype)
-        if w is not None:
-            z = x @ w.T
-        else:
-            z = _wider(x.unflatten(1, (directions, gates, hidden)), 3, units).flatten(1)
-            z = z.clone() if z.data_ptr() == x.data_ptr() else z
-        tape = frames if keep else 0
-        cells = z.new_empty(tape, directions, units, dtype=torch.float32)
-        unprojected = None if p is None else z.new_empty(tape, directions, units)
-        outputs = z.new_empty(frames, directions, _rounded(size))
-        operands = x.new_empty(_shares(directions, steps), directions, gates * units * r.shape[3])
-        transposed = None if p is None else p.mT.contiguous()
+            h[:, 0, :, :size] *= mask.to(h.dtype)
+        z = x.clone() if w is None else x @ w.T
+
+        def blank(*shape: int, there: bool = True) -> Tensor | None:
+            return z.new_empty(frames if keep else 0, *shape) if there else None
+
+        cells = z.new_empty(frames if keep else 0, directions, units, dtype=torch.float32)
+        unprojected = blank(directions, units, there=projection is not None)
+        shorts = blank(directions, units, there=decay is not None)
+        normals = blank(z.shape[1], there=variant.layer_norm)
+        scales = cells.new_empty(cells.shape[:2]) if variant.layer_norm else None
+        outputs = z.new_empty(frames, directions, size)
+        operands = x.new_empty(_shares(directions, steps), directions, gates * units * width)
         arrays: tuple[Any, ...] = z, cells, unprojected, outputs, h, c, operands
-        normals = scales = shorts = fading = matrix = None
-        if decay is not None and bias_decay is not None and lost is not None:
-            matrix = _wider(_wider(decay.to(x.dtype), 1, units), 2, units).contiguous()
-            shorts = z.new_empty(tape, directions, units)
-            fading = matrix.mT.contiguous(), _wider(bias_decay.float(), 1, units).contiguous(), lost, shorts
         if variant.layer_norm:
-            normals, scales = z.new_empty(tape, z.shape[1]), cells.new_empty(tape, directions)
-            arrays += r.flatten(1, 2).mT.contiguous(), None, own, None, mask, normals, scales, hidden
-            _each(normalised.forward, variant, arrays, steps, directions, hidden, keep)
+            arrays += recurrent.flatten(1, 2).mT.contiguous(), bias, own, projection, mask
+            _each(normalised.forward, variant, (*arrays, normals, scales, hidden), steps, hidden, keep)
         else:
-            arrays += r, b, own, transposed, mask, fading
-            _each(forward, variant, arrays, steps, directions, hidden, keep)
+            fading = None if decay is None else (decay.mT.contiguous(), bias_decay, lost, shorts)
+            transposed = None if projection is None else projection.mT.contiguous()
+            arrays += recurrent, bias, own, transposed, mask, fading
+            _each(forward, variant, arrays, steps, hidden, keep)
         if keep:
-            tapes = z, cells, unprojected, outputs, normals, scales, mask, matrix, lost, shorts
-            ctx.save_for_backward(x, w, r, own, p, *tapes, *before)
-            ctx.variant, ctx.steps, ctx.seen, ctx.hidden = variant, steps, seen, hidden
-            parameters = inputs, recurrent, bias, own, projection, decay, bias_decay
-            ctx.dtypes = [None if t is None else t.dtype for t in parameters]
-            ctx.has_start = start_h is not None
+            tape = z, cells, unprojected, outputs, normals, scales, mask, decay, lost, shorts
+            ctx.save_for_backward(*_Tape(x, w, recurrent, own, projection, *tape, *before))
+            ctx.variant, ctx.steps, ctx.hidden, ctx.has_start = variant, steps, hidden, start_h is not None
             ctx.set_materialize_grads(False)  # most callers leave the last states alone
-        out = outputs[..., :size].flatten(1)
         if start_h is None:
-            return out, None, None
+            return outputs, None, None
         last_h = h.flatten(1, 2)[:, steps.lengths % 2 * rows + torch.arange(rows)]
         if mask is not None:
-            frames_, sides = steps.places[:directions, steps.last], torch.arange(directions)[:, None]
-            last_h[..., : outputs.shape[2]] = outputs[frames_, sides]
-        return out, _gathered(last_h.float(), seen), c[..., :hidden].contiguous()
+            sides = torch.arange(directions)[:, None]
+            last_h[..., :size] = outputs[steps.places[:directions, steps.last], sides]
+        return outputs, last_h.float(), c
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Any, d_last_h: Any, d_last_c: Any) -> tuple[Tensor | None, ...]:
-        x, w, r, own, p, *tapes, start_h, start_c = ctx.saved_tensors
-        gates, cells, unprojected, outputs, normals, scales, mask, decay, lost, shorts = tapes
-        variant, steps, seen, hidden = ctx.variant, ctx.steps, ctx.seen, ctx.hidden
-        (frames, directions, size), (_, rows, width), units = outputs.shape, start_h.shape, start_c.shape[2]
-        number = len(variant.gates)
-        if d_outputs is None:
-            d_outputs = outputs.new_zeros(frames, directions * seen[0])
-        d_y = _wider(d_outputs.to(x.dtype).view(frames, directions, seen[0]), 2, size).contiguous()
-        d_y = d_y if p is None else d_y.clone()  # is written
-        d_z, previous = torch.empty_like(gates), outputs.new_empty(frames, directions, width)
-        d_product = torch.empty_like(gates) if variant == GRU or variant.layer_norm else d_z
+        t = _Tape(*ctx.saved_tensors)
+        variant, steps = ctx.variant, ctx.steps
+        (directions, gates, units, width), rows = t.recurrent.shape, steps.counts[0]
+        d_y = torch.zeros_like(t.outputs) if d_outputs is None else d_outputs.contiguous()
+        d_y = d_y if t.projection is None else d_y.clone()  # is written
+        d_z, previous = torch.empty_like(t.gates), d_y.new_empty(*d_y.shape[:2], width)
+        d_product = torch.empty_like(d_z) if variant == GRU or variant.layer_norm else d_z
         shares = _shares(directions, steps)
-        d_h = torch.zeros_like(start_h, dtype=torch.float32) if d_last_h is None else _spread(d_last_h, seen)
-        d_h, d_c = _tiled(d_h, shares), torch.zeros_like(start_c)
-        if d_last_c is not None:
-            d_c[..., :hidden] = d_last_c
-        d_bias = torch.zeros(shares, directions, number, units)
-        operands = x.new_empty(shares, directions, d_h.shape[2] * BLOCK * number * units)
-        d_own = torch.zeros(shares, directions, own.shape[1], units)
+        d_h = _tiled(torch.zeros_like(t.start_h) if d_last_h is None else d_last_h, shares)
+        d_c = torch.zeros_like(t.start_c) if d_last_c is None else d_last_c.clone()
+        d_bias, d_own = torch.zeros(shares, directions, gates, units), torch.zeros(shares, *t.own.shape)
+        operands = d_y.new_empty(shares, directions, d_h.shape[2] * BLOCK * gates * units)
         arrays: tuple[Any, ...] = (
-            gates, cells, outputs, d_y, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-            start_h, start_c, operands, r, own, p, mask,
+            t.gates, t.cells, t.outputs, d_y, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
+            t.start_h, t.start_c, operands, t.recurrent, t.own, t.projection, t.mask,
         )  # fmt: skip
-        fading = None
-        if decay is not None:
-            fading = decay, lost, shorts, torch.empty_like(shorts), torch.empty_like(shorts)
-        arrays += (normals, scales, hidden) if variant.layer_norm else (fading,)
-        kernel = normalised.backward if variant.layer_norm else backward
-        _each(kernel, variant, arrays, steps, directions, hidden, ctx.has_start)
-
-        def by_frames(d: Tensor, seen: Tensor) -> Tensor:
-            """(directions, columns of d, columns of seen)"""
-            out = x.new_empty(directions, d.numel() // (frames * directions), seen.shape[2])
-            for k in range(directions):
-                torch.mm(d.view(frames, directions, -1)[:, k].T, seen[:, k], out=out[k])
-            return out
-
-        def of_gates(d: Tensor) -> Tensor:
-            """(directions, gates * units, …) without what units are padded with."""
-            return d.unflatten(1, (number, units))[:, :, :hidden].flatten(1, 2)
-
-        d_p = None if p is None else by_frames(d_y, unprojected)[:, : seen[0], :hidden]
+        d_shorts: Tensor | None = None
+        if variant.layer_norm:
+            arrays += t.normals, t.scales, ctx.hidden
+            _each(normalised.backward, variant, arrays, steps, ctx.hidden, ctx.has_start)
+        else:
+            fading = None
+            if t.shorts is not None:
+                d_shorts, faded = torch.empty_like(t.shorts), torch.empty_like(t.shorts)
+                fading = t.decay, t.lost, t.shorts, d_shorts, faded
+            _each(backward, variant, (*arrays, fading), steps, ctx.hidden, ctx.has_start)
+        d_x = d_z if t.w is None else d_z @ t.w if ctx.needs_input_grad[5] else None
         gradients = (
-            None if w is None else of_gates((d_z.T @ x).unflatten(0, (directions, -1))),
-            of_gates(_gathered(by_frames(d_product, previous), seen)),
-            None if w is None else d_bias.sum(0)[..., :hidden].flatten(1),
-            d_own.sum(0)[..., :hidden],
-            d_p,
-            None if fading is None else by_frames(*fading[3:])[:, :hidden, :hidden],
-            None if fading is None else fading[3].sum(0, dtype=torch.float32)[:, :hidden],
+            None if t.w is None else d_z.T @ t.x,
+            _by_frames(d_product, previous).view(directions, gates, units, width).float(),
+            None if t.w is None else d_bias.sum(0),
+            d_own.sum(0),
+            None if t.unprojected is None else _by_frames(d_y, t.unprojected),
+            None if d_shorts is None else _by_frames(d_shorts, faded),
+            None if d_shorts is None else d_shorts.sum(0, dtype=torch.float32),
         )
-        d_x = None
-        if w is None:
-            d_x = d_z.unflatten(1, (directions, number, units))[..., :hidden].flatten(1)
-        elif ctx.needs_input_grad[4]:
-            d_x = d_z @ w
-        d_start: tuple[Tensor | None, ...] = None, None
-        if ctx.has_start:
-            d_start = _gathered(_untiled(d_h)[:, :rows], seen), d_c[..., :hidden]
-        pairs = zip(gradients, ctx.dtypes, strict=True)
-        return None, None, None, None, d_x, *(None if g is None else g.to(t) for g, t in pairs), *d_start
+        d_start = (_untiled(d_h)[:, :rows, :width], d_c) if ctx.has_start else (None, None)
+        return *(None,) * 5, d_x, *gradients, *d_start
+
+
+def _by_frames(d: Tensor, seen: Tensor) -> Tensor:
+    """The gradient by a matrix, (directions, columns of d, columns of seen), from that by its outputs and
+    what it has seen, (frames, directions, …)."""
+    frames, directions, columns = seen.shape
+    d = d.view(frames, directions, -1)
+    out = d.new_empty(directions, d.shape[2], columns)
+    for k in range(directions):
+        torch.mm(d[:, k].T, seen[:, k], out=out[k])
+    return out
 
 
 def _rounded(size: int) -> int:
@@ -269,6 +281,11 @@ def _wider(t: Tensor, dimension: int, size: int) -> Tensor:
     missing = list(t.shape)
     missing[dimension] = size - t.shape[dimension]
     return torch.cat((t, t.new_zeros(missing)), dim=dimension)
+
+
+def _square(t: Tensor, rows: int, columns: int) -> Tensor:
+    """(directions, …) matrices with zeros up to so many rows and columns."""
+    return _wider(_wider(t, 1, rows), 2, columns).contiguous()
 
 
 def _tiled(t: Tensor, shares: int) -> Tensor:
@@ -304,11 +321,11 @@ def _each(
     variant: Variant,
     arrays: tuple[Any, ...],
     steps: Steps,
-    directions: int,
     hidden: int,
     switch: bool,
 ) -> None:
     """The kernel for all directions and shares of rows, in torch's threads."""
+    directions = arrays[1].shape[1]  # of the cell states
     flat = [_flat(t) for t in (*arrays, steps.places[:directions])]
     stride = _shares(directions, steps)
     counts = np.array(steps.counts)
