@@ -1,3 +1,11 @@
 """What sound and ink share: alphabet, corpus, network, training, decoding. Imports neither asr nor hwr."""
 
+import os
+from pathlib import Path
+
 __version__ = "0.1.0"
+
+if "NUMBA_CACHE_DIR" not in os.environ:  # before anything imports numba, which reads it then
+    from common.numba_cache import choose_folder
+
+    os.environ["NUMBA_CACHE_DIR"] = str(choose_folder(Path(__file__).parent))

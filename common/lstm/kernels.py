@@ -111,6 +111,15 @@ def rows_product(out, rows, weights, x, depth, count):  # type: ignore[no-untype
 
 
 @compiled
+def multiplier(matrix, columns, rows):  # type: ignore[no-untyped-def]
+    """What `rows_product` by (depth, columns) takes and gives: weights, memory for the rows and for `out`."""
+    depth, wide = matrix.size // columns, (columns + BLOCK - 1) // BLOCK * BLOCK
+    weights = np.empty(wide * depth, matrix.dtype)
+    pack_transposed(weights, matrix, columns)
+    return weights, np.empty(rows * depth, matrix.dtype), np.empty(wide * rows, np.float32)
+
+
+@compiled
 def masked(y, mask, at):  # type: ignore[no-untyped-def]
     """y where R takes it."""
     if mask is None:
@@ -157,18 +166,12 @@ def forward(  # type: ignore[no-untyped-def]
     pack(weights, recurrent, variant.blocks, units, width)
     sums = np.empty(ROWS * BLOCK, np.float32)
     if projection is not None:
-        projecting = np.empty((size + BLOCK - 1) // BLOCK * BLOCK * units, projection.dtype)
-        pack_transposed(projecting, part(projection, direction, directions), size)
-        y_row = np.empty(rows * units, projection.dtype)
-        projected = np.empty((size + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
+        projecting, y_row, projected = multiplier(part(projection, direction, directions), size, rows)
     mask_at = direction * counts[0] * size
     if fading is not None:
         decay, bias_decay, lost, shorts = fading
         lost, bias_decay = part(lost, direction, directions), part(bias_decay, direction, directions)
-        decaying = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * units, decay.dtype)
-        pack_transposed(decaying, part(decay, direction, directions), units)
-        c_row = np.empty(rows * units, decay.dtype)
-        decayed = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
+        decaying, c_row, decayed = multiplier(part(decay, direction, directions), units, rows)
     old, new = 0, counts[0] * width
     offset = 0
     for step in range(counts.size):
@@ -196,10 +199,8 @@ def forward(  # type: ignore[no-untyped-def]
                 for r in range(many):
                     frame = place[offset + rank + r * stride] * directions + direction
                     at, state = frame * units * variant.blocks + unit, (rank + r * stride) * units + unit
-                    product, x = (
-                        load_gates(variant, sums, r * block, WIDTH),
-                        load_gates(variant, z, at, units),
-                    )
+                    product = load_gates(variant, sums, r * block, WIDTH)
+                    x = load_gates(variant, z, at, units)
                     before = load(c, state)
                     if variant.is_gru:
                         gates, tape, after = gru_step(product, x, biases, by_unit, before)
@@ -269,18 +270,12 @@ def backward(  # type: ignore[no-untyped-def]
     rows = d_h.size // ((width + BLOCK - 1) // BLOCK * BLOCK)
     d_row = np.empty(rows * depth, weights.dtype)  # d_product of this step
     if projection is not None:
-        projecting = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * size, projection.dtype)
-        pack_transposed(projecting, part(projection, direction, directions), units)
-        d_y_row = np.empty(rows * size, projection.dtype)
-        d_unprojected = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
+        projecting, d_y_row, d_unprojected = multiplier(part(projection, direction, directions), units, rows)
     mask_at = direction * counts[0] * size
     if fading is not None:
         decay, lost, shorts, d_shorts, faded = fading
         lost = part(lost, direction, directions)
-        decaying = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * units, decay.dtype)
-        pack_transposed(decaying, part(decay, direction, directions), units)
-        d_short_row = np.empty(rows * units, decay.dtype)
-        d_faded = np.empty((units + BLOCK - 1) // BLOCK * BLOCK * rows, np.float32)
+        decaying, d_short_row, d_faded = multiplier(part(decay, direction, directions), units, rows)
     zero = fill(0.0)
     offset = place.size
     for step in range(counts.size - 1, -1, -1):
