@@ -68,6 +68,26 @@ class Steps:
         return self.mirror[: self.counts[0]]
 
 
+def is_empty(x: Tensor, lengths: Tensor) -> bool:
+    """Whether no row of x, (batch, frames, …), has a frame.
+
+    Raises TypeError for lengths that are no tensor of integers, and ValueError for those that do not fit x.
+    """
+    kind = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+    if kind not in (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64):
+        raise TypeError(f"lengths should be a tensor of integers, not {kind}")
+    if x.dim() < 2 or lengths.shape != x.shape[:1]:
+        raise ValueError(
+            f"lengths of shape {tuple(lengths.shape)} for x of shape {tuple(x.shape)}: a length a row"
+        )
+    if not lengths.numel():
+        return True
+    shortest, longest = torch.stack(lengths.aminmax()).tolist()
+    if shortest < 0 or longest > x.shape[1]:
+        raise ValueError(f"lengths from {shortest} to {longest} for rows of {x.shape[1]} frames")
+    return longest == 0
+
+
 def sequence(projected: Tensor, recurrent: Tensor, peephole: Tensor, counts: list[int]) -> Tensor:
     """Outputs h of a packed batch through the peephole LSTM, from states of zero.
 

@@ -10,7 +10,7 @@ from common.device import has_numba
 from common.errors import InputError
 from common.lstm import gru
 from common.lstm.cells import GRU, VARIANTS, Weights, normalise
-from common.lstm.fused import Steps, exact, previous_frames, run, sequence, zero_state
+from common.lstm.fused import Steps, exact, is_empty, previous_frames, run, sequence, zero_state
 from common.lstm.step import Noise
 
 State = list[tuple[Tensor, ...]]  # of each layer what `zero_state` has: h, c …, each (batch, …)
@@ -123,10 +123,11 @@ class LSTMStack(nn.Module):
 
         gaps: (batch, frames) time ≥ 0 since the frame before, in any unit; the time-aware cell needs it, and
         no other takes it (TypeError).
-        Frames past a row's length are zero in the result, whatever they hold in `x`.
+        Frames past a row's length are zero in the result, whatever they hold in `x`. Raises ValueError for
+        shapes and lengths that do not fit each other, TypeError for lengths that are no integers.
         """
-        self._check_gaps(gaps)
-        if _is_empty(x, lengths):
+        self._check(x, gaps)
+        if is_empty(x, lengths):
             return x.new_zeros(*x.shape[:2], self.outputs)
         if self._is_torchs() and (self._suits_torch(x) or not self._is_compiled(x)):
             return self._padded(x, lengths)
@@ -145,10 +146,10 @@ class LSTMStack(nn.Module):
         """
         if self.directions == 2:
             raise InputError("state can be carried only with bidirectional=false")
-        self._check_gaps(gaps)
+        self._check(x, gaps)
         if state is None:
             state = self.fresh(len(x), exact(x.dtype))
-        if _is_empty(x, lengths):
+        if is_empty(x, lengths):
             return x.new_zeros(*x.shape[:2], self.outputs), state
         return self._packed(x, lengths, state, gaps)
 
@@ -157,9 +158,16 @@ class LSTMStack(nn.Module):
         layers = range(len(self.inputs))
         return [zero_state(self.variant, self._weights(layer, dtype), (batch,), dtype) for layer in layers]
 
-    def _check_gaps(self, gaps: Tensor | None) -> None:
+    def _check(self, x: Tensor, gaps: Tensor | None) -> None:
+        size = self.inputs[0].shape[2]
+        if x.dim() != 3 or x.shape[2] != size:
+            raise ValueError(f"x of shape {tuple(x.shape)} should be (batch, frames, {size})")
         if self.variant.time_gaps != (gaps is not None):
             raise TypeError(f"cell {self.cell}: gaps are for the time-aware cell, which needs them")
+        if gaps is not None and gaps.shape != x.shape[:2]:
+            raise ValueError(
+                f"gaps of shape {tuple(gaps.shape)} for x of shape {tuple(x.shape)}: a gap a frame"
+            )
 
     def _is_torchs(self) -> bool:
         """Whether torch's own kernels compute just this."""
@@ -332,10 +340,6 @@ class LSTMStack(nn.Module):
             h = torch.cat(outputs, dim=-1) if self.directions == 2 else outputs[0]
         h = h * (time < lengths)[..., None]
         return h.transpose(0, 1).to(x.dtype)
-
-
-def _is_empty(x: Tensor, lengths: Tensor) -> bool:
-    return x.shape[0] == 0 or x.shape[1] == 0 or int(lengths.max()) == 0
 
 
 def _operand_dtype(x: Tensor) -> torch.dtype:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from common.errors import InputError
-from common.lstm.fused import Steps
+from common.lstm.fused import Steps, is_empty
 
 CORNERS = ((False, False), (False, True), (True, False), (True, True))  # flipped rows, flipped columns
 
@@ -68,7 +68,8 @@ class ConvLSTM(nn.Module):
         """x: (batch, frames, inputs, height, width); lengths: (batch,) integers ≥ 0 on any device.
 
         Returns (batch, frames, outputs, height, width), zero past each sequence's length. No image of the
-        padding is computed. Raises InputError for images that are not of `size`.
+        padding is computed. Raises InputError for images that are not of `size`, ValueError for lengths that
+        do not fit x.
         """
         batch, frames, _, *size = x.shape
         if self.size and tuple(size) != tuple(self.size):
@@ -76,9 +77,9 @@ class ConvLSTM(nn.Module):
                 f"a ConvLSTM with peepholes for {self.size[0]} × {self.size[1]} places was given images of "
                 f"{size[0]} × {size[1]}"
             )
-        steps = Steps.of(lengths).to(x.device)
-        if not steps.counts:
+        if is_empty(x, lengths):
             return x.new_zeros(batch, frames, self.outputs, *size)
+        steps = Steps.of(lengths).to(x.device)
         longest, gates = len(steps.counts), 4 * self.hidden
         packed = x[:, :longest].flatten(0, 1)[steps.gather]  # (images, inputs, height, width)
         projected = conv2d(packed, self.inputs.flatten(0, 1), self.bias.flatten(), padding=self.padding)

@@ -273,6 +273,25 @@ def test_bf16_stays_near_float32_in_values_and_gradients(kind: str):
     assert (exact_gradient - rough_gradient).norm() < 0.03 * exact_gradient.norm()
 
 
+def test_lengths_and_shapes_that_do_not_fit_are_refused():
+    stack, x = LSTMStack(3, 4, 1), torch.randn(2, 5, 3)
+    for lengths in ([5, 2], torch.tensor([5.0, 2.0]), torch.tensor([True, False])):
+        with pytest.raises(TypeError, match="integers"):
+            stack(x, lengths)
+    with pytest.raises(ValueError, match="from 2 to 6 for rows of 5 frames"):
+        stack(x, torch.tensor([6, 2]))
+    with pytest.raises(ValueError, match="from -1 to 2"):
+        stack(x, torch.tensor([-1, 2]))
+    for lengths in (torch.tensor([5]), torch.tensor(5), torch.tensor([[5, 2]])):
+        with pytest.raises(ValueError, match="a length a row"):
+            stack(x, lengths)
+    for bad in (torch.randn(2, 5, 4), torch.randn(5, 3)):
+        with pytest.raises(ValueError, match=r"should be \(batch, frames, 3\)"):
+            stack(bad, torch.tensor([5, 2]))
+    with pytest.raises(ValueError, match="a gap a frame"):
+        LSTMStack(3, 4, 1, "time_aware")(x, torch.tensor([5, 2]), torch.rand(2, 4))
+
+
 @pytest.mark.parametrize("cell", ["lstm", "peephole", "gru"])
 def test_dropout_is_between_layers_only_and_off_in_evaluation(cell: str):
     one, two = LSTMStack(3, 4, 1, cell, dropout=0.5), LSTMStack(3, 4, 2, cell, dropout=0.5)
