@@ -71,7 +71,7 @@ def layer(
     else:
         w, b = None, None
         sides = zip(inputs.to(x.dtype), gain_inputs, bias, strict=True)
-        x = torch.cat([layer_norm(x @ m.T, g.shape, g, b, EPSILON) for m, g, b in sides], dim=1)
+        x = torch.cat([layer_norm(x @ m.T, g.shape, g, shift, EPSILON) for m, g, shift in sides], dim=1)
         x = _wider(x.unflatten(1, (directions, gates, hidden)), 3, units).flatten(1)
     matrices = weights.projection, weights.decay
     p, decay = (None if m is None else _square(m.to(x.dtype), _rounded(m.shape[1]), units) for m in matrices)
