@@ -195,7 +195,8 @@ def add_decoder_arguments(
             type=count,
             default=1,
             metavar="N",
-            help="texts to give for each input, the best first; with --format json (default: 1)",
+            help="texts to give for each input, the best first; with --format json (default: 1). With a "
+            "language model more texts are kept apart then, so the first can, rarely, be another than for 1",
         )
 
 
