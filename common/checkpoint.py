@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.errors import InputError
+from common.files import atomic_write
 from common.model_file import CHECKPOINT
 
 
@@ -34,9 +35,8 @@ def save_checkpoint(
     for index, entries in moments["state"].items():
         tensors |= {f"optimizer.{index}.{name}": t for name, t in entries.items() if isinstance(t, Tensor)}
     kept = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
-    partial = path.with_name(path.name + ".partial")
-    save_file(kept, partial, {CHECKPOINT: json.dumps(state)})
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        save_file(kept, partial, {CHECKPOINT: json.dumps(state)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:

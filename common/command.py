@@ -10,12 +10,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.errors import InputError
+from common.files import atomic_text
 from common.naming import with_unique_stems
 
 if TYPE_CHECKING:  # loading it brings torch
@@ -249,15 +249,11 @@ def _files(folder: Path, failures: Failures) -> Iterator[Path]:
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all; folders are made. Raises InputError where that cannot be."""
     make_folder(path.parent)
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-        partial.replace(path)
+        with atomic_text(path, errors="surrogateescape") as file:
+            file.write(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({_reason(error)}); give another --output") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def make_folder(folder: Path) -> None:

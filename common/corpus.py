@@ -19,6 +19,7 @@ import numpy as np
 
 from common.alphabet import Alphabet, name_symbols, normalise
 from common.errors import InputError
+from common.files import atomic_text
 
 _KNOWN = {"text", "audio", "image", "strokes", "speaker", "writer", "duration"}
 
@@ -42,9 +43,9 @@ class Sample:
         return self.audio or self.image
 
 
-def _open(path: Path, mode: str) -> IO[Any]:
+def _open(path: Path) -> IO[str]:
     opener: Any = gzip.open if path.name.endswith(".gz") else open
-    return opener(path, mode + "t", encoding="utf-8-sig" if mode == "r" else "utf-8")
+    return opener(path, "rt", encoding="utf-8-sig")
 
 
 def parse_json(text: str) -> Any:
@@ -66,7 +67,7 @@ def read_manifest(path: str | Path) -> Iterator[Sample]:
         raise InputError(
             f"{path}: there is no such manifest; run the recipe's prepare.py first, or correct the path"
         )
-    with _open(path, "r") as lines:
+    with _open(path) as lines:
         try:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
@@ -170,9 +171,8 @@ def write_manifest(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial-" + path.name)  # keeps the .gz ending
     count = 0
-    with _open(partial, "w") as out:
+    with atomic_text(path) as out:
         for row in rows:
             row = dict(row)
             for key in ("audio", "image"):
@@ -182,7 +182,6 @@ def write_manifest(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
                 row["strokes"] = [np.asarray(stroke).reshape(-1).tolist() for stroke in row["strokes"]]
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    partial.replace(path)
     return count
 
 

@@ -17,6 +17,7 @@ from common.alphabet import Alphabet
 from common.calibration import BINS, Outcomes, calibration_error, reliability
 from common.decoding import Hypothesis, Symbol
 from common.errors import InputError
+from common.files import atomic_write
 
 if TYPE_CHECKING:  # loading it takes a second
     from matplotlib.axes import Axes
@@ -263,7 +264,8 @@ def _save(figure: Figure, above: Axes, title: str, path: str | Path) -> None:
 
 def _write_picture(figure: Figure, path: str | Path) -> None:
     try:
-        figure.savefig(path)
+        with atomic_write(Path(path), sync=False) as partial:
+            figure.savefig(partial, format=Path(path).suffix[1:] or "png")
     except (OSError, ValueError) as error:  # ValueError: the ending names no format
         raise InputError(
             f"{path}: the picture cannot be written ({error}); name a .png in a folder that can be written to"

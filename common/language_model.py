@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.files import atomic_write
 from common.lstm.layers import LSTMStack, State
 from common.model_file import BROKEN, CHECKPOINT, reason
 from common.recognise import batches
@@ -153,9 +154,8 @@ class LanguageModel:
             for name, tensor in self.network.state_dict().items()
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        save_file(kept, partial, {"format": FORMAT, "model": json.dumps(header, ensure_ascii=False)})
-        partial.replace(path)
+        with atomic_write(path) as partial:
+            save_file(kept, partial, {"format": FORMAT, "model": json.dumps(header, ensure_ascii=False)})
 
 
 def split(text: str, unit: str) -> list[str]:

@@ -27,6 +27,7 @@ from common.checkpoint import load_checkpoint, part, restore_optimizer, save_che
 from common.corpus import read_manifest
 from common.device import make_fabric
 from common.errors import InputError
+from common.files import atomic_text
 from common.language_model import (
     END,
     UNKNOWN,
@@ -293,7 +294,7 @@ class _Training:
             {"tokens": self.model.tokens, "state": state},
             carried,
         )
-        with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
+        with atomic_text(self.folder / "metrics.csv") as file:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows(state["rows"])

@@ -23,6 +23,7 @@ from common.alphabet import Alphabet
 from common.batching import pad
 from common.calibration import Calibration
 from common.errors import InputError
+from common.files import atomic_write
 from common.network import Network
 
 if TYPE_CHECKING:  # it imports this module
@@ -100,9 +101,8 @@ def save(
         name: (t.detach().half() if half else t.detach().float()).cpu().contiguous()
         for name, t in tensors.items()
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(kept, partial, {"carousel": json.dumps(header, ensure_ascii=False)})
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        save_file(kept, partial, {"carousel": json.dumps(header, ensure_ascii=False)})
 
 
 def save_like(
@@ -130,8 +130,7 @@ def note(path: str | Path, **card: Any) -> None:
     path = Path(path)
     header = read_header(path)
     header["card"] = header.get("card", {}) | card
-    partial = path.with_name(path.name + ".partial")
-    with open(path, "rb") as source, open(partial, "wb") as target:
+    with atomic_write(path) as partial, open(path, "rb") as source, open(partial, "wb") as target:
         (length,) = struct.unpack("<Q", source.read(8))
         table = json.loads(source.read(length))  # of the tensors' places, counted from the end of this JSON
         table["__metadata__"]["carousel"] = json.dumps(header, ensure_ascii=False)
@@ -139,7 +138,6 @@ def note(path: str | Path, **card: Any) -> None:
         text += b" " * (-len(text) % 8)  # the format wants the tensors aligned
         target.write(struct.pack("<Q", len(text)) + text)
         shutil.copyfileobj(source, target)
-    partial.replace(path)
 
 
 def describe(

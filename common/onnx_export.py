@@ -23,6 +23,7 @@ from torch import Tensor
 
 from common import __version__
 from common.errors import InputError
+from common.files import atomic_write
 from common.lstm import LSTMStack
 from common.lstm.cells import GRU
 from common.model_file import Model, describe
@@ -81,9 +82,8 @@ def export(model: Model, path: str | Path) -> float:
             f"{path}: not written, as ONNX Runtime's log-probabilities would differ by {difference:.2g}: "
             "a part of this network is not known to the export"
         )
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
     return difference
 
 

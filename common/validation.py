@@ -14,6 +14,7 @@ from common.ctc import ctc_loss
 from common.data import Batches, Corpus, loader
 from common.decoding import Hypothesis, decode
 from common.errors import InputError
+from common.files import atomic_text
 from common.metrics import Report, error_rates
 from common.network import Network
 
@@ -45,7 +46,7 @@ def validate(
 def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float, tensorboard: bool) -> None:
     """Writes metrics.csv and curves.png of all epochs, and logs the last one."""
     row = rows[-1]
-    with open(folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
+    with atomic_text(folder / "metrics.csv") as file:
         names = list(dict.fromkeys(key for r in rows for key in r))
         writer = csv.DictWriter(file, names)
         writer.writeheader()

@@ -24,6 +24,7 @@ import numpy as np
 
 from common.decoding.compiled import borrowing
 from common.errors import InputError
+from common.files import atomic_text, atomic_write
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 UNKNOWN_ID, BEGIN_ID, END_ID = 0, 1, 2
@@ -148,14 +149,14 @@ class NGrams:
         return math.exp(-total / max(count, 1)), count, unknown
 
     def save(self, path: Path) -> None:
-        """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors) by the file's name."""
+        """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors) by the file's name, whole or not
+        at all."""
         if path.suffix == ".safetensors":
             _save_arrays(self, path)
         elif path.name.endswith((".arpa", ".arpa.gz")):
             from common.decoding import arpa
 
-            opener: Any = gzip.open if path.suffix == ".gz" else open
-            with opener(path, "wt", encoding="utf-8") as file:
+            with atomic_text(path) as file:
                 file.writelines(arpa.lines(self))
         else:
             raise InputError(f"{path}: a language model is written as .safetensors, .arpa or .arpa.gz")
@@ -231,11 +232,9 @@ def _save_arrays(model: NGrams, path: Path) -> None:
     names = ("first", "token", "log_prob", "follow", "backoff", "shorter")
     header = {"words": model.words, "counts": model.counts, "unit": model.unit, "running": model.running}
     header["advice"] = model.advice
-    save_file(
-        {name: np.ascontiguousarray(getattr(model, name)) for name in names},
-        path,
-        {"format": FORMAT, "model": json.dumps(header, ensure_ascii=False)},
-    )
+    arrays = {name: np.ascontiguousarray(getattr(model, name)) for name in names}
+    with atomic_write(path) as partial:
+        save_file(arrays, partial, {"format": FORMAT, "model": json.dumps(header, ensure_ascii=False)})
 
 
 def _load_arrays(path: Path) -> NGrams:
