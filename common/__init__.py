@@ -5,7 +5,8 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-if "NUMBA_CACHE_DIR" not in os.environ:  # before anything imports numba, which reads it then
-    from common.numba_cache import choose_folder
+from common.numba_cache import choose_folder, watch
 
+watch()
+if "NUMBA_CACHE_DIR" not in os.environ:  # before anything imports numba, which reads it then
     os.environ["NUMBA_CACHE_DIR"] = str(choose_folder(Path(__file__).parent))

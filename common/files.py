@@ -6,7 +6,6 @@ import errno
 import gzip
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +30,7 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
     from safetensors import SafetensorError  # late, for --help
 
     target = Path(os.path.realpath(path))
-    partial = target.with_name(f".{target.name[:SHOWN]}-{secrets.token_hex(4)}.partial")
+    partial = target.with_name(f".{target.name[:SHOWN]}-{os.urandom(4).hex()}.partial")
     try:
         mode = _mode(target)
         # O_EXCL: neither through a link nor over a file of somebody else
