@@ -16,7 +16,6 @@ On digits of FSDD put together with pauses of 0 to 1 s and noise, 750 words, wor
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,6 +31,7 @@ from common.corpus import Sample
 from common.decoding import Symbol
 from common.errors import InputError
 from common.reading import Reading
+from common.streams import standard_input
 
 if TYPE_CHECKING:  # loading it brings torch
     from common.model_file import Model
@@ -101,7 +101,7 @@ def hear_task(task: Task, model: Model, silent: bool = False) -> Heard:
 
     if task.sample is not None and task.sample.audio is None:
         raise InputError('has no "audio", so it cannot be read as speech')
-    source = sys.stdin.buffer if task.item.path is None else task.item.path
+    source = standard_input() if task.item.path is None else task.item.path
     return hear(read_audio(source, model.features["sample_rate"]), model, silent)
 
 

@@ -102,13 +102,14 @@ def _transcribe(args: argparse.Namespace) -> int:
     from asr.transcribe import Prepared, Transcript, prepare, transcribe
     from common.rescoring import open_rescorer
     from common.shelf import open_model
+    from common.streams import standard_input
 
     model = open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision)
     options = command.decoding(args, model)
     rescorer = open_rescorer(args)
 
     def read(item: command.Input) -> tuple[Prepared, command.Session]:
-        source = sys.stdin.buffer if item.path is None else item.path
+        source = standard_input() if item.path is None else item.path
         prepared = prepare(read_audio(source, model.features["sample_rate"]), model.features)
         if not prepared.frames:
             command.say(f"note: {item.name}: is silent, so its transcript is empty")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +90,8 @@ def tasks(
     also: Callable[[Path], bool] = lambda file: False,
 ) -> list[Task]:
     """Inputs of the command line with their texts; those without one go to `failures`."""
-    given = args.text is not None or (args.transcript is not None and not args.transcript.is_dir())
-    if given and (len(args.inputs) > 1 or Path(args.inputs[0]).is_dir() or _is_manifest(args.inputs[0])):
+    given = args.text is not None or (args.transcript is not None and not os.path.isdir(args.transcript))
+    if given and (len(args.inputs) > 1 or os.path.isdir(args.inputs[0]) or _is_manifest(args.inputs[0])):
         raise UsageError(
             "--text and a --transcript FILE are the text of one input; for several put a text beside each "
             "(a.wav, a.txt), or give --transcript DIR or a manifest"
@@ -105,12 +107,12 @@ def tasks(
     for item in files:
         try:
             found.append(Task(item, _text_of(item, args)))
-        except (InputError, OSError) as error:
+        except Exception as error:
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
         try:
             found += samples(Path(name))
-        except (InputError, OSError) as error:
+        except Exception as error:
             failures.add(name, error)
     items = with_unique_stems([task.item for task in found])
     return [Task(item, task.text, task.sample) for item, task in zip(items, found, strict=True)]
@@ -133,18 +135,18 @@ def samples(manifest: Path) -> Iterator[Task]:
 def _text_of(item: Input, args: argparse.Namespace) -> str:
     if args.text is not None:
         return args.text
-    if args.transcript is not None and not args.transcript.is_dir():
+    folder = args.transcript
+    if folder is not None and not os.path.isdir(folder):
         return read_text(args.transcript)
     if item.path is None:
         raise InputError("needs its text: give it with --text or --transcript")
-    folder = args.transcript
-    stem = item.path.with_suffix("") if folder is None else folder / item.stem
-    for ending in TEXTS:
+    stems = [item.path.with_suffix("")] if folder is None else [folder / item.stem, folder / item.key]
+    for stem, ending in itertools.product(stems, TEXTS):
         path = stem.with_name(stem.name + ending)
-        if path.is_file():
+        if os.path.isfile(path):
             return read_text(path)
     raise InputError(
-        f"there is no text for it ({' or '.join(str(stem) + ending for ending in TEXTS[:2])}); "
+        f"there is no text for it ({' or '.join(str(stems[-1]) + ending for ending in TEXTS[:2])}); "
         "put one there, or give --text, --transcript or a manifest"
     )
 

@@ -8,29 +8,33 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from common.errors import InputError
+from common import streams
+from common.errors import InputError, UsageError
+from common.failures import DONE as DONE
+from common.failures import FAILED as FAILED
+from common.failures import USAGE as USAGE
+from common.failures import Failures
+from common.failures import guarded as guarded
+from common.failures import sentence as sentence
 from common.files import atomic_text
 from common.naming import with_unique_stems
+from common.streams import printable
+from common.streams import say as say
 
 if TYPE_CHECKING:  # loading it brings torch
     from common.model_file import Model
 
-DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = (
-    0,
-    1,
-    2,
-    130,
-    141,
-)  # exit status; the last two as a shell counts signals
 DEFAULT_BEAM = 16  # of the decoders
 GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
 STDIN = "-"
+STDINS = (STDIN, "/dev/stdin")
 
 KNOWING = (
     "lm",
@@ -46,70 +50,10 @@ KNOWING = (
 SEARCHING = ("beam", *KNOWING)  # options of beam search
 SHARED = ("txt", "json", "ctm")  # formats of which several can stand in one stream
 ENDINGS = {"textgrid": "TextGrid"}  # of files, where it is not the format's name
-RECOVERABLE = (InputError, OSError, MemoryError)  # what one input may cause while the others go on
 
 Key = TypeVar("Key")
 Source = TypeVar("Source")
 Result = TypeVar("Result")
-
-
-class UsageError(InputError):
-    """The command line contradicts itself or asks for what does not exist: exit status 2."""
-
-
-class Failures:
-    """Inputs that could not be used: each is named on stderr at once, and counted for the exit status."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def add(self, name: str, error: BaseException) -> None:
-        self.count += 1
-        message = sentence(error)
-        say(message if message.startswith(name) else f"{name}: {message}")
-
-    @property
-    def status(self) -> int:
-        return FAILED if self.count else DONE
-
-
-def say(message: str) -> None:
-    """One line on stderr."""
-    print(message, file=sys.stderr, flush=True)
-
-
-def sentence(error: BaseException) -> str:
-    """What an exception says, on one line."""
-    if isinstance(error, MemoryError):
-        return "does not fit into memory"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror.lower()}" + (f": {error.filename}" if error.filename else "")
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def guarded(command: Callable[[], int], program: str) -> int:
-    """Runs a command; what a user can cause becomes one line on stderr and a status, not a traceback."""
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(
-                encoding="utf-8", errors=errors
-            )  # texts in any script and any file name, in any locale
-    try:
-        status = command()
-        sys.stdout.flush()
-        return status
-    except UsageError as error:
-        say(f"{program}: {sentence(error)}")
-        return USAGE
-    except BrokenPipeError:
-        # The reader (such as `head`) has gone. Python would complain once more when it closes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except (InputError, OSError) as error:
-        say(f"{program}: {sentence(error)}")
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
 
 
 def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, Any]:
@@ -189,11 +133,13 @@ def check_picture(option: str, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A file, or standard input (no path). `stem`: its own place in an output folder, without suffix."""
+    """A file, or standard input (no path). `stem`: its own place in an output folder, without suffix; `key`:
+    the same but for what tells it from files that differ in their suffix, which share a text."""
 
     name: str
     path: Path | None
     stem: str
+    key: str = ""
 
 
 Session = str | None  # over what a second pass remembers; None: over nothing
@@ -218,7 +164,7 @@ def expand(
     A file given by itself is taken whatever its suffix. A folder without a usable file is a failure.
     also: whether to take a file of a folder whose suffix is not known.
     """
-    if list(arguments).count(STDIN) > 1:
+    if sum(argument in STDINS for argument in arguments) > 1:
         raise UsageError("- (standard input) can be read once only")
     if "" in arguments:  # as a path it would be the current folder
         raise UsageError("an input has an empty name; give a file, a folder or - (standard input)")
@@ -226,10 +172,11 @@ def expand(
     found: list[Input] = []
     for argument in arguments:
         path = Path(argument)
-        if argument == STDIN:
+        if argument in STDINS:
+            streams.start_reading()
             found.append(Input("standard input", None, "stdin"))
-        elif path.is_dir():
-            files = _files(path, failures)
+        elif os.path.isdir(path):  # Path.is_dir fails where a name is too long or a folder closed
+            files = filter(_is_readable, _files(path, failures))
             inside = [file for file in files if file.suffix.lower() in known or also(file)]
             if not inside:
                 failures.add(argument, InputError(f"there is no {kind} in this folder"))
@@ -244,6 +191,14 @@ def _files(folder: Path, failures: Failures) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=lambda error: failures.add(str(folder), error)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _is_readable(path: Path) -> bool:
+    """False for a FIFO, socket or device: a folder must not stop or never end the run."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True  # reading says what is wrong with it
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -279,19 +234,21 @@ def emitter(inputs: Sequence[Input], args: argparse.Namespace) -> Callable[[Inpu
     text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has names.
     Raises InputError rather than writing over an input.
     """
-    several = (
-        len(inputs) > 1 or len(args.inputs) > 1 or any(Path(argument).is_dir() for argument in args.inputs)
-    )
+    several = len(inputs) > 1 or len(args.inputs) > 1 or any(map(os.path.isdir, args.inputs))
     if args.output is not None:
         return _file_emitter(inputs, args.output, args.format)
     if several and args.format not in SHARED:
         raise UsageError(
             f"several inputs cannot share one {args.format} file: give a folder with --output DIR"
         )
+    if streams.is_closed("stdout"):
+        raise InputError("standard output is closed, so the result has no place: give --output DIR")
+    terminal = sys.stdout.isatty()
 
     def emit(item: Input, text: str) -> None:
         name = STDIN if item.path is None else " ".join(item.name.split())
-        sys.stdout.write(f"{name}\t{text}" if several and args.format == "txt" else text)
+        text = f"{name}\t{text}" if several and args.format == "txt" else text
+        sys.stdout.write(printable(text, keep="\n\t") if terminal else text)
         sys.stdout.flush()
 
     return emit
@@ -299,9 +256,9 @@ def emitter(inputs: Sequence[Input], args: argparse.Namespace) -> Callable[[Inpu
 
 def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callable[[Input, str], None]:
     targets = {item: folder / f"{item.stem}.{ENDINGS.get(suffix, suffix)}" for item in inputs}
-    sources = {item.path.resolve() for item in inputs if item.path is not None}
+    sources = {os.path.realpath(item.path) for item in inputs if item.path is not None}
     for target in targets.values():
-        if target.resolve() in sources:
+        if os.path.realpath(target) in sources:
             raise InputError(
                 f"{target}: would be written over, and it is an input; give another folder to --output"
             )
@@ -322,8 +279,8 @@ def run(
 ) -> None:
     """Takes inputs through read (one at a time), work (in groups, to fill batches) and emit, in order.
 
-    What fails at any of these is named and left out; all others are done. A group is full when the weights of
-    its sources (frames) reach the budget, or at GROUP sources.
+    What fails at any of these, in whatever way, is named and left out; all others are done. A group is full
+    when the weights of its sources (frames) reach the budget, or at GROUP sources.
     """
 
     def finish(group: list[tuple[Key, Source]]) -> None:
@@ -332,7 +289,7 @@ def run(
                 emit(key, result)
             except BrokenPipeError:
                 raise
-            except RECOVERABLE as error:
+            except Exception as error:
                 failures.add(name(key), error)
 
     group: list[tuple[Key, Source]] = []
@@ -340,11 +297,11 @@ def run(
     for key in inputs:
         try:
             source = read(key)
-        except RECOVERABLE as error:
+            weight += weigh(source)
+        except Exception as error:
             failures.add(name(key), error)
             continue
         group.append((key, source))
-        weight += weigh(source)
         if weight >= budget or len(group) >= GROUP:
             finish(group)
             group, weight = [], 0
@@ -362,7 +319,7 @@ def _worked(
         return
     try:
         results = work([source for _, source in group])
-    except RECOVERABLE as error:
+    except Exception as error:
         if len(group) == 1:
             failures.add(name(group[0][0]), error)
             return

@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common.command import RECOVERABLE, Failures
+from common.command import Failures
 from common.errors import InputError
+from common.streams import show
 
 
 def demo(samples: Sequence[Path], see: Callable[[Path, Path], str], output: Path) -> int:
@@ -22,16 +23,15 @@ def demo(samples: Sequence[Path], see: Callable[[Path, Path], str], output: Path
     for sample in samples:
         picture = output / f"demo-{sample.stem}.png"
         try:
-            text = see(sample, picture)
-        except RECOVERABLE as error:
+            text, said = see(sample, picture), truth(sample)
+        except Exception as error:
             failures.add(str(sample), error)
             continue
-        said = truth(sample)
-        print(sample)
+        show(str(sample))
         if said is not None:
-            print(f"  says:    {said}")
-        print(f"  read as: {text}")
-        print(f"  picture: {picture}", flush=True)
+            show(f"  says:    {said}")
+        show(f"  read as: {text}")
+        show(f"  picture: {picture}")
     return failures.status
 
 

@@ -25,6 +25,7 @@ from common.model_file import Model
 from common.recognise import log_probs, recognise, widened
 from common.recognise import options as with_defaults
 from common.rescoring import Rescorer, open_rescorer
+from common.streams import printable
 
 NONE = "none"  # --session none: nothing is remembered
 NOT_GIVEN = "(not given)"  # the group of samples without the key that --by asks for
@@ -296,11 +297,12 @@ def _row(item: Item) -> dict[str, Any]:
 def table(report: Mapping[str, Any]) -> str:
     """The report for people: a line for the characters and one for the words, of all and of each group."""
     failed = f", {report['failed']} failed" if report["failed"] else ""
-    lines = [f"{report['model']}: {report['items']} items{failed}, {report['seconds']:.1f} s", ""]
+    model = printable(str(report["model"]))
+    lines = [f"{model}: {report['items']} items{failed}, {report['seconds']:.1f} s", ""]
     cells = [("", "errors", "95 % interval", "of", "subst.", "ins.", "del."), *_lines("all", report)]
     for key, groups in report.get("by", {}).items():
         for value, group in groups.items():
-            cells += _lines(f"{key}={value}", group)
+            cells += _lines(printable(f"{key}={value}"), group)
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     for name, *numbers in cells:
         lines.append(

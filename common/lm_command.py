@@ -16,6 +16,7 @@ from common import arguments
 from common.alphabet import Alphabet, name_symbols, normalise
 from common.command import DONE, UsageError, say
 from common.errors import InputError
+from common.streams import show
 
 LINE = 1000  # tokens of a piece of running text; what begins a piece knows nothing of the one before
 
@@ -97,9 +98,9 @@ def make(args: argparse.Namespace, alphabet_of: Callable[[str], Alphabet]) -> in
     fit.report()
     for path in args.valid:
         perplexity, count, unknown = found.perplexity(sentences([path]))
-        print(f"{path}: perplexity {perplexity:.2f}, {count:,} tokens, {unknown / max(count, 1):.2%} unknown")
+        show(f"{path}: perplexity {perplexity:.2f}, {count:,} tokens, {unknown / max(count, 1):.2%} unknown")
     numbers = ", ".join(f"{count:,} of order {n}" for n, count in enumerate(found.counts, start=1))
-    print(f"{args.output}: {args.unit}, {numbers}; {args.output.stat().st_size / 1e6:.1f} MB")
+    show(f"{args.output}: {args.unit}, {numbers}; {args.output.stat().st_size / 1e6:.1f} MB")
     return DONE
 
 

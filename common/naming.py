@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,28 +25,28 @@ def with_unique_stems(inputs: Sequence[Input]) -> list[Input]:
     taken: set[str] = set()
     found = []
     for item in inputs:
-        stem = namings[item.stem.casefold()](item)
+        folders, suffix = namings[item.stem.casefold()]
+        stem = _name(item, folders, suffix)
         number, unique = 1, stem
         while unique.casefold() in taken:
             number += 1
             unique = f"{stem}-{number}"
         taken.add(unique.casefold())
-        found.append(replace(item, stem=unique))
+        found.append(replace(item, stem=unique, key=_name(item, folders, suffix=False)))
     return found
 
 
-def _naming(group: Sequence[Input]) -> Callable[[Input], str]:
-    """The shortest names that tell inputs with one stem apart."""
+def _naming(group: Sequence[Input]) -> tuple[int, bool]:
+    """What the shortest names have that tell inputs with one stem apart: how many folders, and the suffix."""
     if len(group) == 1:
-        return lambda item: item.stem
+        return 0, False
     files = {item.path: item for item in group if item.path is not None}
     deepest = max((len(_above(item)) for item in files.values()), default=0)
     for folders in range(deepest + 1):
         for suffix in (False, True) if folders else (True,):
-            naming = partial(_name, folders=folders, suffix=suffix)
-            if len({naming(item).casefold() for item in files.values()}) == len(files):
-                return naming
-    return partial(_name, folders=deepest, suffix=True)
+            if len({_name(item, folders, suffix).casefold() for item in files.values()}) == len(files):
+                return folders, suffix
+    return deepest, True
 
 
 def _name(item: Input, folders: int, suffix: bool) -> str:

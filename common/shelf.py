@@ -12,6 +12,7 @@ from common import model_file, onnx_file
 from common.command import DONE, Failures, UsageError
 from common.errors import InputError
 from common.model_file import Model
+from common.streams import printable, show
 
 SUFFIX = ".safetensors"
 BEST = "best" + SUFFIX  # what `train` leaves in the folder of a run
@@ -180,7 +181,7 @@ def list_models(shipped: Path, given: Iterable[str], as_json: bool) -> int:
     for path in _paths(shipped, given, failures):
         try:
             found.append(describe(path))
-        except (InputError, OSError) as error:
+        except Exception as error:
             failures.add(str(path), error)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else _table(found))
     return failures.status
@@ -200,7 +201,7 @@ def export_model(choice: str, target: Path, shipped: Path, domains: Sequence[str
     model = open_model(choice, shipped, domains, "cpu")
     difference = export(model, target)
     size = f"{target.stat().st_size / 1e6:.1f} MB"
-    print(f"{target}: {model.card['name']}, {size}, log-probabilities within {difference:.0e} of torch's")
+    show(f"{target}: {model.card['name']}, {size}, log-probabilities within {difference:.0e} of torch's")
     return DONE
 
 
@@ -225,7 +226,7 @@ def _table(models: Sequence[dict[str, Any]]) -> str:
     """Aligned columns, the longest text last; the default of each domain has a star."""
     if not models:
         return "no models"
-    rows = [("NAME", "READS", "SYMBOLS", "SIZE", "LICENCE", "RESULTS")]
+    rows: list[tuple[str, ...]] = [("NAME", "READS", "SYMBOLS", "SIZE", "LICENCE", "RESULTS")]
     for model in models:
         star = " *" if model["default"] else ""
         size = f"{model['bytes'] / 1e6:.1f} MB"
@@ -233,6 +234,7 @@ def _table(models: Sequence[dict[str, Any]]) -> str:
         reads = DOMAINS.get(model["domain"]) or f"{model['kind']}, {model['unit']}"
         licence = str(model["licence"] or "?")
         rows.append((model["name"] + star, reads, str(model["symbols"]), size, licence, results))
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = [
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip()

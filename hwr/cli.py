@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import __version__, align_command, arguments, command, lm_command, spot_command
 from common.alphabet import Alphabet
+from common.streams import standard_input
 from hwr import align_command as aligning
 from hwr import spot as spotting
 
@@ -128,9 +129,9 @@ def _needed(
 def read_source(path: Path | None) -> tuple[str, Any]:
     """("image", grey picture) or ("ink", strokes) of a file, or of standard input (None)."""
     source: Path | io.BytesIO
-    if path is None:
-        source = io.BytesIO(sys.stdin.buffer.read())
-        source.name = "standard input"  # for messages
+    if path is None or path.is_fifo():  # which can be read once only
+        source = standard_input() if path is None else io.BytesIO(path.read_bytes())
+        source.name = str(path or source.name)  # for messages
         ink = _starts_as_ink(source.getvalue()[:64])
     else:
         source, suffix = path, path.suffix.lower()

@@ -177,6 +177,39 @@ def test_textgrid_has_both_tiers_without_gaps(model, recordings, tmp_path, capsy
     assert [row[2] for row in grid["words"] if row[2]] == ["dead", '"beef"']
 
 
+def test_files_that_differ_in_their_suffix_share_a_text_and_have_an_output_each(
+    model, recordings, tmp_path, capsys
+):
+    soundfile.write(recordings / "a.flac", noise(2, 7), RATE)
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name, text in {"a.txt": "dead beef", "b.txt": "bad cab"}.items():
+        (texts / name).write_text(text)
+    words = ("align", recordings, "--model", model, "--format", "json", "--transcript", texts)
+    status, out, err = run(capsys, *words)
+    assert (status, err) == (0, "")
+    assert [found["text"] for found in objects(out)] == ["DEAD BEEF", "DEAD BEEF", "BAD CAB"]
+    assert run(capsys, *words, "--output", tmp_path / "out")[0] == 0
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["a.flac.json", "a.wav.json", "b.json"]
+    (texts / "a.wav.txt").write_text("a bad head")  # a text of its own goes first
+    assert [found["text"] for found in objects(run(capsys, *words)[1])][1] == "A BAD HEAD"
+
+
+def test_files_of_one_name_in_two_folders_do_not_share_a_text(model, recordings, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    soundfile.write(other / "a.wav", noise(2, 7), RATE)
+    texts = tmp_path / "texts"
+    (texts / "other").mkdir(parents=True)
+    (texts / "a.txt").write_text("dead")
+    (texts / "other" / "a.txt").write_text("beef")
+    words = ("align", recordings / "a.wav", other / "a.wav", "--model", model, "--transcript", texts)
+    status, out, err = run(capsys, *words, "--format", "json")
+    assert status == 1 and [found["text"] for found in objects(out)] == ["BEEF"]
+    assert str(texts / "in" / "a.txt") in err
+
+
 @pytest.mark.parametrize("form", ["ctm", "srt", "vtt", "tsv"])
 def test_the_formats_of_transcripts_are_those_of_alignments(form, model, recordings, tmp_path, capsys):
     words = ["align", recordings, "--model", model, "--format", form, "--output", tmp_path]

@@ -298,9 +298,25 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(error, status, said, cap
     assert capsys.readouterr().err == said
 
 
-def test_a_mistake_of_ours_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        command.guarded(failing(ZeroDivisionError()), "asr")
+def test_a_mistake_of_ours_is_told_with_its_place_and_shows_its_traceback_to_those_who_ask(
+    capsys, monkeypatch
+):
+    monkeypatch.delenv("CAROUSEL_DEBUG", raising=False)
+    assert command.guarded(failing(ZeroDivisionError("by  zero")), "asr") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("asr: ZeroDivisionError at test_command.py:") and said.count("\n") == 1
+    assert "(by zero)" in said and "CAROUSEL_DEBUG=1" in said
+    monkeypatch.setenv("CAROUSEL_DEBUG", "1")
+    assert command.guarded(failing(ZeroDivisionError()), "asr") == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_what_torch_says_of_memory_is_said_plainly():
+    for said in (
+        "CUDA out of memory. Tried to allocate",
+        "[enforce fail] . can't allocate memory: you tried",
+    ):
+        assert command.sentence(RuntimeError(said)) == "does not fit into memory"
 
 
 def test_a_failure_names_its_input_once(capsys):

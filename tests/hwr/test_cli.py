@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -158,6 +160,25 @@ def test_a_suffix_that_says_nothing_leaves_it_to_the_first_bytes(models, lines, 
         expected = run(capsys, "recognise", lines / name, "--model", models[model])[1]
         (lines / "upload").write_bytes((lines / name).read_bytes())
         assert run(capsys, "recognise", lines / "upload", "--model", models[model])[:2] == (0, expected)
+
+
+@pytest.mark.parametrize("name", ["line.png", "word.json"])
+def test_a_fifo_that_is_named_is_read_once(name, models, lines, tmp_path, capsys):
+    model = models["image" if name == "line.png" else "ink"]
+    expected = run(capsys, "recognise", lines / name, "--model", model)[1]
+    os.mkfifo(tmp_path / "fifo")
+    writer = threading.Thread(target=lambda: (tmp_path / "fifo").write_bytes((lines / name).read_bytes()))
+    writer.start()
+    found = run(capsys, "recognise", tmp_path / "fifo", "--model", model)
+    writer.join()
+    assert found == (0, expected, "")
+
+
+def test_a_fifo_in_a_folder_is_left_alone(models, lines, capsys):
+    for name in ("a.png", "a.json", "a.xml"):
+        os.mkfifo(lines / name)
+    status, out, err = run(capsys, "recognise", lines)
+    assert (status, err, len(out.splitlines())) == (0, "", 3)
 
 
 def test_a_folder_gives_its_ink_that_ends_in_xml_and_no_other_xml(models, tmp_path, capsys):
