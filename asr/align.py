@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.transcribe import Prepared, Timed, Transcript, prepare
+from asr.transcribe import Prepared, Timed, Transcript, prepare, seconds
 from common.align import Spelling, align, spell, words
 from common.align_command import Task
 from common.alphabet import Alphabet
@@ -195,9 +195,9 @@ def word_edges(
         if len(part):
             begin, stop = _audible(part, _threshold(part, floor), first / HOP - start, end / HOP - start)
             start, stop = start + begin, start + stop
-        segments.append((min(start * HOP, duration), min(stop * HOP, duration)))
+        segments.append((seconds(min(start * HOP, duration)), seconds(min(stop * HOP, duration))))
     if segments and stop >= len(level):  # the last hop may be longer than the others
-        segments[-1] = (segments[-1][0], duration)
+        segments[-1] = (segments[-1][0], seconds(duration))
     return segments
 
 
@@ -226,6 +226,6 @@ def symbol_edges(word: Sequence[Symbol], edges: np.ndarray, start: float, end: f
         latest = end - (len(word) - i) * least
         begins.append(min(max(float(edges[symbol.start]), begins[-1] + least), latest))
     return [
-        Timed(symbol.text, begin, stop, symbol.confidence)
+        Timed(symbol.text, seconds(begin), seconds(stop), symbol.confidence)
         for symbol, begin, stop in zip(word, begins, [*begins[1:], end], strict=True)
     ]

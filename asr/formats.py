@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,15 @@ SHORTEST_CUE = 1.0  # s on the screen, if the next cue leaves it: a spoken word 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What stands on the screen from start to end (seconds), in at most LINES lines of WIDTH characters."""
+    """What stands on the screen from start to end (seconds), in at most LINES lines of WIDTH characters.
+
+    confidence: the chance that all its words are right, in 0 … 1: the product of theirs.
+    """
 
     lines: tuple[str, ...]
     start: float
     end: float
+    confidence: float = 1.0
 
 
 def txt(transcript: Transcript, name: str, model: str) -> str:
@@ -72,10 +77,11 @@ def vtt(transcript: Transcript, name: str, model: str) -> str:
 
 
 def tsv(transcript: Transcript, name: str, model: str) -> str:
-    """Cues as start and end in whole milliseconds and text, like whisper's."""
-    rows = ["start\tend\ttext"]
+    """Cues as start and end in whole milliseconds and text, like whisper's, and their confidence."""
+    rows = ["start\tend\ttext\tconfidence"]
     for cue in cues(transcript.best.words, transcript.duration):
-        rows.append(f"{milliseconds(cue.start)}\t{milliseconds(cue.end)}\t{' '.join(cue.lines)}")
+        times = f"{milliseconds(cue.start)}\t{milliseconds(cue.end)}"
+        rows.append(f"{times}\t{' '.join(cue.lines)}\t{cue.confidence:.4f}")
     return "\n".join(rows) + "\n"
 
 
@@ -124,9 +130,9 @@ def cues(words: Sequence[Timed], duration: float) -> list[Cue]:
     for i, run in enumerate(runs):
         limit = runs[i + 1][0].start if i + 1 < len(runs) else max(duration, run[-1].end)
         end = min(max(run[-1].end, run[0].start + SHORTEST_CUE), limit)
-        found.append(
-            Cue(tuple(wrap(word.text for word in run)), run[0].start, max(end, run[0].start + 0.001))
-        )
+        lines = tuple(wrap(word.text for word in run))
+        sure = math.prod(word.confidence for word in run)
+        found.append(Cue(lines, run[0].start, max(end, run[0].start + 0.001), sure))
     return found
 
 
@@ -150,4 +156,5 @@ def _short_words(words: Iterable[Timed]) -> Iterable[Timed]:
         for i in range(0, len(word.text), WIDTH):
             piece = word.text[i : i + WIDTH]
             start = word.start + i * per_character
-            yield Timed(piece, start, start + len(piece) * per_character, word.confidence)
+            sure = word.confidence if i == 0 else 1.0  # once for all pieces
+            yield Timed(piece, start, start + len(piece) * per_character, sure)

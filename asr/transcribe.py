@@ -27,6 +27,11 @@ SILENCE = (
 )  # the range of samples that a converter at rest gives (dither, an offset): nobody speaks in it
 
 
+def seconds(time: float) -> float:
+    """A time in whole microseconds: 1.8, not the 1.7999999999999998 that 60 × 0.03 gives."""
+    return round(float(time), 6)
+
+
 @dataclass(frozen=True, slots=True)
 class Timed:
     """A symbol or a word: from start to end in seconds of the recording, with a confidence in 0 … 1."""
@@ -156,10 +161,10 @@ def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float,
     for score, picks in best_sums([[h.score for h in hypotheses] for hypotheses in found], nbest):
         symbols: list[Timed] = []
         for hypotheses, pick, (start, end) in zip(found, picks, recording.spans, strict=True):
-            piece = [
-                Timed(s.text, min(start + s.start * step, end), min(start + s.end * step, end), s.confidence)
-                for s in hypotheses[pick].symbols
-            ]
+            piece = []
+            for s in hypotheses[pick].symbols:
+                first, last = (seconds(min(start + frame * step, end)) for frame in (s.start, s.end))
+                piece.append(Timed(s.text, first, last, s.confidence))
             if symbols and piece:  # a cut parts two words
                 symbols.append(Timed(" ", symbols[-1].end, piece[0].start, 1.0))
             symbols += piece

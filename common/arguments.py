@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -19,31 +20,28 @@ PRECISIONS = ("auto", "fp32", "bf16")
 BATCH_FRAMES = 20_000  # as in common.recognise
 
 
-def count(text: str) -> int:
-    """argparse type: a whole number of at least 1."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return number
-
-
-def number(least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
-    """argparse type: a finite number between least and most."""
+def number(
+    least: float = -math.inf, most: float = math.inf, kind: Callable[[str], float] = float
+) -> Callable[[str], float]:
+    """argparse type: a finite number (kind: float or int) between least and most."""
     bounds = [f" of at least {least:g}"] * (least > -math.inf) + [f" of at most {most:g}"] * (most < math.inf)
+    what = f"{'whole ' * (kind is int)}number{' and'.join(bounds)}"
 
     def read(text: str) -> float:
         try:
-            value = float(text)
+            value = kind(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and least <= value <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number{' and'.join(bounds)}")
+        if not (-math.inf < value < math.inf and least <= value <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what}")
         return value
 
     return read
+
+
+count = number(
+    1, 10**9, int
+)  # more than any computer holds, and less than what the compiled search counts to
 
 
 def language_model(text: str) -> Path:
@@ -52,8 +50,24 @@ def language_model(text: str) -> Path:
     return path / "best.safetensors" if path.is_dir() else path
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells of an unknown option with the usage of the subcommand that it was given to, and a near name."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            near = [
+                f"{word} (did you mean {match}?)"
+                for word in rest
+                for match in difflib.get_close_matches(word.partition("=")[0], known, 1)
+            ]
+            self.error(f"unrecognized arguments: {' '.join(near or rest)}")
+        return found, rest
+
+
 def program_parser(name: str, purpose: str, version: str) -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         name,
         description=purpose,
         epilog=f"{name} COMMAND --help tells the options of a command. "

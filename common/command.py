@@ -107,13 +107,35 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
     implied = args.decoder is None and (options or searching)
     if model is not None and implied and model.decoder.get("decoder", "greedy") == "greedy":
         options["decoder"] = "beam"
-    if nbest > DEFAULT_BEAM and not args.beam:
-        options["beam"] = nbest
-    if model is not None and (files := {name: options[name] for name in KNOWING if name in options}):
-        from common.decoding.knowledge import know
+    if model is not None:
+        from common.recognise import options as over_defaults
 
-        know(model.alphabet, **files)  # a file that cannot be used is told once, not for each input
+        if nbest > DEFAULT_BEAM and "beam" not in over_defaults(model, options):
+            options["beam"] = nbest
+        _check(model, options, over_defaults(model, options))
     return options
+
+
+def _check(model: Model, options: dict[str, Any], whole: dict[str, Any]) -> None:
+    """What the decoder cannot do is told once, not for each input. Raises UsageError for options that
+    contradict the model's own decoder, InputError for files and models that cannot be used."""
+    import numpy as np
+
+    from common.decoding import decode_batch
+    from common.decoding.knowledge import know
+
+    know(model.alphabet, **{name: options[name] for name in KNOWING if name in options})
+    # Without frames; a grammar may not allow that, and would warn.
+    nothing = [] if whole.get("decoder") == "beam" else [np.zeros((0, len(model.alphabet)))]
+    try:
+        decode_batch(nothing, model.alphabet, **whole)
+    except (InputError, TypeError) as error:
+        if not options:
+            raise InputError(
+                f"{model.path}: its settings of a decoder cannot be used ({error}); give --decoder"
+            ) from error
+        own = ", ".join(f"{key} {value}" for key, value in model.decoder.items())
+        raise UsageError(f"{error} (the model's own: {own}); give --decoder or --beam as well") from error
 
 
 def check_file(option: str, path: Path) -> None:

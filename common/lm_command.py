@@ -45,10 +45,13 @@ def add(commands: arguments.Subparsers, program: str, alphabet_of: Callable[[str
         "--unit", choices=("words", "characters"), default="words", help="what is counted (default: words)"
     )
     parser.add_argument(
-        "--order", type=int, metavar="N", help="1 to 6 (default: 3 for words, 6 for characters)"
+        "--order",
+        type=arguments.number(1, 6, int),
+        metavar="N",
+        help="1 to 6 (default: 3 for words, 6 for characters)",
     )
     parser.add_argument(
-        "--prune", type=int, nargs="+", default=(), metavar="COUNT",
+        "--prune", type=arguments.number(0, kind=int), nargs="+", default=(), metavar="COUNT",
         help="leave out n-grams that occur so often or less, for order 1, 2, …; the last for all that follow",
     )  # fmt: skip
     parser.add_argument(

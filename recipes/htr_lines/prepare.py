@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from common import arguments
 from common.corpus import read_manifest
 from common.errors import InputError
 from recipes import command, images
@@ -149,10 +150,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--output", type=Path, default=Path("data/htr_lines"), help="folder for manifests [%(default)s]"
     )
     parser.add_argument(
-        "--valid", type=float, default=0.1, help="share of the lines, where FOLDER has no split [0.1]"
+        "--valid",
+        type=arguments.number(0, 1),
+        default=0.1,
+        help="share of the lines, where FOLDER has no split [0.1]",
     )
     parser.add_argument(
-        "--test", type=float, default=0.1, help="share of the lines, where FOLDER has no split [0.1]"
+        "--test",
+        type=arguments.number(0, 1),
+        default=0.1,
+        help="share of the lines, where FOLDER has no split [0.1]",
     )
     parser.add_argument("--as-is", action="store_true", help="keep typographic quotes, dashes and spaces")
     return command.run(prepare, parser.parse_args(argv))

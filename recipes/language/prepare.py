@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from common import arguments
 from common.command import write_whole
 from common.errors import InputError
 from common.lm_command import read_texts
@@ -51,9 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = command.parser("recipes.language.prepare", __doc__)
     options.add_argument("texts", nargs="+", type=Path, metavar="TEXT", help="UTF-8, also .gz or .xz")
     options.add_argument("output", type=Path, metavar="OUTPUT", help="folder for train.txt and valid.txt")
-    options.add_argument("--valid", type=float, default=0.02, metavar="SHARE", help="of the lines [0.02]")
+    options.add_argument(
+        "--valid", type=arguments.number(0, 1), default=0.02, metavar="SHARE", help="of the lines [0.02]"
+    )
     options.add_argument("--words", action="store_true", help="single words in random order")
-    options.add_argument("--most", type=int, metavar="N", help="with --words: so many at most")
+    options.add_argument("--most", type=arguments.count, metavar="N", help="with --words: so many at most")
     return command.run(prepare, options.parse_args(argv))
 
 

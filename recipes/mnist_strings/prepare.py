@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import arguments
 from common.corpus import read_manifest
 from common.errors import InputError
 from recipes import command, images
@@ -170,9 +171,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="folder for manifests (and pictures) [%(default)s]")  # fmt: skip
     for name, count in (("train", 6000), ("valid", 500), ("test", 600)):
         parser.add_argument(
-            f"--{name}", type=int, default=count, help="strings to compose from idx files [%(default)s]"
+            f"--{name}",
+            type=arguments.count,
+            default=count,
+            help="strings to compose from idx files [%(default)s]",
         )
-    parser.add_argument("--seed", type=int, default=1, help="of the composition [%(default)s]")
+    parser.add_argument(
+        "--seed", type=arguments.number(0, kind=int), default=1, help="of the composition [%(default)s]"
+    )
     return command.run(prepare, parser.parse_args(argv))
 
 

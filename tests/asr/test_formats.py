@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import re
 from itertools import pairwise
 
@@ -92,17 +93,20 @@ def test_vtt_can_be_parsed_and_shows_every_word_once_in_time(transcript):
 
 
 @given(transcripts())
-def test_tsv_has_the_cues_of_srt_in_whole_milliseconds(transcript):
+def test_tsv_has_the_cues_of_srt_in_whole_milliseconds_with_their_confidence(transcript):
     header, *rows = formats.tsv(transcript, "a", "m").removesuffix("\n").split("\n")
-    assert header == "start\tend\ttext"
+    assert header == "start\tend\ttext\tconfidence"
     found = []
+    whole = 1.0
     for row in rows:
-        start, end, text = row.split("\t")
+        start, end, text, confidence = row.split("\t")
+        whole *= float(confidence)
         found.append((int(start) / 1000, int(end) / 1000, [text]))
     cues = formats.cues(transcript.best.words, transcript.duration)
     assert [(start, end, text) for start, end, (text,) in found] == [
         (round(cue.start * 1000) / 1000, round(cue.end * 1000) / 1000, " ".join(cue.lines)) for cue in cues
     ]
+    assert whole == pytest.approx(math.prod(w.confidence for w in transcript.best.words), abs=1e-3)
 
 
 @given(transcripts())
@@ -173,7 +177,7 @@ def test_empty_transcripts():
     assert formats.txt(empty, "a", "m") == "\n"
     assert formats.srt(empty, "a", "m") == ""
     assert formats.vtt(empty, "a", "m") == "WEBVTT\n"
-    assert formats.tsv(empty, "a", "m") == "start\tend\ttext\n"
+    assert formats.tsv(empty, "a", "m") == "start\tend\ttext\tconfidence\n"
     assert formats.ctm(empty, "a", "m") == ""
     assert json.loads(formats.as_json(empty, "a", "m"))["words"] == []
 

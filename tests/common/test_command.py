@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import arguments, command, recognise
+from common.alphabet import Alphabet
 from common.command import Failures, Input, UsageError
 from common.decoding import DECODERS
 from common.errors import InputError
@@ -334,7 +335,12 @@ def asked(**given):
     return argparse.Namespace(**{"decoder": None, "beam": None, "nbest": 1, "format": "json", **given})
 
 
-GREEDY, BEAM = SimpleNamespace(decoder={}), SimpleNamespace(decoder={"decoder": "beam", "beam": 4})
+def model(**decoder):
+    return SimpleNamespace(decoder=decoder, alphabet=Alphabet(" ab"), path=Path("m.safetensors"))
+
+
+GREEDY, BEAM = model(), model(decoder="beam", beam=4)
+PYCTCDECODE = model(decoder="pyctcdecode", beam=4)
 
 
 def test_what_was_not_asked_for_is_left_to_the_model():
@@ -345,7 +351,36 @@ def test_what_was_not_asked_for_is_left_to_the_model():
 def test_a_beam_or_an_n_best_list_makes_a_greedy_model_search():
     assert command.decoding(asked(beam=8), GREEDY) == {"decoder": "beam", "beam": 8}
     assert command.decoding(asked(nbest=3), GREEDY) == {"decoder": "beam", "nbest": 3}
+    assert command.decoding(asked(nbest=20), GREEDY) == {"decoder": "beam", "nbest": 20, "beam": 20}
     assert command.decoding(asked(nbest=3), BEAM) == {"nbest": 3}
+
+
+@pytest.mark.parametrize("given", [{"nbest": 8}, {"nbest": 20}, {"decoder": "beam", "nbest": 8}])
+def test_more_texts_than_the_models_own_beam_are_a_contradiction(given):
+    with pytest.raises(UsageError, match="needs a beam of at least"):
+        command.decoding(asked(**given), BEAM)
+    command.decoding(asked(**given, beam=20), BEAM)
+
+
+def test_what_the_models_own_decoder_does_not_know_is_a_contradiction(tmp_path):
+    (tmp_path / "words").write_text("ab\n")
+    for name in ("hotwords", "lexicon", "grammar"):
+        given = {name: tmp_path / "words"}
+        with pytest.raises(UsageError, match=f"pyctcdecode has no option {name}.*give --decoder"):
+            command.decoding(asked(**given), PYCTCDECODE)
+        assert command.decoding(asked(**given, decoder="beam"), PYCTCDECODE)[name] == tmp_path / "words"
+    with pytest.raises(UsageError, match="needs a beam of at least 8"):
+        command.decoding(asked(nbest=8), PYCTCDECODE)
+
+
+def test_a_model_that_contradicts_itself_is_told_once():
+    for own in ({"beam": 8}, {"decoder": "magic"}, {"decoder": "beam", "symbol_threshold": "low"}):
+        with pytest.raises(
+            InputError, match=r"m\.safetensors: its settings of a decoder cannot be used"
+        ) as error:
+            command.decoding(asked(), model(**own))
+        assert not isinstance(error.value, UsageError)
+        command.decoding(asked(decoder="pyctcdecode"), model(**own))
 
 
 @pytest.mark.parametrize("given", [{"decoder": "greedy", "beam": 8}, {"decoder": "greedy", "nbest": 2}])

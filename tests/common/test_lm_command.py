@@ -73,7 +73,6 @@ def test_running_text_is_one_stream(folder: Path):
         (["{}/none.txt", "--output", "{}/x.arpa"], 1, "none.txt"),
         (["{}/text.txt", "--output", "{}/x.bin"], 2, "x.bin"),
         (["{}/text.txt", "--output", "{}/x.arpa", "--running"], 2, "characters"),
-        (["{}/text.txt", "--output", "{}/x.arpa", "--order", "9"], 1, "1 to 6"),
         (["{}/text.txt", "--output", "{}/x.arpa", "--model", "nobody"], 1, "nobody"),
     ],
 )
