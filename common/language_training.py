@@ -80,9 +80,8 @@ class _Training:
         self.fit.report()
         # what a training was started from has no part in going on with it
         start = load(config["init"]) if config["init"] and not resumed else None
-        self.model = self._model(
-            train_lines, resumed[1].get("tokens", ()) if resumed else start and start.tokens
-        )
+        before = resumed[1].get("tokens", ()) if resumed else start.tokens if start else ()
+        self.model = self._model(train_lines, before)
         self.text = rows_of(stream(self.model, train_lines), self.trainer["rows"])
         lines = [line for session in self.sessions for line in session]
         self.valid = rows_of(stream(self.model, lines), self.trainer["rows"])
@@ -111,7 +110,7 @@ class _Training:
         for name in [names] if isinstance(names, str) else names:
             yield from filter(None, map(self.fit, read_texts(Path(name))))
 
-    def _model(self, lines: Sequence[str], before: Sequence[str] | None) -> LanguageModel:
+    def _model(self, lines: Sequence[str], before: Sequence[str]) -> LanguageModel:
         """before: tokens of the model that the training begins with or goes on with, which stay."""
         config = self.config
         counts = Counter(token for line in lines for token in split(line, config["unit"]))
@@ -121,7 +120,7 @@ class _Training:
             raise InputError(f"data.train={config['data']['train']}: there is no text in it")
         kept = sorted(counts, key=lambda token: (-counts[token], token))[: config["vocabulary"]]
         self.own = len(kept)
-        others = [token for token in (before or ())[2:] if token not in kept]
+        others = [token for token in before[2:] if token not in counts]
         tokens = (UNKNOWN, END, *[*kept, *others][: config["vocabulary"]])
         network = LanguageNetwork(len(tokens), config["network"])
         card = {"name": config["name"], **config["card"]}
@@ -141,9 +140,7 @@ class _Training:
         """Starts from another model: weights where the shape agrees, rows of tokens by their name."""
         path = self.config["init"]
         if theirs.unit != self.model.unit:
-            raise InputError(
-                f"init={path}: is over {theirs.unit}; give unit={theirs.unit}, or leave out init"
-            )
+            raise InputError(f"init={path}: is over {theirs.unit}: give unit={theirs.unit}")
         ours, given = self.model.network.state_dict(), theirs.network.state_dict()
         known = [(n, theirs.index[t]) for n, t in enumerate(self.model.tokens) if t in theirs.index]
         to, of = map(list, zip(*known, strict=True))
@@ -163,9 +160,7 @@ class _Training:
     def _resume(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
         path = self.folder / LAST
         if (saved.get("tokens"), saved.get("own", self.own)) != (list(self.model.tokens), self.own):
-            raise InputError(
-                f"{path}: is of other texts than are given now; resume with those it has begun with"
-            )
+            raise InputError(f"{path}: is of other texts than are given now; resume with those of its begin")
         restore(path, self.model.network, self.optimizer, tensors)
         carried = part(tensors, "carried")
         if carried:
