@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common import settings as setting
 from common.command import UsageError, sentence
 from common.recipe import RECIPE, ROOT, TEXT
 from common.runs import CONFIG
@@ -19,7 +20,11 @@ from common.runs import CONFIG
 CONF = ROOT / "conf"
 GROUPS = ("features", "augment", "network", "optimizer", "trainer")
 FOLDERS = {"run": ("dir",), "sweep": ("dir", "subdir")}  # of `hydra`, what a recipe may set
-MOST = 10_000  # values in a file of settings; aliases of YAML can make billions of a few lines
+MOST, DEEPEST, ALIASES = (
+    10_000,
+    20,
+    20,
+)  # values, levels, YAML's references: a few lines of these make billions
 REFERENCE = re.compile(r"(?<!\\)\$\{\.*\w+(\.\w+|\[\w+\])*\}")  # to another key; no resolver, nothing nested
 
 
@@ -40,8 +45,6 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 
 def read_run(folder: Path) -> dict[str, Any]:
     """The settings that a run began with: all of them, resolved. Raises UsageError as `read_recipe` does."""
-    from common import settings as setting
-
     path = folder / CONFIG
     settings = _read(path)
     check_data(path, settings)
@@ -57,8 +60,13 @@ def _read(path: Path) -> dict[str, Any]:
     from omegaconf._utils import get_yaml_loader  # which reads 1e-3 as a number, as Hydra does
 
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), get_yaml_loader())  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        if sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)) > ALIASES:
+            raise UsageError(f"{path}: has more than {ALIASES} references (*…); write them out")
+        settings = yaml.load(text, get_yaml_loader())  # a SafeLoader
+    except UsageError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: no UTF-8, too long a number
         raise UsageError(f"{path}: is not YAML ({sentence(error)})") from error
     if not isinstance(settings, dict):
         raise UsageError(f"{path}: should be keys with values, as in {ROOT / 'recipes' / 'an4' / RECIPE}")
@@ -71,31 +79,29 @@ def check_data(where: object, settings: Any, reference: re.Pattern[str] | None =
     reference: what texts may hold all the same of the form ${…}.
     """
     count = 0
-    waiting: list[tuple[str, Any]] = [("", settings)]
+    waiting: list[tuple[str, Any, int]] = [("", settings, 0)]
     while waiting:
+        key, value, depth = waiting.pop()
         count += 1
-        if count > MOST:
-            raise UsageError(f"{where}: has more than {MOST:,} settings; make it smaller")
-        key, value = waiting.pop()
+        if count > MOST or depth > DEEPEST:
+            raise UsageError(f"{where}: has more than {MOST:,} settings or {DEEPEST} levels; make it smaller")
         if isinstance(value, str):
             if "${" in (reference.sub("", value) if reference else value):
                 raise UsageError(
-                    f"{where}: {key}={value} cannot be used: settings from a file may refer to other settings "
-                    "by ${key}, and to nothing else; give such a value on the command line"
+                    f"{where}: {key}={value} cannot be used: settings from a file may refer to others by "
+                    "${key}, and to nothing else; give such a value on the command line"
                 )
         elif isinstance(value, Mapping):
             for name, inner in value.items():
                 if not isinstance(name, str) or re.fullmatch(r"_.*_", name) or "${" in name:
                     raise UsageError(
-                        f"{where}: the key {name!r} cannot be used: settings from a file call nothing; take it out"
+                        f"{where}: the key {name!r} cannot be used, as settings are data: take it out"
                     )
-                waiting.append((f"{key}.{name}" if key else name, inner))
+                waiting.append((f"{key}.{name}" if key else name, inner, depth + 1))
         elif isinstance(value, list):
-            waiting += [(key, inner) for inner in value]
+            waiting += [(key, inner, depth + 1) for inner in value]
         elif not (value is None or isinstance(value, bool | int | float)):
-            raise UsageError(
-                f"{where}: {key} is a {type(value).__name__}; give a number, a text or true or false"
-            )
+            raise UsageError(f"{where}: {key} is a {type(value).__name__}; give a number, a text or a flag")
 
 
 def _list(path: Path, value: Any) -> list[Any]:
@@ -114,8 +120,8 @@ def _check_default(path: Path, entry: Any) -> None:
         if group in GROUPS and isinstance(name, str) and _is_ours(CONF / group, name):
             return
     raise UsageError(
-        f"{path}: defaults: {entry} is no file of {CONF} (of {', '.join(GROUPS)} in it): a recipe is one file, "
-        "and what else it needs is for the command line"
+        f"{path}: defaults: {entry} is no file of {CONF} (nor of {', '.join(GROUPS)} in it): a recipe is one "
+        "file, and what else it needs is for the command line"
     )
 
 

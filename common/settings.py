@@ -195,7 +195,7 @@ def top_level(language: bool = False) -> list[str]:
     return list(dict.fromkeys([*(str(key) for key in base if key not in BASES), *further]))
 
 
-def completed(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def completed(groups: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Groups of a model file; `network` with what that of an earlier version does not tell."""
     network = groups["network"]
     return {**groups, "network": {**_known("network").get(str(network.get("front")), {}), **network}}
@@ -274,7 +274,7 @@ def _check_group(group: str, given: Mapping[str, Any], teller: str | None, switc
     """Checks the keys of a group; returns the rules that hold for what is chosen in it."""
     files = _known(group)
     chosen = given.get(teller) if teller else "default"
-    if chosen not in files:
+    if not isinstance(chosen, str) or chosen not in files:
         _check_value(f"{group}.{teller}", chosen, one_of(*files))
     every = {key for file in files.values() for key in file}
     _check_known(group, given, every if switched else files[str(chosen)])

@@ -32,13 +32,8 @@ from common.runs import CONFIG, best_rate
 
 log = logging.getLogger(__name__)
 
-TEXTS = (
-    "name",
-    "init",
-    "fit",
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-)  # whose values are texts, so quoted for Hydra
+# keys whose values are texts, whatever Hydra's grammar says to them
+TEXTS = ("name", "init", "fit", "data.train", "data.valid", "data.test", "hydra.run.dir", "hydra.sweep.dir")
 
 
 class ProgressHandler(logging.StreamHandler):
@@ -137,8 +132,8 @@ def _run(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
         folder = "runs" / folder
     if not (folder / CONFIG).is_file():
         raise InputError(
-            f"{folder}: holds no run to go on with, as there is no {CONFIG}; give its name=…, or its folder by "
-            "hydra.run.dir=…"
+            f"{folder}: holds no run to go on with, as there is no {CONFIG} in it; give the name=… of a run "
+            "or its folder as hydra.run.dir=…"
         )
     ours = ["runs", {"override hydra/job_logging": "carousel"}, {"override hydra/hydra_logging": "carousel"}]
     node = read_run(folder) | {"defaults": [*ours, "_self_"], "hydra": {"run": {"dir": str(folder)}}}
@@ -219,9 +214,7 @@ def _train_language(
     train(settings, alphabet, folder)
 
 
-def _come_along(
-    settings: dict[str, Any], overrides: list[str], **groups: Mapping[str, Any]
-) -> dict[str, Any]:
+def _come_along(settings: dict[str, Any], overrides: list[str], **groups: dict[str, Any]) -> dict[str, Any]:
     """The settings with groups as the model of `init` has them, but for what the command line says."""
     check_data(settings["init"], groups)
     told = setting.completed(groups)
