@@ -39,7 +39,9 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     for entry in _list(path, settings.get("defaults", [])):
         _check_default(path, entry)
     _check_hydra(path, settings.get("hydra", {}))
-    check_data(path, {key: value for key, value in settings.items() if key != "defaults"}, REFERENCE)
+    # a folder is resolved twice, so that `$` of one text and `{…}` of another would come together in it
+    mark = "$" if "hydra" in settings else "${"
+    check_data(path, {key: value for key, value in settings.items() if key != "defaults"}, REFERENCE, mark)
     return settings
 
 
@@ -73,10 +75,12 @@ def _read(path: Path) -> dict[str, Any]:
     return settings
 
 
-def check_data(where: object, settings: Any, reference: re.Pattern[str] | None = None) -> None:
-    """Raises UsageError unless there are plain values only, and strings refer to nothing.
+def check_data(
+    where: object, settings: Any, reference: re.Pattern[str] | None = None, mark: str = "${"
+) -> None:
+    """Raises UsageError unless there are plain values only, and texts refer to nothing.
 
-    reference: what texts may hold all the same of the form ${…}.
+    reference: what texts may hold all the same; mark: what they may hold nowhere else.
     """
     count = 0
     waiting: list[tuple[str, Any, int]] = [("", settings, 0)]
@@ -86,7 +90,7 @@ def check_data(where: object, settings: Any, reference: re.Pattern[str] | None =
         if count > MOST or depth > DEEPEST:
             raise UsageError(f"{where}: has more than {MOST:,} settings or {DEEPEST} levels; make it smaller")
         if isinstance(value, str):
-            if "${" in (reference.sub("", value) if reference else value):
+            if mark in (reference.sub("", value) if reference else value):
                 raise UsageError(
                     f"{where}: {key}={value} cannot be used: settings from a file may refer to others by "
                     "${key}, and to nothing else; give such a value on the command line"
