@@ -22,6 +22,8 @@ LISTS = {  # layers of some fronts: the setting, and what each of its entries ha
     "conv2d": ("convolutions", ("channels", "kernel", "stride")),
     "mdlstm": ("levels", ("hidden", "block", "units")),
 }
+# Not 16-true: without weights in float32 beside, most steps of float16 are lost.
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 # Those of common.lstm.cells that need no more than features, named here so that settings need no torch.
 CELLS = (
     *("lstm", "peephole", "gru", "lstm1997", "lstm1997_linear", "layer_norm"),
@@ -112,7 +114,7 @@ RULES: dict[str, Rule] = {
     "trainer.validate_every": whole(1),
     "trainer.checkpoint_minutes": within(0),
     "trainer.accelerator": one_of("auto", "cpu", "cuda", "gpu", "mps"),
-    "trainer.precision": one_of("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"),
+    "trainer.precision": one_of(*PRECISIONS),
     "trainer.devices": whole(1),
     "trainer.threads": optional(whole(1)),
     "trainer.workers": whole(0),
