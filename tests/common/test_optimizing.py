@@ -37,11 +37,19 @@ def test_every_precision_learns(precision: str, tmp_path: Path):
 
 def test_float16_with_a_scaled_loss_learns_as_float32_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     config = toy.settings(tmp_path, epochs=4)
+    # not Adam, to which a gradient that was clipped before it was unscaled is as good
+    config["optimizer"] |= {
+        "kind": "sgd",
+        "rate": 0.2,
+        "momentum": 0.9,
+        "schedule": "constant",
+        "warmup": 0.0,
+    }
     training.train(config, toy.read, toy.size, tmp_path / "plain")
     monkeypatch.setattr(training, "make_fabric", lambda trainer: half_fabric())
     training.train(config, toy.read, toy.size, tmp_path / "half")
     plain, half = losses(tmp_path / "plain"), losses(tmp_path / "half")
-    assert half[-1] == pytest.approx(plain[-1], rel=0.2) and half[-1] < 0.4 * half[0]
+    assert half[-1] == pytest.approx(plain[-1], rel=0.2) and half[-1] < 0.8 * half[0]
 
 
 def test_a_scaled_training_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

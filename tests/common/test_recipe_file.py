@@ -10,6 +10,7 @@ from common.recipe_file import check_data, overlaid, read_recipe, read_run
 from common.settings import top_level
 
 PLAIN = "domain: speech\ndata: {train: a, valid: b}\n"
+BOMB = "a0: &a0 {x: 1}\n" + "".join(f"a{k + 1}: &a{k + 1} {{<<: [{f'*a{k},' * 9}]}}\n" for k in range(9))
 START = "defaults: [base, _self_]\n" + PLAIN
 
 
@@ -158,7 +159,7 @@ def test_the_defaults_of_a_recipe_are_ours(tmp_path: Path, entry: str):
         ("h: &h {hydra: {callbacks: {}}}\n<<: *h", "hydra may set"),
         ("x: " + "[" * 30 + "]" * 30, "or 20 levels"),
         ("x: &x [*x]", "more than 10,000 settings"),
-        ("a0: &a0 {x: 1}\n" + "".join(f"a{k + 1}: &a{k + 1} {{<<: [{f'*a{k},' * 9}]}}\n" for k in range(9)), "20 ref"),
+        (BOMB, "20 references"),
         ("x: [" + "1," * 11_000 + "]", "more than 10,000 settings"),
     ],
 )  # fmt: skip
