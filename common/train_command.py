@@ -103,7 +103,8 @@ def _quoted(override: str) -> str:
         return override
     try:
         known = OverridesParser.create().parse_override(override)
-        if known.is_sweep_override() or not isinstance(known.value(), bool | int | float):
+        number = None if known.is_sweep_override() else known.value()
+        if not (isinstance(number, bool | int | float) or (key == "name" and value == "null")):
             return override
     except HydraException:
         pass

@@ -59,7 +59,10 @@ def test_what_can_be_aligned_is_what_has_a_finite_loss():
     targets = [[1, 2], [1, 1], [1, 1], [], [3, 3, 3]]
     lengths = torch.tensor([2, 2, 3, 1, 9])
     scores = torch.randn(5, 9, 4).log_softmax(-1)
-    joined, sizes = torch.tensor([k for target in targets for k in target]), torch.tensor(list(map(len, targets)))
+    joined, sizes = (
+        torch.tensor([k for target in targets for k in target]),
+        torch.tensor(list(map(len, targets))),
+    )
     finite = ctc_loss(scores, lengths, joined, sizes).isfinite()
     assert can_align(lengths, joined, sizes).tolist() == finite.tolist() == [True, False, True, True, True]
 
