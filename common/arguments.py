@@ -17,6 +17,7 @@ Command = Callable[[argparse.Namespace], int]  # returns the exit status
 SESSIONS = "the files of one folder in their order, the pieces of one file, or none"
 DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
 PRECISIONS = ("auto", "fp32", "bf16")
+IGNORABLE = ("case", "punctuation")  # of common.metrics.without
 BATCH_FRAMES = 20_000  # as in common.recognise
 
 
@@ -42,6 +43,14 @@ def number(
 count = number(
     1, 10**9, int
 )  # more than any computer holds, and less than what the compiled search counts to
+
+
+def ignorable(text: str) -> list[str]:
+    """argparse type: what `evaluate --ignore` leaves out of account, parted by commas."""
+    kinds = [kind.strip() for kind in text.split(",")]
+    if not set(kinds) <= set(IGNORABLE):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(IGNORABLE)}, nor several of them")
+    return list(dict.fromkeys(kinds))
 
 
 def language_model(text: str) -> Path:
@@ -272,6 +281,7 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
         {program} evaluate {manifest}
         {program} evaluate {manifest} --model runs/mine --decoder beam --json
         {program} evaluate {manifest} --by {key} --output hypotheses.tsv
+        {program} evaluate {manifest} --ignore case,punctuation
         """,
     )
     parser.add_argument(
@@ -280,6 +290,14 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
     add_model_arguments(parser, f"default: the one that is marked * by `{program} models`")
     add_decoder_arguments(parser, nbest=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument(
+        "--ignore",
+        type=ignorable,
+        default=[],
+        metavar="KINDS",
+        help="do not count errors of case, of punctuation (dashes and slashes part words), or of both: "
+        f"{','.join(IGNORABLE)}",
+    )
     parser.add_argument(
         "--tune",
         action="store_true",

@@ -1,7 +1,8 @@
 """Saving and restoring a training, as safetensors + JSON: exact, and no pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.files import atomic_write
-from common.model_file import CHECKPOINT
+from common.model_file import CHECKPOINT, reason
 
 
 def save_checkpoint(
@@ -41,16 +42,27 @@ def save_checkpoint(
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
     """All tensors by name, and the JSON state. Raises InputError for a missing, damaged or foreign file."""
+    with _opened(path) as file:
+        state = json.loads(file.metadata()[CHECKPOINT])
+        return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+
+
+def load_state(path: Path) -> Any:
+    """As `load_checkpoint`, without the tensors."""
+    with _opened(path) as file:
+        return json.loads(file.metadata()[CHECKPOINT])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    new = "start a new run in another folder by name=…, or remove this one"
     if not path.is_file():
-        raise InputError(f"{path}: there is no checkpoint to resume from; start without resume=true")
+        raise InputError(f"{path}: there is no checkpoint to resume from; {new}")
     try:
         with safe_open(path, "pt") as file:
-            state = json.loads(file.metadata()[CHECKPOINT])
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path}: not a checkpoint, or a damaged one ({error}); start without resume=true"
-        ) from error
+            yield file
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a checkpoint, or a damaged one ({reason(error)}); {new}") from error
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -58,10 +70,21 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(prefix + ".")}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts the moments of a checkpoint back; the groups' settings stay those of the configuration."""
-    state: dict[int, dict[str, Tensor]] = {}
+def restore(
+    path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """Puts weights and moments of a checkpoint back; the settings of groups stay those of the configuration.
+
+    Raises InputError for a checkpoint of another network or optimizer.
+    """
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in part(tensors, "optimizer").items():
         index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        moments.setdefault(int(index), {})[key] = tensor
+    try:
+        network.load_state_dict(part(tensors, "weights"))
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (RuntimeError, ValueError, KeyError):
+        raise InputError(
+            f"{path}: is of another network or optimizer; resume with the settings it was started with"
+        ) from None

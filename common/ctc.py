@@ -66,6 +66,17 @@ def frames_needed(target: Sequence[int] | np.ndarray | torch.Tensor) -> int:
     return len(indices) + int(np.count_nonzero(indices[1:] == indices[:-1]))
 
 
+def can_align(lengths: torch.Tensor, targets: torch.Tensor, target_lengths: torch.Tensor) -> torch.Tensor:
+    """Which samples of a batch can be aligned: (batch,) bool, on the CPU.
+
+    lengths: (batch,) output frames; targets: (sum of target_lengths,) on the CPU; target_lengths: (batch,).
+    """
+    import torch
+
+    needed = [frames_needed(target) for target in targets.split(target_lengths.tolist())]
+    return lengths.cpu() >= torch.tensor(needed)
+
+
 def forced_align(log_probs: np.ndarray, target: Sequence[int] | np.ndarray) -> list[Span]:
     """The best path through a known target (Viterbi): one (start, end, confidence) a symbol.
 

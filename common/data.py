@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ class MemoryCache(dict):
 
     def __init__(self, limit: float):
         super().__init__()
-        self.free = limit
+        self.limit = self.free = limit
+
+    def __reduce__(self) -> tuple[type, tuple[float]]:
+        return MemoryCache, (self.limit,)  # it travels empty to a process that is spawned
 
     def __setitem__(self, key: Any, value: np.ndarray) -> None:
         if value.nbytes <= self.free:
@@ -43,7 +47,9 @@ class Corpus:
     """Samples that can be used, with their targets and unaugmented lengths."""
 
     samples: list[Sample]
-    targets: list[Tensor]  # (symbols,) indices each
+    targets: list[
+        np.ndarray
+    ]  # (symbols,) int64 indices each; a tensor each would cost spawned workers a file each
     lengths: list[int]  # frames of features each
     read: Callable[[Sample, np.random.Generator | None], np.ndarray] = field(repr=False)
 
@@ -80,13 +86,10 @@ def build_corpus(
     it is reported.
     """
 
-    def one(sample: Sample, rng: np.random.Generator | None) -> np.ndarray:
-        varied = augment if rng is not None else None
-        return read(sample, features, varied, rng, cache)
-
+    one = partial(_read, read, features, augment, cache)
     problems, unknown = Problems(), Problems()
     kept: list[Sample] = []
-    targets: list[Tensor] = []
+    targets: list[np.ndarray] = []
     lengths: list[int] = []
     for sample in samples:
         where = f"{sample.where} ({sample.source})" if sample.source else sample.where
@@ -103,7 +106,7 @@ def build_corpus(
             problems.add("too short for its text (fewer frames than symbols and repeats)", where)
             continue
         kept.append(sample)
-        targets.append(torch.tensor(target))
+        targets.append(np.array(target, np.int64))
         lengths.append(length)
     _warn("left out", problems)
     _warn("cannot be written", unknown)
@@ -113,6 +116,18 @@ def build_corpus(
         some = kept[:: -(-len(kept) // TRIALS)]  # from all over the corpus, as neighbours are often alike
         check_augment(some, read, features, augment, cache)
     return Corpus(kept, targets, lengths, one)
+
+
+def _read(
+    read: Reader,
+    features: dict[str, Any],
+    augment: dict[str, Any] | None,
+    cache: MemoryCache,
+    sample: Sample,
+    rng: np.random.Generator | None,
+) -> np.ndarray:
+    """Features of a sample, varied if there is `rng`. Of this module, so that workers can be spawned."""
+    return read(sample, features, augment if rng is not None else None, rng, cache)
 
 
 def check_augment(
@@ -188,7 +203,8 @@ class Batches(Dataset[Batch]):
         targets = [corpus.targets[i] for i in indices]
         x, lengths = pad([features for features, _ in found])
         sizes = torch.tensor([len(t) for t in targets])
-        return Batch(x, lengths, torch.cat(targets), sizes, indices, sum(plain for _, plain in found))
+        joined = torch.from_numpy(np.concatenate(targets))
+        return Batch(x, lengths, joined, sizes, indices, sum(plain for _, plain in found))
 
     def _read(self, index: int) -> tuple[np.ndarray, bool]:
         """The features of a sample, and whether it had to be taken as it is."""

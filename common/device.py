@@ -44,7 +44,8 @@ def make_fabric(trainer: Mapping[str, Any]) -> Any:
     fabric.launch()
     if fabric.global_rank:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
-    log.info("device %s, precision %s, %d process(es)", fabric.device, precision, fabric.world_size)
+    taken = fabric.strategy.precision.precision  # a CPU has no 16-mixed, and takes bf16-mixed for it
+    log.info("device %s, precision %s, %d process(es)", fabric.device, taken, fabric.world_size)
     return fabric
 
 

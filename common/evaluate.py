@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from common.command import Failures, UsageError, check_picture, decoding, run, s
 from common.corpus import Sample, read_manifest
 from common.decoding import Hypothesis, decode
 from common.errors import InputError
-from common.metrics import Report, edits, error_rates
+from common.metrics import Report, edits, error_rates, without
 from common.model_file import Model
 from common.recognise import log_probs, recognise, widened
 from common.recognise import options as with_defaults
@@ -73,23 +73,24 @@ def evaluate(
     )
     if not items:
         raise InputError("no sample could be read, so there are no rates")
-    _warn_of_unknown(items, model)
+    _warn_of_unknown(items, model, args.ignore)
     if args.calibrate:
         items = _calibrated(items, model)
     sure = calibration.outcomes((item.sample.text, item.hypothesis) for item in items)
     report = {
         "model": model.card.get("name"),
         "manifests": [str(path) for path in args.manifests],
-        **rates(items),
-        "calibration": calibration.summary(sure),
+        "ignored": list(args.ignore),
+        **rates(items, args.ignore),
+        "calibration": None if args.ignore else calibration.summary(sure),  # which is of each letter
         "seconds": round(time.perf_counter() - started, 3),
         "failed": failures.count,
     }
     if args.by:
-        report["by"] = {key: rates_by(items, key) for key in args.by}
+        report["by"] = {key: rates_by(items, key, args.ignore) for key in args.by}
     print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
     if args.output:
-        write_whole(args.output, hypotheses(items, args.output.suffix))
+        write_whole(args.output, hypotheses(items, args.output.suffix, args.ignore))
     if args.reliability:
         from common.draw import draw_reliability
 
@@ -197,16 +198,16 @@ def session_of(sample: Sample, key: str | None) -> str | None:
     return None if key == NONE or value == NOT_GIVEN else value
 
 
-def rates(items: Sequence[Item]) -> Report:
-    return error_rates((item.sample.text, item.text) for item in items)
+def rates(items: Sequence[Item], ignored: Collection[str] = ()) -> Report:
+    return error_rates(((item.sample.text, item.text) for item in items), ignored=ignored)
 
 
-def rates_by(items: Iterable[Item], key: str) -> dict[str, Report]:
+def rates_by(items: Iterable[Item], key: str, ignored: Collection[str] = ()) -> dict[str, Report]:
     """Rates apart for each value of a key of the manifest; speaker and writer are such keys too."""
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         groups[value_of(item.sample, key)].append(item)
-    return {value: rates(groups[value]) for value in sorted(groups)}
+    return {value: rates(groups[value], ignored) for value in sorted(groups)}
 
 
 def check_key(samples: Iterable[Sample], key: str, option: str = "--by") -> None:
@@ -234,17 +235,30 @@ def _progress(samples: Sequence[Sample]) -> Iterator[Sample]:
     yield from tqdm(samples, unit=" samples", leave=False)
 
 
-def _warn_of_unknown(items: Iterable[Item], model: Model) -> None:
+def _warn_of_unknown(items: Sequence[Item], model: Model, ignored: Collection[str]) -> None:
     """References with characters that the model cannot write count as errors, never as less text; say so."""
-    unknown = [model.alphabet.unknown(item.sample.text) for item in items]
+    lacks = model.alphabet.unknown
+    told, caseless = rates(items, ignored), rates(items, [*ignored, "case"])
+    of_case = 2 * caseless["cer"] < told["cer"]
+    counted = [kind for kind in ignored if kind != "case"]
+    unknown = [lacks(without(item.sample.text, counted)) for item in items]
+    if of_case or "case" in ignored:  # letters that it writes in the other case are none to be named
+        unknown = [{c for c in found if lacks(c.swapcase())} for found in unknown]
     if any(unknown):
         named = name_symbols(set().union(*unknown))
         say(f"note: the model cannot write {named}: errors in {sum(map(bool, unknown))} of the references")
+    if of_case:
+        say(
+            "note: most of the errors are of case alone: without them (--ignore case) "
+            f"{caseless['cer']:.2%} of the characters and {caseless['wer']:.2%} of the words are wrong"
+        )
 
 
 def check_output(args: argparse.Namespace) -> None:
     """What cannot be written, or must not be, is told before the work, not after."""
     path = args.output
+    if args.ignore and (strict := [o for o in ("calibrate", "reliability", "tune") if getattr(args, o)]):
+        raise UsageError(f"--{strict[0]} goes by what is right to the letter; leave out --ignore")
     if args.tune and args.lm is None and args.rescore is None:
         raise UsageError("--tune finds how much a language model counts; give one with --lm or --rescore")
     if args.tune and args.rescore is None and args.lm.suffix != ".safetensors":
@@ -270,9 +284,9 @@ def check_output(args: argparse.Namespace) -> None:
         raise UsageError(f"--output {path}: there is no folder {path.parent}; make it first")
 
 
-def hypotheses(items: Iterable[Item], suffix: str) -> str:
+def hypotheses(items: Iterable[Item], suffix: str, ignored: Collection[str] = ()) -> str:
     """One line an item: as JSON, or as tab-separated columns below their names."""
-    rows = [_row(item) for item in items]
+    rows = [_row(item, ignored) for item in items]
     if suffix == ".jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     lines = ["\t".join(rows[0])] if rows else []
@@ -280,15 +294,16 @@ def hypotheses(items: Iterable[Item], suffix: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(item: Item) -> dict[str, Any]:
+def _row(item: Item, ignored: Collection[str]) -> dict[str, Any]:
     confidence = item.hypothesis.confidence
+    said, read = (without(text, ignored).strip() for text in (item.sample.text, item.text))
     return {
         "sample": item.sample.where,
         "file": str(item.sample.source or ""),
         "reference": item.sample.text,
         "hypothesis": item.text,
-        "char_errors": edits(item.sample.text.strip(), item.text).errors,
-        "word_errors": edits(item.sample.text.split(), item.text.split()).errors,
+        "char_errors": edits(said, read).errors,
+        "word_errors": edits(said.split(), read.split()).errors,
         "confidence": None if confidence is None else round(confidence, 4),
         "score": round(item.hypothesis.score, 4),
     }
@@ -297,8 +312,9 @@ def _row(item: Item) -> dict[str, Any]:
 def table(report: Mapping[str, Any]) -> str:
     """The report for people: a line for the characters and one for the words, of all and of each group."""
     failed = f", {report['failed']} failed" if report["failed"] else ""
+    ignored = f", ignoring {' and '.join(report['ignored'])}" if report.get("ignored") else ""
     model = printable(str(report["model"]))
-    lines = [f"{model}: {report['items']} items{failed}, {report['seconds']:.1f} s", ""]
+    lines = [f"{model}: {report['items']} items{failed}, {report['seconds']:.1f} s{ignored}", ""]
     cells = [("", "errors", "95 % interval", "of", "subst.", "ins.", "del."), *_lines("all", report)]
     for key, groups in report.get("by", {}).items():
         for value, group in groups.items():

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from common.alphabet import Alphabet
-from common.checkpoint import load_checkpoint, part, restore_optimizer, save_checkpoint
+from common.checkpoint import load_checkpoint, part, restore, save_checkpoint
 from common.corpus import read_manifest
 from common.device import make_fabric
 from common.errors import InputError
@@ -39,8 +39,9 @@ from common.language_model import (
     split,
 )
 from common.lm_command import Fit, read_texts
-from common.optimizing import gradient_norm, learning_rate, make_optimizer, weight_noise
-from common.training import BEST, LAST, refuse_to_overwrite
+from common.optimizing import learning_rate, make_optimizer, scaler, step, weight_noise
+from common.runs import BEST, LAST, claimed, save_config
+from common.start import best_is_lost, check_taken
 
 log = logging.getLogger(__name__)
 
@@ -56,31 +57,32 @@ def train(config: dict[str, Any], alphabet: Alphabet | None, folder: Path) -> Pa
     metrics.csv.
     Raises InputError for what the user gave, and for a folder that holds another run unless `resume` is set.
     """
-    from omegaconf import OmegaConf
-
-    if not config["resume"]:
-        refuse_to_overwrite(folder)
-    training = _Training(config, alphabet, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-    training.run()
+    fabric = make_fabric({**config["trainer"], "devices": 1})
+    if fabric.world_size > 1:
+        raise InputError("a language model is trained by one process: start it without torchrun")
+    with claimed(folder, config["resume"], fabric):
+        training = _Training(config, alphabet, folder, fabric)
+        save_config(config, folder)
+        training.run()
     return folder / BEST
 
 
 class _Training:
     """What one training holds together: text, network, optimizer, carried state, and how far it is."""
 
-    def __init__(self, config: dict[str, Any], alphabet: Alphabet | None, folder: Path):
-        self.config, self.folder, self.trainer = config, folder, config["trainer"]
-        self.fit = Fit(alphabet)
-        self.fabric = make_fabric({**self.trainer, "devices": 1})
-        if self.fabric.world_size > 1:
-            raise InputError("a language model is trained by one process: start it without torchrun")
+    def __init__(self, config: dict[str, Any], alphabet: Alphabet | None, folder: Path, fabric: Any):
+        self.config, self.folder, self.fabric, self.trainer = config, folder, fabric, config["trainer"]
+        resumed = load_checkpoint(folder / LAST) if config["resume"] else None
+        self.letters = resumed[1].get("fit") if resumed else alphabet and alphabet.symbols
+        self.fit = Fit(Alphabet(self.letters) if self.letters else None)
         torch.manual_seed(config["seed"])
         train_lines = list(self._lines(config["data"]["train"]))
         self.sessions = list(sessions(config["data"]["valid"], self.fit))
         self.fit.report()
-        self.model = self._model(train_lines)
+        # what a training was started from has no part in going on with it
+        start = load(config["init"]) if config["init"] and not resumed else None
+        before = resumed[1].get("tokens", ()) if resumed else start.tokens if start else ()
+        self.model = self._model(train_lines, before)
         self.text = rows_of(stream(self.model, train_lines), self.trainer["rows"])
         lines = [line for session in self.sessions for line in session]
         self.valid = rows_of(stream(self.model, lines), self.trainer["rows"])
@@ -91,10 +93,10 @@ class _Training:
         self.state: dict[str, Any] = {
             "step": 0, "seconds": 0.0, "best": math.inf, "best_step": 0, "loss": 0.0, "tokens": 0, "rows": [],
         }  # fmt: skip
-        if config["init"]:
-            self._take_over(Path(config["init"]))
-        if config["resume"]:
-            self._resume()
+        if start:
+            self._take_over(start)
+        if resumed:
+            self._resume(*resumed)
         log.info(
             "train: %s tokens, %d different; valid: %s tokens; %s weights",
             f"{self.text.numel():,}",
@@ -109,7 +111,8 @@ class _Training:
         for name in [names] if isinstance(names, str) else names:
             yield from filter(None, map(self.fit, read_texts(Path(name))))
 
-    def _model(self, lines: Sequence[str]) -> LanguageModel:
+    def _model(self, lines: Sequence[str], before: Sequence[str]) -> LanguageModel:
+        """before: tokens of the model that the training begins with or goes on with, which stay."""
         config = self.config
         counts = Counter(token for line in lines for token in split(line, config["unit"]))
         if config["running"]:
@@ -117,7 +120,9 @@ class _Training:
         if not counts:
             raise InputError(f"data.train={config['data']['train']}: there is no text in it")
         kept = sorted(counts, key=lambda token: (-counts[token], token))[: config["vocabulary"]]
-        tokens = (UNKNOWN, END, *kept)
+        self.own = len(kept)
+        others = [token for token in before[2:] if token not in counts]
+        tokens = (UNKNOWN, END, *[*kept, *others][: config["vocabulary"]])
         network = LanguageNetwork(len(tokens), config["network"])
         card = {"name": config["name"], **config["card"]}
         folded = max(len(counts) - len(kept), 1)
@@ -132,13 +137,13 @@ class _Training:
             half=self.trainer["half"],
         )
 
-    def _take_over(self, path: Path) -> None:
+    def _take_over(self, theirs: LanguageModel) -> None:
         """Starts from another model: weights where the shape agrees, rows of tokens by their name."""
-        theirs = load(path)
+        path = self.config["init"]
+        if theirs.unit != self.model.unit:
+            raise InputError(f"init={path}: is over {theirs.unit}: give unit={theirs.unit}")
         ours, given = self.model.network.state_dict(), theirs.network.state_dict()
-        known = [
-            (n, theirs.index[token]) for n, token in enumerate(self.model.tokens) if token in theirs.index
-        ]
+        known = [(n, theirs.index[t]) for n, t in enumerate(self.model.tokens) if t in theirs.index]
         to, of = map(list, zip(*known, strict=True))
         taken = 0
         for name, tensor in ours.items():
@@ -149,35 +154,27 @@ class _Training:
                     tensor[to] = given[name][of]
                 else:
                     tensor.copy_(given[name])
-        log.info(
-            "from %s: %d of %d tensors, %d of %d tokens",
-            path,
-            taken,
-            len(ours),
-            len(to),
-            len(self.model.tokens),
-        )
+        check_taken(path, taken, len(ours))
+        count = f"{len(to)} of {len(self.model.tokens)} tokens"
+        log.info("from %s: %d of %d tensors, %s", path, taken, len(ours), count)
 
-    def _resume(self) -> None:
+    def _resume(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
         path = self.folder / LAST
-        tensors, state = load_checkpoint(path)
-        if state.get("tokens") != list(self.model.tokens):
-            raise InputError(f"{path}: is of other texts than are given now; start without resume")
-        try:
-            self.model.network.load_state_dict(part(tensors, "weights"))
-        except RuntimeError:
-            raise InputError(
-                f"{path}: is of another network; resume with the settings it was started with"
-            ) from None
-        restore_optimizer(self.optimizer, tensors)
+        if (saved.get("tokens"), saved.get("own", self.own)) != (list(self.model.tokens), self.own):
+            raise InputError(f"{path}: is of other texts than are given now; resume with those of its begin")
+        restore(path, self.model.network, self.optimizer, tensors)
         carried = part(tensors, "carried")
         if carried:
             layers: dict[int, list[Tensor]] = {}
             for name in sorted(carried, key=lambda name: [int(n) for n in name.split(".")]):
                 layers.setdefault(int(name.split(".")[0]), []).append(carried[name])
             self.carried = [tuple(parts) for parts in layers.values()]
-        self.state = state["state"]
-        log.info("resumed at step %d", self.state["step"])
+        self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
+        self.state = state = saved["state"]
+        log.info("resumed at step %d", state["step"])
+        if state["best_step"] and best_is_lost(self.folder, load, "step", state["best_step"]):
+            state["best"], state["best_step"] = self._validate(), state["step"]
+            self._save_model()
 
     # -- the loop
 
@@ -223,13 +220,11 @@ class _Training:
             loss, count, carried = self._loss(self.text[:, at : at + window + 1], self.carried)
             self.fabric.backward(loss / count)
         self.carried = [tuple(part.detach() for part in layer) for layer in carried]
-        if math.isfinite(gradient_norm(self.model.network, settings["clip"])):
-            self.optimizer.step()
+        if step(self.fabric, self.module, self.optimizer, settings["clip"]):
             state["loss"] += float(loss.detach())
             state["tokens"] += count
-        else:
+        elif not (scaler(self.fabric) and loss.isfinite()):  # else its scale was too large, no more
             log.warning("step %d: the loss or its gradient is not finite, step left out", state["step"])
-        self.optimizer.zero_grad(set_to_none=True)
         state["step"] += 1
 
     def _loss(self, tokens: Tensor, state: State | None) -> tuple[Tensor, int, State]:
@@ -274,30 +269,35 @@ class _Training:
         )
         state["rows"].append(row)
         state["loss"], state["tokens"] = 0.0, 0
-        if perplexity < state["best"] or not state["best_step"]:
+        better = perplexity < state["best"] or not state["best_step"]
+        if better:
             state["best"], state["best_step"] = perplexity, state["step"]
-            self.model.card["training"] = {
-                "seed": self.config["seed"],
-                "step": row["step"],
-                "minutes": row["minutes"],
-            }
-            self.model.card["valid"] = {"perplexity": round(perplexity, 4)}
-            self.model.save(self.folder / BEST)
-        carried: dict[str, Tensor] = {}
-        for k, layer in enumerate(self.carried or []):
-            carried |= {f"{k}.{n}": part for n, part in enumerate(layer)}
-        save_checkpoint(
-            self.folder / LAST,
-            self.model.network.state_dict(),
-            {},
-            self.optimizer,
-            {"tokens": self.model.tokens, "state": state},
-            carried,
-        )
+        self._save_checkpoint()  # first: `_resume` makes the best model anew from it, but not the other way
+        if better:
+            self._save_model()
         with atomic_text(self.folder / "metrics.csv") as file:
             writer = csv.DictWriter(file, list(row))
             writer.writeheader()
             writer.writerows(state["rows"])
+
+    def _save_model(self) -> None:
+        state, card = self.state, self.model.card
+        minutes = round(state["seconds"] / 60, 3)
+        card["training"] = {"seed": self.config["seed"], "step": state["step"], "minutes": minutes}
+        card["valid"] = {"perplexity": round(state["best"], 4)}
+        self.model.save(self.folder / BEST)
+
+    def _save_checkpoint(self) -> None:
+        carried: dict[str, Tensor] = {}
+        for k, layer in enumerate(self.carried or []):
+            carried |= {f"{k}.{n}": part for n, part in enumerate(layer)}
+        state = {
+            "tokens": self.model.tokens, "own": self.own, "fit": self.letters, "state": self.state,
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }  # fmt: skip
+        save_checkpoint(
+            self.folder / LAST, self.model.network.state_dict(), {}, self.optimizer, state, carried
+        )
 
     def _tell(self) -> None:
         """What the carried state is worth, on the first valid texts line by line."""

@@ -4,7 +4,8 @@ Rates are totals over totals (all edits of all items / all symbols of all refere
 rates of items or batches, which would give a one-word line the weight of a ten-word one.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -46,6 +47,21 @@ class Report(TypedDict):
     wer_interval: list[float]
     chars: Counts
     words: Counts
+
+
+def without(text: str, ignored: Collection[str]) -> str:
+    """`text` in NFC, without what is "case" or "punctuation" in it if that is to be ignored.
+
+    Dashes and slashes part words, so they become spaces; other punctuation goes.
+    """
+    if "case" in ignored:
+        text = text.casefold()
+    text = normalise(text)
+    if "punctuation" in ignored:
+        kinds = ((c, unicodedata.category(c)) for c in text)
+        kept = (" " if kind == "Pd" or c in "/\\_" else "" if kind[0] == "P" else c for c, kind in kinds)
+        text = " ".join("".join(kept).split())
+    return text
 
 
 def edits(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Edits:
@@ -137,19 +153,19 @@ def _bit_rows(ref: Sequence[Hashable], hyp: Sequence[Hashable]) -> tuple[list[in
     return plus, minus
 
 
-def error_rates(pairs: Iterable[tuple[str, str]], seed: int = 0) -> Report:
+def error_rates(pairs: Iterable[tuple[str, str]], seed: int = 0, ignored: Collection[str] = ()) -> Report:
     """Character and word error rates of (reference, hypothesis) pairs.
 
     Both sides are NFC-normalised and stripped at the ends; characters are code points, words are what spaces
-    part. Case, punctuation and inner spaces count. The intervals are 95 % percentile bootstrap intervals over
-    items (1,000 resamples, seeded). What was read from an empty reference counts as insertions; if all
-    references are empty, the total is taken as 1, so that the rate is a number, and 0 only when nothing was
-    read.
+    part. Case, punctuation and inner spaces count, but for what is in `ignored` (see `without`).
+    The intervals are 95 % percentile bootstrap intervals over items (1,000 resamples, seeded). What was read
+    from an empty reference counts as insertions; if all references are empty, the total is taken as 1, so
+    that the rate is a number, and 0 only when nothing was read.
     """
     chars, words = [], []
     for reference, hypothesis in pairs:
-        ref = normalise(reference).strip()
-        hyp = normalise(hypothesis).strip()
+        ref = without(reference, ignored).strip()
+        hyp = without(hypothesis, ignored).strip()
         chars.append(edits(ref, hyp))
         words.append(edits(ref.split(), hyp.split()))
     char_counts, word_counts = _table(chars), _table(words)

@@ -307,23 +307,3 @@ def empty_network(header: Mapping[str, Any], tensors: int) -> Network:
         raise ValueError(f"{settings['layers']} layers in {tensors} tensors")
     with torch.device("meta"):
         return Network(header["size"], len(Alphabet(header["alphabet"])), settings)
-
-
-def take_over(network: Network, alphabet: Alphabet, path: str | Path) -> str:
-    """Starts `network` from a model file: weights where name and shape agree, output rows by their symbol.
-
-    Returns what was taken, for the log. Raises InputError as `load` does.
-    """
-    model = load(path)
-    theirs, ours = model.network.state_dict(), network.state_dict()
-    taken = [name for name, t in ours.items() if name in theirs and theirs[name].shape == t.shape]
-    known = {symbol: row for row, symbol in enumerate(model.alphabet.symbols, start=1)}
-    rows = {0: 0} | {row: known[s] for row, s in enumerate(alphabet.symbols, start=1) if s in known}
-    for name in taken:
-        if not name.startswith("head."):
-            ours[name].copy_(theirs[name])
-    for name in ("head.weight", "head.bias"):
-        if theirs[name].shape[1:] == ours[name].shape[1:]:
-            ours[name][list(rows)] = theirs[name][list(rows.values())]
-    network.load_state_dict(ours)
-    return f"{len(taken)} of {len(ours)} tensors, {len(rows) - 1} of {len(alphabet.symbols)} symbols"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.errors import InputError
 
@@ -58,17 +58,58 @@ def weight_noise(network: nn.Module, deviation: float) -> Iterator[None]:
         yield
         return
     weights = [p for p in network.parameters() if p.requires_grad]
-    noise = [torch.randn_like(p) * deviation for p in weights]
-    with torch.no_grad():
-        for weight, n in zip(weights, noise, strict=True):
-            weight.add_(n)
-    yield
-    with torch.no_grad():
-        for weight, n in zip(weights, noise, strict=True):
-            weight.sub_(n)
+    kept = [p.detach().clone() for p in weights]  # what is added and subtracted again does not come out even
+    try:
+        with torch.no_grad():
+            for weight in weights:
+                weight.add_(torch.randn_like(weight) * deviation)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, before in zip(weights, kept, strict=True):
+                weight.copy_(before)
 
 
-def gradient_norm(network: nn.Module, clip: float) -> float:
-    """Norm of the whole gradient, which is scaled down to `clip` if that is positive."""
+def scaler(fabric: Any) -> Any:
+    """What scales the loss in precision 16-mixed; None in the others."""
+    return getattr(fabric.strategy.precision, "scaler", None)
+
+
+def step(fabric: Any, module: nn.Module, optimizer: Any, clip: float) -> bool:
+    """Takes the step that follows `fabric.backward`: unscale, clip, step, update of the scale.
+
+    clip: the highest norm of the gradient, 0 for any. Returns whether the gradient was finite; if it was not,
+    the weights are as before.
+    """
     limit = clip if clip > 0 else math.inf
-    return float(nn.utils.clip_grad_norm_(network.parameters(), limit))
+    norm = fabric.clip_gradients(
+        module, optimizer, max_norm=limit, error_if_nonfinite=False
+    )  # unscales first
+    finite = math.isfinite(float(norm))
+    if finite or scaler(fabric):  # a scaler leaves the step out itself, and must hear of it to scale less
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return finite
+
+
+def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of the weights, over few steps at first (Tarvainen & Valpola 2017)."""
+    decay = min(decay, step / (step + 10))
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name in average:
+                average[name].lerp_(tensor, 1 - decay)
+
+
+@contextmanager
+def averaged(network: nn.Module, average: Mapping[str, Tensor]) -> Iterator[None]:
+    """The averaged weights in the network for as long as this lasts; without any, its own."""
+    if not average:
+        yield
+        return
+    own = {name: t.detach().clone() for name, t in network.state_dict().items()}
+    network.load_state_dict(average)
+    try:
+        yield
+    finally:
+        network.load_state_dict(own)

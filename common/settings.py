@@ -22,6 +22,8 @@ LISTS = {  # layers of some fronts: the setting, and what each of its entries ha
     "conv2d": ("convolutions", ("channels", "kernel", "stride")),
     "mdlstm": ("levels", ("hidden", "block", "units")),
 }
+# Not 16-true: without weights in float32 beside, most steps of float16 are lost.
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 # Those of common.lstm.cells that need no more than features, named here so that settings need no torch.
 CELLS = (
     *("lstm", "peephole", "gru", "lstm1997", "lstm1997_linear", "layer_norm"),
@@ -112,9 +114,7 @@ RULES: dict[str, Rule] = {
     "trainer.validate_every": whole(1),
     "trainer.checkpoint_minutes": within(0),
     "trainer.accelerator": one_of("auto", "cpu", "cuda", "gpu", "mps"),
-    "trainer.precision": one_of(
-        "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"
-    ),
+    "trainer.precision": one_of(*PRECISIONS),
     "trainer.devices": whole(1),
     "trainer.threads": optional(whole(1)),
     "trainer.workers": whole(0),
@@ -190,6 +190,19 @@ def _known(group: str) -> dict[str, dict[str, Any]]:
     return {path.stem: dict(OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))}
 
 
+def top_level(language: bool = False) -> list[str]:
+    """The keys that every configuration has, of a recogniser or of a language model."""
+    base = OmegaConf.load(CONF / ("language.yaml" if language else "base.yaml"))
+    further = ("optimizer",) if language else (*GROUPS, "augment")
+    return list(dict.fromkeys([*(str(key) for key in base if key not in BASES), *further]))
+
+
+def completed(groups: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Groups of a model file; `network` with what that of an earlier version does not tell."""
+    network = groups["network"]
+    return {**groups, "network": {**_known("network").get(str(network.get("front")), {}), **network}}
+
+
 def check(
     settings: Mapping[str, Any], referenced: Collection[str] = (), switched: Collection[str] = ()
 ) -> None:
@@ -217,7 +230,7 @@ def check(
 def check_language(settings: Mapping[str, Any], switched: Collection[str] = ()) -> None:
     """As `check`, for the training of a language model."""
     ours: Any = OmegaConf.to_container(OmegaConf.load(CONF / "language.yaml"))
-    _check_known("the configuration", settings, [key for key in (*ours, "optimizer") if key not in BASES])
+    _check_known("the configuration", settings, top_level(language=True))
     for name in ("data", "network", "trainer", "optimizer"):
         _check_value(name, settings[name], MAPPING)
         if name != "optimizer":
@@ -250,8 +263,7 @@ def _check_known(where: str, given: Collection[str], known: Collection[str]) -> 
 
 
 def _check_top(settings: Mapping[str, Any], referenced: Collection[str]) -> None:
-    base = [str(key) for key in OmegaConf.load(CONF / "base.yaml") if key not in BASES]
-    known = [*base, *GROUPS, "augment"]
+    known = top_level()
     if missing := [key for key in known if key not in settings]:
         raise InputError(
             f"the recipe leaves out {', '.join(missing)}: begin the defaults of its recipe.yaml with base"
@@ -264,7 +276,7 @@ def _check_group(group: str, given: Mapping[str, Any], teller: str | None, switc
     """Checks the keys of a group; returns the rules that hold for what is chosen in it."""
     files = _known(group)
     chosen = given.get(teller) if teller else "default"
-    if chosen not in files:
+    if not isinstance(chosen, str) or chosen not in files:
         _check_value(f"{group}.{teller}", chosen, one_of(*files))
     every = {key for file in files.values() for key in file}
     _check_known(group, given, every if switched else files[str(chosen)])

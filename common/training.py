@@ -3,8 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,27 @@ from common import calibration, model_file
 from common.alphabet import Alphabet
 from common.batching import bucketed_batches, share
 from common.calibration import Calibration
-from common.checkpoint import load_checkpoint, part, restore_optimizer, save_checkpoint
-from common.ctc import ctc_loss
+from common.checkpoint import load_checkpoint, part, restore, save_checkpoint
+from common.ctc import can_align, ctc_loss
 from common.data import Batch, Batches, Corpus, MemoryCache, Reader, build_corpus, load_samples, loader
 from common.decoding import Hypothesis
 from common.device import leave, make_fabric
-from common.errors import InputError
 from common.metrics import Report
 from common.network import Network
-from common.optimizing import gradient_norm, learning_rate, make_optimizer, weight_noise
-from common.validation import report, validate
+from common.optimizing import (
+    averaged,
+    learning_rate,
+    make_optimizer,
+    scaler,
+    step,
+    update_average,
+    weight_noise,
+)
+from common.runs import BEST, LAST, claimed, save_config
+from common.start import best_is_lost, choose_alphabet, take_over
+from common.validation import add_row, open_board, report, validate
 
 log = logging.getLogger(__name__)
-
-BEST, LAST = "best.safetensors", "last.safetensors"  # in the folder of a run
 
 
 def train(
@@ -42,38 +48,38 @@ def train(
     metrics.csv and curves.png.
     Raises InputError for what the user gave, and for a folder that holds another run unless `resume` is set.
     """
-    if not config["resume"]:
-        refuse_to_overwrite(folder)
-    training = _Training(config, read, size, folder)
-    training.save_config()  # only now: a run that cannot begin changes nothing in its folder
-    best = training.run()
-    del training  # the network's part in the processes' connection ends before the connection
+    fabric = make_fabric(config["trainer"])
+    with claimed(folder, config["resume"], fabric):
+        training = _Training(config, read, size, folder, fabric)
+        if not fabric.global_rank:
+            save_config(config, folder)  # only now: a run that cannot begin changes nothing in its folder
+        best = training.run()
+        del training  # the network's part in the processes' connection ends before the connection
     leave()
     return best
-
-
-def refuse_to_overwrite(folder: Path) -> None:
-    """Raises InputError for a folder that holds a run."""
-    if found := [name for name in (BEST, LAST) if (folder / name).exists()]:
-        raise InputError(
-            f"{folder}: already holds a run ({', '.join(found)}); go on with it by resume=true, give the new "
-            "run a folder by name=… or hydra.run.dir=…, or remove this one"
-        )
 
 
 class _Training:
     """What one training holds together: data, network, optimizer, averaged weights, and how far it is."""
 
     def __init__(
-        self, config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
+        self,
+        config: dict[str, Any],
+        read: Reader,
+        size: Callable[[Mapping[str, Any]], int],
+        folder: Path,
+        fabric: Any,
     ):
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.fabric = config, folder, fabric
         self.trainer, self.optimizing = config["trainer"], config["optimizer"]
         self.seed = int(config["seed"])
-        self.fabric = make_fabric(self.trainer)
         torch.manual_seed(self.seed)
-        self._load_data(read, size(config["features"]))
-        self._build()
+        resumed = load_checkpoint(folder / LAST) if config["resume"] else None
+        # what a training was started from has no part in going on with it
+        start = model_file.load(config["init"]) if config["init"] and not resumed else None
+        before = Alphabet(resumed[1]["alphabet"]) if resumed else start.alphabet if start else None
+        self._load_data(read, size(config["features"]), before)
+        self._build(start)
         self.state: dict[str, Any] = {
             "epoch": 0,  # the one that runs
             "done": 0,  # batches of it that are done
@@ -84,17 +90,21 @@ class _Training:
             "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0, "unvaried": 0},
             "rows": [],
         }
-        if config["resume"]:
-            self._resume()
+        if resumed:
+            self._resume(*resumed)
+        rows = self.state["rows"]
+        self.board = (
+            open_board(folder, rows) if self.trainer["tensorboard"] and not fabric.global_rank else None
+        )
 
     # -- setting up
 
-    def _load_data(self, read: Reader, size: int) -> None:
+    def _load_data(self, read: Reader, size: int, before: Alphabet | None) -> None:
         config = self.config
         train_samples = load_samples(config["data"]["train"])
         valid_samples = load_samples(config["data"]["valid"])
-        given = config["alphabet"]
-        self.alphabet = Alphabet(list(given)) if given else Alphabet.from_texts(s.text for s in train_samples)
+        texts = [sample.text for sample in train_samples]
+        self.alphabet = choose_alphabet(config["alphabet"], texts, before, config["resume"])
         self.size = size
         with torch.random.fork_rng(devices=[]):
             self.network = Network(size, len(self.alphabet), config["network"])
@@ -126,9 +136,9 @@ class _Training:
             len(self.alphabet.symbols),
         )
 
-    def _build(self) -> None:
-        if self.config["init"]:
-            taken = model_file.take_over(self.network, self.alphabet, self.config["init"])
+    def _build(self, start: model_file.Model | None) -> None:
+        if start:
+            taken = take_over(self.network, self.alphabet, start, self.config["init"])
             log.info("from %s: %s", self.config["init"], taken)
         weights = sum(p.numel() for p in self.network.parameters())
         log.info(
@@ -141,34 +151,23 @@ class _Training:
             {n: t.detach().clone() for n, t in self.network.state_dict().items()} if use_average else {}
         )
 
-    def _resume(self) -> None:
-        path = self.folder / LAST
-        tensors, state = load_checkpoint(path)
-        if state["alphabet"] != list(self.alphabet.symbols):
-            raise InputError(
-                f"{path}: has another alphabet than the training manifest now gives; start without resume"
-            )
-        try:
-            self.network.load_state_dict(part(tensors, "weights"))
-        except RuntimeError:
-            raise InputError(
-                f"{path}: is of another network; resume with the settings it was started with"
-            ) from None
+    def _resume(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
+        restore(self.folder / LAST, self.network, self.optimizer, tensors)
         for name, tensor in part(tensors, "average").items():
             if name in self.average:
                 self.average[name].copy_(tensor)
-        restore_optimizer(self.optimizer, tensors)
-        self.state = state["state"]
-        self.state["sums"].setdefault("unvaried", 0)  # checkpoints from before it was counted
-        log.info("resumed at epoch %d, step %d", self.state["epoch"] + 1, self.state["step"])
-
-    def save_config(self) -> None:
-        """The resolved configuration, into the folder of the run."""
-        from omegaconf import OmegaConf
-
-        if not self.fabric.global_rank:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(OmegaConf.create(self.config), self.folder / "config.yaml")
+        self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
+        self.state = state = saved["state"]
+        state["sums"].setdefault("unvaried", 0)  # checkpoints from before it was counted
+        log.info("resumed at epoch %d, step %d", state["epoch"] + 1, state["step"])
+        lost = not self.fabric.global_rank and (
+            state["best_epoch"] > 0
+            and best_is_lost(self.folder, model_file.load, "epoch", state["best_epoch"])
+        )
+        if self.fabric.broadcast(lost):
+            rates, _, read = self._validate()
+            state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
+            self._save_model(rates, calibration.fit(read))
 
     # -- the loop
 
@@ -178,7 +177,7 @@ class _Training:
         finished = self.state["best_epoch"] > 0 and self._finished()
         while not finished:
             self._epoch()
-            finished = self._end_of_epoch(best)
+            finished = self._end_of_epoch()
         log.info(
             "best valid CER %.2f %% in epoch %d: %s", 100 * self.state["best"], self.state["best_epoch"], best
         )
@@ -250,18 +249,16 @@ class _Training:
             symbols = max(int(batch.target_lengths.sum()), 1)
             self.fabric.backward(losses.sum() / symbols)
         # a sped-up recording can be too short for its text, and then has no part in this step
-        left_out = int((losses.detach() == 0).sum())
-        norm = gradient_norm(self.network, self.optimizing["clip"])
-        if math.isfinite(norm):
-            self.optimizer.step()
-            self._update_average()
+        left_out = int((~can_align(lengths, batch.targets, batch.target_lengths)).sum())
+        if step(self.fabric, self.module, self.optimizer, self.optimizing["clip"]):
+            update_average(self.average, self.network, self.trainer["ema"], self.state["step"])
         else:
             left_out = len(batch.indices)
-            where = self._names(batch, losses)
-            log.warning(
-                "step %d: the loss or its gradient is not finite, step left out: %s", state["step"], where
-            )
-        self.optimizer.zero_grad(set_to_none=True)
+            if not (scaler(self.fabric) and losses.isfinite().all()):  # else its scale was too large, no more
+                where = self._names(batch, losses)
+                log.warning(
+                    "step %d: the loss or its gradient is not finite, step left out: %s", state["step"], where
+                )
         sums["skipped"] += left_out
         if left_out < len(batch.indices):
             sums["loss"] += float(losses.detach().sum())
@@ -274,22 +271,14 @@ class _Training:
         names = [self.train_corpus.samples[batch.indices[k]].where for k in bad]
         return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
-    def _update_average(self) -> None:
-        """Exponential moving average of the weights, over few steps at first (Tarvainen & Valpola 2017)."""
-        if not self.average:
-            return
-        decay = min(self.trainer["ema"], self.state["step"] / (self.state["step"] + 10))
-        with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
-                self.average[name].lerp_(tensor, 1 - decay)
-
     # -- after an epoch
 
-    def _end_of_epoch(self, best: Path) -> bool:
+    def _end_of_epoch(self) -> bool:
         """Validates, keeps what is best, writes all down; returns whether that was the last epoch."""
         state, sums = self.state, self.state["sums"]
         state["epoch"] += 1
         state["done"] = 0
+        best: tuple[Report, Calibration] | None = None
         row = {
             "epoch": state["epoch"],
             "step": state["step"],
@@ -309,44 +298,34 @@ class _Training:
             row |= {"valid_loss": loss, "valid_cer": rates["cer"], "valid_wer": rates["wer"]}
             if rates["cer"] < state["best"] or not state["best_epoch"]:
                 state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
-                self._save_model(best, row, calibration.fit(read))
+                best = rates, calibration.fit(read)
         state["rows"].append(row)
         state["sums"] = dict.fromkeys(sums, 0)
-        self._save_checkpoint()
+        self._save_checkpoint()  # first: `_resume` makes the best model anew from it, but not the other way
+        if best:
+            self._save_model(*best)
         self._report(row)
         return self._finished()
 
     def _validate(self) -> tuple[Report, float, list[tuple[str, Hypothesis]]]:
         """As `validate`, with the averaged weights if there are."""
         self.module.eval()
-        with self._averaged(), torch.inference_mode(), self.fabric.autocast():
+        with averaged(self.network, self.average), torch.inference_mode(), self.fabric.autocast():
             return validate(self.network, self.valid_corpus, self.alphabet, self.trainer, self.fabric.device)
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights in the network, for as long as this lasts."""
-        if not self.average:
-            yield
-            return
-        own = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average)
-        try:
-            yield
-        finally:
-            self.network.load_state_dict(own)
-
-    def _save_model(self, path: Path, row: dict[str, Any], confidence: Calibration) -> None:
+    def _save_model(self, rates: Report, confidence: Calibration) -> None:
         if self.fabric.global_rank:
             return
-        config = self.config
+        config, state = self.config, self.state
+        minutes = round(state["seconds"] / 60, 3)
         card = {
             "name": config["name"],
-            "training": {"seed": self.seed, "epoch": row["epoch"], "minutes": row["minutes"]},
-            "valid": {"cer": row["valid_cer"], "wer": row["valid_wer"]},
+            "training": {"seed": self.seed, "epoch": state["epoch"], "minutes": minutes},
+            "valid": {"cer": rates["cer"], "wer": rates["wer"]},
             "confidence": confidence.as_json(),
         }
         model_file.save(
-            path,
+            self.folder / BEST,
             tensors=self.average or self.network.state_dict(),
             alphabet=self.alphabet,
             domain=config["domain"],
@@ -361,7 +340,8 @@ class _Training:
     def _save_checkpoint(self) -> None:
         if self.fabric.global_rank:
             return
-        state = {"alphabet": list(self.alphabet.symbols), "state": self.state}
+        scale = self.fabric.strategy.precision.state_dict()
+        state = {"alphabet": list(self.alphabet.symbols), "state": self.state, "precision": scale}
         path = self.folder / LAST
         save_checkpoint(path, self.network.state_dict(), self.average, self.optimizer, state)
 
@@ -369,7 +349,9 @@ class _Training:
         if self.fabric.global_rank:
             return
         left = self.state["seconds"] / self.state["epoch"] * (self.trainer["epochs"] - self.state["epoch"])
-        report(self.folder, self.state["rows"], left / 60, self.trainer["tensorboard"])
+        report(self.folder, self.state["rows"], left / 60)
+        if self.board:
+            add_row(self.board, self.state["rows"][-1])
 
 
 # -- parts without state

@@ -43,7 +43,7 @@ def validate(
     return rates, total / max(symbols, 1), pairs
 
 
-def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float, tensorboard: bool) -> None:
+def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float) -> None:
     """Writes metrics.csv and curves.png of all epochs, and logs the last one."""
     row = rows[-1]
     with atomic_text(folder / "metrics.csv") as file:
@@ -51,8 +51,6 @@ def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float, te
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)
-    if tensorboard:
-        _tensorboard(folder, row)
     from common.draw import draw_curves
 
     draw_curves(rows, folder / "curves.png")
@@ -78,13 +76,27 @@ def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float, te
         )
 
 
-def _tensorboard(folder: Path, row: Mapping[str, float]) -> None:
+def open_board(folder: Path, rows: Sequence[Mapping[str, float]]) -> Any:
+    """TensorBoard's writer of a run: one file for all of it, so a resumed run's `rows` are written anew.
+
+    Raises InputError where TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError(
             "trainer.tensorboard needs the extra `tensorboard`: pip install 'carousel-ctc[tensorboard]'"
         ) from None
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))
+    for earlier in (folder / "tensorboard").glob("events.out.tfevents.*"):
+        earlier.unlink()
+    writer = SummaryWriter(str(folder / "tensorboard"))
+    for row in rows:
+        add_row(writer, row)
+    return writer
+
+
+def add_row(writer: Any, row: Mapping[str, float]) -> None:
+    """The figures of an epoch, to be seen at once."""
+    for name, value in row.items():
+        writer.add_scalar(name, value, int(row["epoch"]))
+    writer.flush()

@@ -131,3 +131,32 @@ def test_characters_that_the_model_cannot_write_are_errors_and_named(model, mani
 def test_an_unknown_key_of_groups_is_wrong_usage(model, manifest, capsys):
     status, out, err = run(capsys, "evaluate", manifest, "--model", model, "--by", "dialect")
     assert (status, out, err.count("\n")) == (2, "", 1) and "dialect" in err
+
+
+def test_references_in_the_other_case_are_told_and_can_be_ignored(model, recordings, tmp_path, capsys):
+    read = run(capsys, "transcribe", recordings / "a.wav", "--model", model)[1].strip()
+    path = tmp_path / "capitals.jsonl"
+    path.write_text(json.dumps({"audio": "in/a.wav", "text": read.upper().replace(" ", "-") + "!"}) + "\n")
+    words = ("evaluate", path, "--model", model, "--json")
+    status, out, err = run(capsys, *words)
+    report = json.loads(out)
+    assert status == 0 and report["wer"] == 1 and report["ignored"] == []
+    assert "errors are of case alone" in err and "--ignore case" in err
+    assert "'!'" in err and "'A'" not in err  # it can write none of them, but only case parts the letters
+    status, out, err = run(capsys, *words, "--ignore", "case,punctuation")
+    report = json.loads(out)
+    assert (status, err, report["cer"], report["wer"]) == (0, "", 0, 0)
+    assert report["ignored"] == ["case", "punctuation"] and report["calibration"] is None
+    output = tmp_path / "hypotheses.jsonl"
+    _, out, _ = run(capsys, *words[:-1], "--ignore", "punctuation,case", "--output", output)
+    assert "ignoring punctuation and case" in out
+    row = json.loads(output.read_text())
+    assert (row["char_errors"], row["word_errors"]) == (0, 0) and row["reference"].endswith("!")
+
+
+def test_what_cannot_be_ignored_is_wrong_usage(model, manifest, capsys):
+    with pytest.raises(SystemExit) as left:
+        run(capsys, "evaluate", manifest, "--model", model, "--ignore", "accents")
+    assert left.value.code == 2 and "none of case, punctuation" in capsys.readouterr().err
+    status, out, err = run(capsys, "evaluate", manifest, "--model", model, "--ignore", "case", "--calibrate")
+    assert (status, out) == (2, "") and "leave out --ignore" in err

@@ -224,3 +224,54 @@ def test_the_loss_of_a_window_is_the_mean_of_its_tokens(trained: Path, tmp_path:
     model = load(trained / "best.safetensors")
     perplexity, _ = model.perplexity([LINES * 12])
     assert math.exp(float(row["train_loss"])) == pytest.approx(perplexity, rel=0.25)
+
+
+def test_the_tokens_of_the_model_that_a_training_starts_from_stay(trained: Path, tmp_path: Path):
+    config = settings(
+        tmp_path, **{"trainer.steps": 1, "optimizer.rate": 1e-12, "init": str(trained / "best.safetensors")}
+    )
+    (tmp_path / "train.txt").write_text("red zebra\n" * 50)
+    train(config, None, tmp_path / "run")
+    before, after = load(trained / "best.safetensors"), load(tmp_path / "run" / "best.safetensors")
+    assert set(after.tokens) == {*before.tokens, *"red zebra"}
+    row, old = after.index["m"], before.index["m"]  # of no text that it saw
+    heads = (model.network.head.weight for model in (after, before))
+    assert torch.allclose(*(head[n] for head, n in zip(heads, (row, old), strict=True)), atol=1e-2)
+    longer = config | {"resume": True, "init": str(tmp_path / "gone.safetensors")}
+    longer["trainer"] = longer["trainer"] | {"steps": 2}
+    train(longer, None, tmp_path / "run")  # the model of init is needed no more
+    assert load(tmp_path / "run" / "best.safetensors").tokens == after.tokens
+
+
+def test_a_model_of_another_network_or_unit_is_no_start(trained: Path, tmp_path: Path):
+    init = {"init": str(trained / "best.safetensors")}
+    with pytest.raises(InputError, match=r"only \d of \d+ tensors fit"):
+        train(
+            settings(tmp_path, **init, **{"network.hidden": 7, "network.embedding": 5}), None, tmp_path / "a"
+        )
+    with pytest.raises(InputError, match="is over characters"):
+        train(settings(tmp_path, **init, unit="words"), None, tmp_path / "b")
+
+
+def test_a_best_model_that_is_lost_is_made_anew(trained: Path, tmp_path: Path):
+    for name in ("last.safetensors", "config.yaml"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    config = settings(trained.parent)
+    for damage in (None, b"damaged"):
+        if damage:
+            (tmp_path / "best.safetensors").write_bytes(damage)
+        best = train(config | {"resume": True}, None, tmp_path)
+        assert same_tensors(best, trained / "best.safetensors")
+        assert load(best).card["valid"] == load(trained / "best.safetensors").card["valid"]
+    (tmp_path / "last.safetensors").unlink()
+    for resume, said in ((True, "no checkpoint to resume from"), (False, "already holds a run")):
+        with pytest.raises(InputError, match=rf"{said}.*init={tmp_path}"):
+            train(config | {"resume": resume}, None, tmp_path)
+
+
+def test_texts_are_fitted_on_resume_as_they_were(tmp_path: Path):
+    config = settings(tmp_path, **{"trainer.steps": 1})
+    train(config, Alphabet("ABDELNOSRTUW "), tmp_path / "run")
+    longer = config | {"resume": True, "trainer": config["trainer"] | {"steps": 2}}
+    train(longer, None, tmp_path / "run")
+    assert set(load(tmp_path / "run" / "best.safetensors").tokens[2:]) == set("BDELNOSRTUW ")

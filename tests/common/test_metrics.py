@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.metrics import Edits, edits, error_rates
+from common.metrics import Edits, edits, error_rates, without
 
 LINES = st.text(alphabet="abc é", max_size=12)
 PAIRS = st.lists(st.tuples(LINES.filter(str.strip), LINES), min_size=1, max_size=6)
@@ -139,3 +139,26 @@ def test_interval_in_blocks_has_all_resamples(monkeypatch):
     whole = error_rates(pairs)
     monkeypatch.setattr("common.metrics.BLOCK", 700)  # 7 resamples at a time
     assert error_rates(pairs) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "ignored", "left"),
+    [
+        ("Straße, NR. 5!", ["case"], "strasse, nr. 5!"),
+        ("It's a well-known fact.", ["punctuation"], "Its a well known fact"),
+        ("« Où ? » — dit-il", ["punctuation"], "Où dit il"),
+        ("and/or: 5 %, $3 + 1", ["punctuation"], "and or 5 $3 + 1"),
+        ("U.S.A.", ["case", "punctuation"], "usa"),
+        ("A.", [], "A."),
+    ],
+)
+def test_case_and_punctuation_can_be_ignored(text: str, ignored: list[str], left: str):
+    assert without(text, ignored) == left
+
+
+def test_error_rates_ignore_on_both_sides():
+    pairs = [("Hello, world!", "HELLO WORLD"), ("dit-il", "dit il.")]
+    assert error_rates(pairs)["wer"] == 4 / 3
+    assert error_rates(pairs, ignored=["case"])["wer"] == 4 / 3
+    found = error_rates(pairs, ignored=["case", "punctuation"])
+    assert (found["wer"], found["cer"], found["words"]["total"]) == (0, 0, 4)

@@ -253,6 +253,12 @@ def test_evaluate_reads_images_and_strokes_of_manifests(models, lines, tmp_path,
     assert {writer: group["items"] for writer, group in report["by"]["writer"].items()} == {"v": 1, "w": 1}
     status, out, err = run(capsys, "evaluate", manifest, "--model", models["ink"], "--json")
     assert status == 1 and json.loads(out)["items"] == 1 and "line.png" in err
+    read = run(capsys, "recognise", lines / "line.png", "--model", models["image"])[1].strip()
+    manifest.write_text(json.dumps({"image": "in/line.png", "text": read.upper()}) + "\n")
+    words = ("evaluate", manifest, "--model", models["image"], "--json")
+    assert "of case alone" in run(capsys, *words)[2]
+    status, out, err = run(capsys, *words, "--ignore", "case")
+    assert (status, err, json.loads(out)["cer"], json.loads(out)["ignored"]) == (0, "", 0, ["case"])
 
 
 def test_boxes_meet_half_way_between_the_symbols():
