@@ -127,6 +127,12 @@ def add_decoder_arguments(
         help="language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary",
     )
     parser.add_argument(
+        "--lm-unit",
+        choices=("words", "characters"),
+        help="what that counts (default: what its file says or its tokens look like; those of spelled "
+        "letters can look like characters)",
+    )
+    parser.add_argument(
         "--lexicon", type=Path, metavar="FILE", help="write only the words of this file (one a line)"
     )
     parser.add_argument(

@@ -39,7 +39,11 @@ def tune(
         )
     model = ngram.load(path)
     rate = "wer" if model.unit == "words" else "cer"
-    rest = {k: v for k, v in options.items() if k not in ("lm", "lm_weight", "bonus", "decoder", "nbest")}
+    rest = {
+        k: v
+        for k, v in options.items()
+        if k not in ("lm", "lm_unit", "lm_weight", "bonus", "decoder", "nbest")
+    }
     fixed = any(rest.get(name) is not None for name in ("unknown", "lexicon", "grammar"))
     names = NAMES[:2] if fixed or model.unit == "characters" else NAMES
 

@@ -79,6 +79,7 @@ def _know(
     alphabet: Alphabet,
     *,
     lm: _Same | File | None = None,
+    lm_unit: str | None = None,
     lm_weight: float | None = None,
     bonus: float | None = None,
     unknown: float | None = None,
@@ -96,7 +97,10 @@ def _know(
         raise InputError("a grammar lists its own words: give it or a lexicon, not both")
     if lm is None and lexicon is None and hotwords is None and grammar is None:
         return know_nothing()
-    model = lm.model if isinstance(lm, _Same) else None if lm is None else _load(Path(lm))
+    if lm_unit is not None and (lm is None or isinstance(lm, _Same)):
+        raise InputError("lm_unit says what the tokens of a language model's file are: give lm as a file")
+    spaces = not alphabet.unknown(" ")
+    model = lm.model if isinstance(lm, _Same) else None if lm is None else _load(Path(lm), lm_unit, spaces)
     listed = lexicon is not None or grammar is not None
     if unknown is not None and (listed or model is None or model.unit == "characters"):
         raise InputError(
@@ -206,8 +210,8 @@ class _Same:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path: Path) -> NGrams:
-    return ngram.load(path)
+def _load(path: Path, unit: str | None, spaces: bool) -> NGrams:
+    return ngram.load(path, unit, spaces)
 
 
 @functools.lru_cache(maxsize=4)
