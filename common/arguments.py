@@ -137,7 +137,7 @@ def add_decoder_arguments(
     )
     parser.add_argument(
         "--unlisted",
-        type=number(most=0),
+        type=number(-1000, 0),
         metavar="X",
         help="with --lexicon: write other words too, those of six letters at this cost in natural logs and "
         "others in proportion to their letters, at most 0 (default: only those that are listed)",
@@ -157,16 +157,25 @@ def add_decoder_arguments(
     )
     parser.add_argument(
         "--hotword-weight",
-        type=number(),
+        type=number(-100, 20),
         metavar="W",
-        help="what each hotword without a weight adds wherever it stands whole, natural log (default: 3)",
+        help="what each hotword without a weight adds wherever it stands whole, natural log, -100 to 20 "
+        "(default: 3)",
     )
     for name, kind, what in (
-        ("--lm-weight", number(0), "of the language model's natural logs (default: what was tuned, or 0.5)"),
-        ("--bonus", number(), "added for each token of the language model (default: what was tuned, or 0)"),
+        (
+            "--lm-weight",
+            number(0, 20),
+            "of the language model's natural logs (default: what was tuned, or 0.5)",
+        ),
+        (
+            "--bonus",
+            number(-20, 20),
+            "added for each token of the language model (default: what was tuned, or 0)",
+        ),
         (
             "--unknown",
-            number(most=0),
+            number(-1000, 0),
             "added for a word of six letters that the language model does not have, and for others in "
             "proportion to their letters; at most 0 (default: what was tuned, or -5)",
         ),

@@ -26,6 +26,7 @@ from common.errors import InputError
 log = logging.getLogger(__name__)
 
 UNKNOWN_COST = -5.0  # default of `unknown`: the fewest errors on valid speech, ink and lines together
+LOWEST, MOST = -1000.0, 20.0  # of costs, of weights and bonus: beyond, one option drowns what was seen
 LEAST = -20.0  # ln below which words are not told apart before they end
 
 
@@ -143,7 +144,8 @@ def _know(
 
 def _most(each: float, table: hotwords_.Table | None) -> float:
     """e to the most that a symbol gives which is a token, and by hotwords."""
-    return float(np.exp(each + (0.0 if table is None else max(0.0, float(table[0]["gain"].max())))))
+    with np.errstate(over="ignore"):
+        return float(np.exp(each + (0.0 if table is None else max(0.0, float(table[0]["gain"].max())))))
 
 
 def _tokens_ahead(lm: _Same | None, weight: float, each: float) -> tuple[np.ndarray, np.ndarray]:
@@ -166,8 +168,8 @@ def _weights(model: NGrams | None, lm_weight: float | None, bonus: float | None)
     advice = {"lm_weight": 0.5, "bonus": 0.0} | (model.advice if model else {})
     weight = advice["lm_weight"] if lm_weight is None else lm_weight
     each = advice["bonus"] if bonus is None else bonus
-    check_number("lm_weight", weight, least=0.0)
-    check_number("bonus", each)
+    check_number("lm_weight", weight, 0.0, MOST)
+    check_number("bonus", each, -MOST, MOST)
     return float(weight) if model is not None else 0.0, float(each)
 
 
@@ -175,14 +177,14 @@ def _cost(default: float, **asked: float | None) -> float:
     """The one of some costs that was asked for, or the default."""
     for name, cost in asked.items():
         if cost is not None:
-            check_number(name, cost, most=0.0)
+            check_number(name, cost, LOWEST, 0.0)
             return float(cost)
     return default
 
 
 def _hotwords(alphabet: Alphabet, file: File | None, weight: float | None) -> hotwords_.Table | None:
     weight = hotwords_.WEIGHT if weight is None else weight
-    check_number("hotword_weight", weight)
+    check_number("hotword_weight", weight, hotwords_.LEAST, hotwords_.HIGHEST)
     return None if file is None else hotwords_.load(alphabet, Path(file), float(weight))
 
 
