@@ -291,7 +291,8 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
         "--calibrate",
         action="store_true",
         help="fit the confidences to how often they are right, as `train` does, and keep the fit in the "
-        "file of --model (take a valid set, and decode as you will later)",
+        "file of --model if it is better on samples that it was not fitted on; it needs 20 or more (take a "
+        "valid set, and decode as you will later)",
     )
     parser.add_argument(
         "--reliability",
