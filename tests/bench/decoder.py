@@ -80,7 +80,7 @@ def utterance(rng: np.random.Generator, written: Sequence[int], symbols: int) ->
 
 
 def synthetic(symbols: int, count: int) -> Task:
-    """Sentences of random words, most of them of a few (Zipf); others of their kind for language models."""
+    """Sentences of random words, most of them of a few (Zipf); others of their kind, and each word, for models."""
     rng = np.random.default_rng(symbols)
     alphabet = Alphabet(" " + "".join(chr(0x100 + k) for k in range(symbols - 2)))
     letters = np.array(alphabet.symbols[1:])
@@ -88,7 +88,7 @@ def synthetic(symbols: int, count: int) -> Task:
     picks = np.minimum(rng.zipf(1.3, (2000 + count, WORDS)), len(words)) - 1
     lines = [" ".join(words[k] for k in line) for line in picks.tolist()]
     scores = [utterance(rng, alphabet.encode(text), symbols) for text in lines[:count]]
-    return Task("synthetic", alphabet, scores, lines[:count], lines[count:])
+    return Task("synthetic", alphabet, scores, lines[:count], [*lines[count:], *words])
 
 
 def real(source: str, data: Path, count: int) -> Task | None:
@@ -220,11 +220,8 @@ def flashlight(task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: We
         )
         search = fl.LexiconDecoder(options, trie, model, space, 0, len(words), [], False)
 
-    ending = np.full((0 if lm is None else 1, symbols), -30.0)  # a space: it has no other end of a word
-    ending[:, space] = 0.0
-
     def run(scores: np.ndarray, owner: Any = model) -> str:  # flashlight does not keep its model alive
-        scores = np.concatenate([scores, ending], dtype=np.float32)
+        scores = np.ascontiguousarray(scores, np.float32)
         found = search.decode(scores.ctypes.data, *scores.shape)
         path = np.array(found[0].tokens if found else [], int)
         kept = path[np.diff(path, prepend=-1) != 0]
