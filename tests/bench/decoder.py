@@ -80,7 +80,7 @@ def utterance(rng: np.random.Generator, written: Sequence[int], symbols: int) ->
 
 
 def synthetic(symbols: int, count: int) -> Task:
-    """Sentences of random words, most of them of a few (Zipf); others of their kind, and each word, for models."""
+    """Sentences of random words, most of them of a few (Zipf); others, and each word, for language models."""
     rng = np.random.default_rng(symbols)
     alphabet = Alphabet(" " + "".join(chr(0x100 + k) for k in range(symbols - 2)))
     letters = np.array(alphabet.symbols[1:])
