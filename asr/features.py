@@ -20,6 +20,7 @@ KEYS = {"logmel": (*_BOTH, "prior", "band"), "mfcc": (*_BOTH, "coefficients")}
 OPTIONAL = {"prior", "band"}  # models from before it do without
 WHOLE = {"sample_rate", "filters", "deltas", "coefficients"}
 LEAST = {"sample_rate": 1, "filters": 1, "coefficients": 1, "window": 1e-6, "hop": 1e-6}  # of the others, 0
+MOST = {"sample_rate": 1_000_000, "filters": 10_000, "window": 10, "hop": 10, "deltas": 10}  # of others, none
 
 BLOCK = 512  # frames at a time: their spectra stay in the processor's cache, and hours fit in memory
 FULL_SCALE = 32768.0  # waves in [-1, 1] are taken in units of one step of 16-bit PCM,
@@ -223,10 +224,14 @@ def _check(settings: Mapping) -> None:
 def _check_numbers(settings: Mapping) -> None:
     for key, value in settings.items():
         kinds, least = (int,) if key in WHOLE else (int, float), LEAST.get(key, 0)
-        if key != "kind" and (type(value) not in kinds or not least <= value < math.inf):
+        most = MOST.get(key, math.inf)
+        if key != "kind" and (
+            type(value) not in kinds or not least <= value <= most or not math.isfinite(value)
+        ):
             what = "whole number" if key in WHOLE else "number"
+            bound = f" and at most {most:,}" if key in MOST else ""
             raise InputError(
-                f"feature settings: {key} is {value!r}; it should be a {what} of at least {least}"
+                f"feature settings: {key} is {value!r}; it should be a {what} of at least {least}{bound}"
             )
 
 

@@ -150,11 +150,17 @@ def add_decoder_arguments(
         help="language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary",
     )
     parser.add_argument(
+        "--lm-unit",
+        choices=("words", "characters"),
+        help="what that counts (default: what its file says or its tokens look like; those of spelled "
+        "letters can look like characters)",
+    )
+    parser.add_argument(
         "--lexicon", type=Path, metavar="FILE", help="write only the words of this file (one a line)"
     )
     parser.add_argument(
         "--unlisted",
-        type=number(most=0),
+        type=number(-1000, 0),
         metavar="X",
         help="with --lexicon: write other words too, those of six letters at this cost in natural logs and "
         "others in proportion to their letters, at most 0 (default: only those that are listed)",
@@ -174,16 +180,25 @@ def add_decoder_arguments(
     )
     parser.add_argument(
         "--hotword-weight",
-        type=number(),
+        type=number(-100, 20),
         metavar="W",
-        help="what each hotword without a weight adds wherever it stands whole, natural log (default: 3)",
+        help="what each hotword without a weight adds wherever it stands whole, natural log, -100 to 20 "
+        "(default: 3)",
     )
     for name, kind, what in (
-        ("--lm-weight", number(0), "of the language model's natural logs (default: what was tuned, or 0.5)"),
-        ("--bonus", number(), "added for each token of the language model (default: what was tuned, or 0)"),
+        (
+            "--lm-weight",
+            number(0, 20),
+            "of the language model's natural logs (default: what was tuned, or 0.5)",
+        ),
+        (
+            "--bonus",
+            number(-20, 20),
+            "added for each token of the language model (default: what was tuned, or 0)",
+        ),
         (
             "--unknown",
-            number(most=0),
+            number(-1000, 0),
             "added for a word of six letters that the language model does not have, and for others in "
             "proportion to their letters; at most 0 (default: what was tuned, or -5)",
         ),
@@ -308,7 +323,8 @@ def add_evaluate(commands: Subparsers, program: str, function: Command, manifest
         "--calibrate",
         action="store_true",
         help="fit the confidences to how often they are right, as `train` does, and keep the fit in the "
-        "file of --model (take a valid set, and decode as you will later)",
+        "file of --model if it is better on samples that it was not fitted on; it needs 20 or more (take a "
+        "valid set, and decode as you will later)",
     )
     parser.add_argument(
         "--reliability",

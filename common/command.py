@@ -38,6 +38,7 @@ STDINS = (STDIN, "/dev/stdin")
 
 KNOWING = (
     "lm",
+    "lm_unit",
     "lm_weight",
     "bonus",
     "unknown",
@@ -75,14 +76,14 @@ def decoding(args: argparse.Namespace, model: Model | None = None) -> dict[str, 
         raise UsageError("--nbest writes several texts for each input, which only --format json can hold")
     if args.beam and nbest > args.beam:
         raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")
-    for name in ("lm_weight", "bonus", "unknown"):
+    for name in ("lm_unit", "lm_weight", "bonus", "unknown"):
         if (
             name in searching
             and "lm" not in searching
             and not (name == "bonus" and {"lexicon", "grammar"} & searching.keys())
         ):
             raise UsageError(
-                f"--{name.replace('_', '-')} says how much a language model counts; give one with --lm"
+                f"--{name.replace('_', '-')} says how a language model counts; give one with --lm"
             )
     for name, other in (("unlisted", "lexicon"), ("hotword_weight", "hotwords")):
         if name in searching and other not in searching:

@@ -5,21 +5,20 @@
 written as well.
 """
 
-import gzip
 import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from common.alphabet import Alphabet, name_symbols, normalise
 from common.errors import InputError
 from common.files import atomic_text
+from common.text_file import UNREADABLE, open_text
 
 _KNOWN = {"text", "audio", "image", "strokes", "speaker", "writer", "duration"}
 
@@ -43,11 +42,6 @@ class Sample:
         return self.audio or self.image
 
 
-def _open(path: Path) -> IO[str]:
-    opener: Any = gzip.open if path.name.endswith(".gz") else open
-    return opener(path, "rt", encoding="utf-8-sig")
-
-
 def parse_json(text: str) -> Any:
     """The value of JSON text. Raises InputError, which lacks the file's name, where it cannot be read."""
     try:
@@ -67,13 +61,13 @@ def read_manifest(path: str | Path) -> Iterator[Sample]:
         raise InputError(
             f"{path}: there is no such manifest; run the recipe's prepare.py first, or correct the path"
         )
-    with _open(path) as lines:
-        try:
+    try:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _sample(line, path.parent, f"{path}:{number}")
-        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-            raise InputError(f"{path}: cannot be read as a manifest ({error}); make it anew") from error
+    except UNREADABLE as error:
+        raise InputError(f"{path}: cannot be read as a manifest ({error}); make it anew") from error
 
 
 def _sample(line: str, folder: Path, where: str) -> Sample:

@@ -39,6 +39,6 @@ def truth(sample: Path) -> str | None:
     """What a sample says: "text" in STEM.json (the sample itself, or beside it), or else STEM.gt.txt."""
     beside, line = sample.with_suffix(".json"), sample.with_suffix(".gt.txt")
     if beside.is_file():
-        text: str | None = json.loads(beside.read_text(encoding="utf-8")).get("text")
+        text: str | None = json.loads(beside.read_text(encoding="utf-8-sig")).get("text")
         return text
-    return line.read_text(encoding="utf-8").strip() if line.is_file() else None
+    return line.read_text(encoding="utf-8-sig").strip() if line.is_file() else None

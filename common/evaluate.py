@@ -16,6 +16,7 @@ import numpy as np
 
 from common import calibration, model_file, onnx_file, rescoring
 from common.alphabet import name_symbols
+from common.calibration import Calibration
 from common.command import Failures, UsageError, check_picture, decoding, run, say, write_whole
 from common.corpus import Sample, read_manifest
 from common.decoding import Hypothesis, decode
@@ -58,6 +59,7 @@ def evaluate(
     for key in args.by or ():
         check_key(samples, key)
     model = choose_model(samples[0])
+    own = model.calibration
     if args.calibrate:
         _keeper(model)
         model.card.pop("confidence", None)  # what is fitted takes its place
@@ -75,7 +77,7 @@ def evaluate(
         raise InputError("no sample could be read, so there are no rates")
     _warn_of_unknown(items, model, args.ignore)
     if args.calibrate:
-        items = _calibrated(items, model)
+        items = _calibrated(items, model, own)
     sure = calibration.outcomes((item.sample.text, item.hypothesis) for item in items)
     report = {
         "model": model.card.get("name"),
@@ -108,23 +110,38 @@ def _keeper(model: Model) -> Path:
     return model.path
 
 
-def _calibrated(items: list[Item], model: Model) -> list[Item]:
-    """Fits a calibration on what was read, keeps it in the model's file, and applies it."""
+def _calibrated(items: list[Item], model: Model, own: Calibration) -> list[Item]:
+    """Fits a calibration on what was read, keeps it in the model's file if it is better than the model's own,
+    and applies the one that is kept."""
     path = _keeper(model)
     pairs = [(item.sample.text, item.hypothesis) for item in items]
     found = calibration.fit(pairs)
-    before = calibration.summary(calibration.outcomes(pairs))
-    items = [replace(item, hypothesis=item.hypothesis.calibrated(found)) for item in items]
-    after = calibration.summary(calibration.outcomes((item.sample.text, item.hypothesis) for item in items))
+    if refused := _no_better(pairs, own):
+        say(f"confidences are left as they were: {refused}")
+        return [replace(item, hypothesis=item.hypothesis.calibrated(own)) for item in items]
+    before, after = (
+        calibration.summary(calibration.outcomes((text, read.calibrated(maps)) for text, read in pairs))
+        for maps in (own, found)
+    )
     for level, numbers in found.as_json().items():
         said = f"temperature {numbers['temperature']:.3f}, shift {numbers['shift']:+.3f}"
         if numbers == {"temperature": 1.0, "shift": 0.0}:
-            said = f"left as they are: fewer than {calibration.LEAST} right or wrong ones"
+            said = f"without a map: fewer than {calibration.LEAST} right or wrong ones"
         errors = f"{before[level]['ece']:.2%} → {after[level]['ece']:.2%}"
         say(f"{level}: {said}; expected calibration error {errors}")
     model_file.note(path, confidence=found.as_json())
     say(f"kept in {path}")
-    return items
+    return [replace(item, hypothesis=item.hypothesis.calibrated(found)) for item in items]
+
+
+def _no_better(pairs: Sequence[tuple[str, Hypothesis]], own: Calibration) -> str | None:
+    """Why a fit on these pairs is not to be kept, or None."""
+    if len(pairs) < calibration.TEXTS:
+        return f"{len(pairs)} samples are too few to fit them on, at least {calibration.TEXTS} are needed"
+    gain, error = calibration.gain(pairs, own)
+    if gain > error:
+        return None
+    return f"on samples that it was not fitted on, a fit is no better ({gain:+.4f} ± {error:.4f} nats each)"
 
 
 def _tuned(

@@ -31,6 +31,7 @@ FORMAT = "carousel-language-1"
 UNKNOWN, END = "<unk>", "</s>"  # the first two tokens; both longer than a character, neither a word of a text
 UNKNOWN_ID, END_ID = 0, 1
 UNITS = ("characters", "words")
+DESCRIPTION = ("tokens", "settings", "unit", "running", "folded", "advice", "card")  # what the header holds
 ROOM = 1 << 24  # probabilities in memory at once (texts × tokens × vocabulary): 64 MB
 
 
@@ -145,10 +146,7 @@ class LanguageModel:
 
     def save(self, path: Path) -> None:
         """Writes a file, whole or not at all."""
-        header = {
-            name: getattr(self, name)
-            for name in ("tokens", "settings", "unit", "running", "folded", "advice", "card")
-        }
+        header = {name: getattr(self, name) for name in DESCRIPTION}
         kept = {
             name: (tensor.detach().half() if self.half else tensor.detach().float()).cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
@@ -190,6 +188,8 @@ def load(path: str | Path) -> LanguageModel:
             with torch.device("meta"):  # a header cannot ask for more memory than the file has
                 network = LanguageNetwork(len(header["tokens"]), {**header["settings"], "dropout": 0.0})
             network.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
+            if not all(bool(t.isfinite().all()) for t in tensors.values()):
+                raise ValueError("its weights are no numbers")
     except InputError:
         raise
     except (OSError, *BROKEN) as error:
@@ -211,7 +211,8 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         )
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: is no language model; `train recipe=language` makes one")
-    header: dict[str, Any] = json.loads(metadata["model"])
+    described = json.loads(metadata["model"])
+    header: dict[str, Any] = {name: described[name] for name in DESCRIPTION}
     tokens, advice = header["tokens"], header["advice"]
     sound = (
         isinstance(tokens, list)
@@ -220,11 +221,13 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         and len(set(tokens)) == len(tokens)
         and header["unit"] in UNITS
         and isinstance(header["running"], bool)
-        and isinstance(header["folded"], int)
+        and type(header["folded"]) is int
         and header["folded"] >= 1
         and isinstance(header["card"], dict)
+        and isinstance(advice, dict)
         and set(advice) <= {"weight", "bonus"}
         and all(isinstance(value, float) and math.isfinite(value) for value in advice.values())
+        and advice.get("weight", 0.0) >= 0
     )
     if not sound:
         raise ValueError("its description makes no sense")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import itertools
-import lzma
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
 
 from common import arguments
 from common.alphabet import Alphabet, name_symbols, normalise
 from common.command import DONE, UsageError, say
 from common.errors import InputError
 from common.streams import show
+from common.text_file import UNREADABLE, open_text
 
 LINE = 1000  # tokens of a piece of running text; what begins a piece knows nothing of the one before
 
@@ -35,7 +33,7 @@ def add(commands: arguments.Subparsers, program: str, alphabet_of: Callable[[str
     )
     parser.add_argument(
         "texts", nargs="+", type=Path, metavar="TEXT",
-        help="a text of one sentence a line (also .gz, .xz), or a manifest (.jsonl, .jsonl.gz)",
+        help="a text of one sentence a line (also packed: .gz, .xz, .bz2), or a manifest (.jsonl, .jsonl.gz)",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE",
@@ -144,12 +142,10 @@ def read_texts(path: Path) -> Iterator[str]:
 
         yield from (sample.text for sample in read_manifest(path))
         return
-    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
-        file: IO[str]
-        with opener(path, "rt", encoding="utf-8") as file:
+        with open_text(path) as file:
             yield from file
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path}: cannot be read as text ({error}); give UTF-8 text, one sentence a line"
         ) from None

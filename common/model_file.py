@@ -73,6 +73,11 @@ class Model:
         """(frames, size) float32 each → (output frames, symbols) natural logarithms each, as one batch."""
         if not features:
             return []
+        if wrong := {array.shape[1] for array in features} - {self.size}:
+            raise InputError(
+                f"{self.path or 'the model'}: makes {wrong.pop()} features a frame, and its network takes "
+                f"{self.size}; get it anew"
+            )
         x, lengths = pad(features)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             log_probs, out_lengths = self.network(x.to(self.device), lengths.to(self.device))

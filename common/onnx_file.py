@@ -25,6 +25,7 @@ DOMAINS = ("", "ai.onnx", "com.microsoft")  # of operators that ONNX Runtime has
 TENSORS, GRAPHS = (4, 9), (5, 10)  # kinds of onnx.AttributeProto: TENSOR(S), GRAPH(S)
 SPARSE = (11, 12)
 CUDA = "CUDAExecutionProvider"
+UNSURE = 0.1  # natural log that the probabilities of a frame, together, may be off 1: quantised files round
 LARGEST = 2**31 - 1  # bytes that protobuf allows one file
 
 
@@ -50,9 +51,9 @@ class Runner(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """x: (batch, frames, size); lengths: (batch,) integers. Returns (batch, output frames, symbols)
-        log-probabilities and their lengths.
+            log-probabilities and their lengths.
 
-        Raises InputError where the graph fails, or gives another shape than it should.
+        X
         """
         out_lengths = -(-lengths // self.stride)
         frames = int(out_lengths.max())
@@ -68,7 +69,13 @@ class Runner(nn.Module):
                 f"{self.path}: its network gives {y.dtype} {y.shape} for {tuple(x.shape)}, not float32 "
                 f"{(len(x), frames, self.symbols)}; export it anew"
             )
-        return torch.from_numpy(y), out_lengths
+        scores = torch.from_numpy(y)
+        inside = torch.arange(y.shape[1]) < out_lengths[:, None]
+        if (scores.logsumexp(-1)[inside].abs() > UNSURE).any():  # of NaN the decoders tell the frame
+            raise InputError(
+                f"{self.path}: its network gives numbers that are no log-probabilities; export it anew"
+            )
+        return scores, out_lengths
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

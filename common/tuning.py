@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from common.metrics import error_rates
 NAMES = ("lm_weight", "bonus", "unknown")
 START = (0.5, 0.0, -5.0)
 STEPS = ((0.4, 0.8, 3.0), (0.2, 0.4, 1.5), (0.1, 0.2, 0.75))  # from coarse to fine
-LEAST, MOST = (0.0, -math.inf, -math.inf), (3.0, math.inf, 0.0)  # beyond which nobody needs to look
+LEAST, MOST = (0.0, -20.0, -100.0), (3.0, 20.0, 0.0)  # beyond which nobody needs to look
 
 Place = tuple[float, ...]
 
@@ -39,7 +38,11 @@ def tune(
         )
     model = ngram.load(path)
     rate = "wer" if model.unit == "words" else "cer"
-    rest = {k: v for k, v in options.items() if k not in ("lm", "lm_weight", "bonus", "decoder", "nbest")}
+    rest = {
+        k: v
+        for k, v in options.items()
+        if k not in ("lm", "lm_unit", "lm_weight", "bonus", "decoder", "nbest")
+    }
     fixed = any(rest.get(name) is not None for name in ("unknown", "lexicon", "grammar"))
     names = NAMES[:2] if fixed or model.unit == "characters" else NAMES
 

@@ -13,7 +13,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".opus", ".ogg", ".mp3")  # in the or
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file of the corpus, without empty ones. Raises InputError if it is not there."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except OSError:
         raise InputError(f"{path}: is missing; CORPUS is the folder of the corpus as published") from None
     except UnicodeDecodeError as error:

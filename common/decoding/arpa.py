@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -15,16 +16,25 @@ from common.decoding.ngram import (
     END,
     END_ID,
     NEVER,
+    ROUNDING,
     UNKNOWN,
     UNKNOWN_ID,
     NGrams,
-    recognised,
+    unit_of,
 )
 from common.errors import InputError
 
+SPACES = " \t\r\n"  # all that parts tokens, as for KenLM
+SHOUTED = {"<UNK>": UNKNOWN, "<S>": BEGIN, "</S>": END}
+COUNT = re.compile(r"ngram\s+(\d{1,2})\s*=\s*(\d{1,18})")
+NOTE = re.compile(r"# unit=(words|characters)\b")  # of ours, before the data: KenLM skips what begins with #
+LEAST = -1000.0  # log10 below which nothing is a score, and above minus which nothing is a backoff weight
+
 
 def lines(model: NGrams) -> Iterator[str]:
-    """Lines of an ARPA file."""
+    """Lines of an ARPA file, with a note of the unit where the tokens leave that open."""
+    if unit_of(model.words) != model.unit:
+        yield f"# unit={model.unit}\n"
     yield "\\data\\\n"
     for n, count in enumerate(model.counts, start=1):
         yield f"ngram {n}={count}\n"
@@ -46,41 +56,75 @@ def lines(model: NGrams) -> Iterator[str]:
     yield "\n\\end\\\n"
 
 
-def _sections(file: IO[str], path: Path) -> list[tuple[list[list[str]], np.ndarray, np.ndarray]]:
-    """Of each order (tokens of each n-gram, ln probabilities, ln backoff weights), as in the file."""
+def _sections(
+    file: IO[str], path: Path
+) -> tuple[list[tuple[list[list[str]], np.ndarray, np.ndarray]], str | None]:
+    """Of each order (tokens of each n-gram, ln probabilities, ln backoff weights), as in the file; what it
+    says that its tokens are."""
     sections: list[tuple[list[list[str]], list[float], list[float]]] = []
-    ended = False
-    for number, line in enumerate(file, start=1):
-        line = line.strip()
+    counts: dict[int, int] = {}
+    unit, ended = None, False
+    numbered = enumerate(file, start=1)
+    for _, line in numbered:  # before the data there may be prose
+        if line.strip() == "\\data\\":
+            break
+        if note := NOTE.match(line):
+            unit = note[1]
+    for number, line in numbered:
+        line = line.strip(SPACES)
         if line == "\\end\\":
             ended = True
             break
-        if line.endswith("-grams:"):
+        if line == f"\\{len(sections) + 1}-grams:":
             sections.append(([], [], []))
         elif line and sections:
-            parts = line.split()
-            n = len(sections)
-            try:
-                score = float(parts[0])
-                weight = float(parts[n + 1]) if len(parts) == n + 2 else 0.0
-                if not n + 1 <= len(parts) <= n + 2:
-                    raise ValueError
-            except ValueError:
-                raise InputError(f"{path}: line {number} is no {n}-gram of an ARPA file") from None
-            sections[-1][0].append(parts[1 : n + 1])
+            gram, score, weight = _gram(line, len(sections), number, path)
+            sections[-1][0].append(gram)
             sections[-1][1].append(score)
             sections[-1][2].append(weight)
+        elif count := COUNT.fullmatch(line):
+            counts[int(count[1])] = int(count[2])
+    while sections and not sections[-1][0]:
+        sections.pop()
     if not ended or not sections or not sections[0][0]:
         raise InputError(
-            f"{path}: is no whole ARPA file (it lacks n-grams or \\end\\); make or copy it again"
+            f"{path}: is no whole ARPA file (it lacks \\data\\, n-grams or \\end\\); make or copy it again"
         )
-    return [(t, np.array(p) * math.log(10), np.array(b) * math.log(10)) for t, p, b in sections if t]
+    found = dict(enumerate((len(grams) for grams, _, _ in sections), start=1))
+    for n, count_ in counts.items():
+        if found.get(n, 0) != count_:
+            raise InputError(
+                f"{path}: has {found.get(n, 0):,} n-grams of order {n}, and says that it has {count_:,}; "
+                "make or copy it again"
+            )
+    return [(t, np.array(p) * math.log(10), np.array(b) * math.log(10)) for t, p, b in sections], unit
 
 
-def read(file: IO[str], path: Path) -> NGrams:
-    """The model of an ARPA file. Raises InputError naming the file when it cannot be read."""
-    sections = _sections(file, path)
-    words, rows, scores, weights = _numbered(sections)
+def _gram(line: str, n: int, number: int, path: Path) -> tuple[list[str], float, float]:
+    """Tokens, log10 of the probability and of the backoff weight of a line."""
+    # as KenLM parts them, and unlike split(): tokens may hold a no-break space
+    parts = [part for part in line.replace("\t", " ").split(" ") if part]
+    try:
+        score = float(parts[0])
+        weight = float(parts[n + 1]) if len(parts) == n + 2 else 0.0
+        if not n + 1 <= len(parts) <= n + 2:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"{path}: line {number} is no {n}-gram of an ARPA file") from None
+    if not (LEAST <= score <= ROUNDING and LEAST <= weight <= -LEAST):
+        wrong = parts[n + 1] if LEAST <= score <= ROUNDING else parts[0]
+        raise InputError(
+            f"{path}: line {number} has {wrong} where the logarithm of a "
+            f"{'backoff weight' if wrong is parts[-1] else 'probability'} is; make the language model anew"
+        )
+    return parts[1 : n + 1], score, weight
+
+
+def read(file: IO[str], path: Path) -> tuple[NGrams, str | None]:
+    """The model of an ARPA file, and the unit that it tells. Raises InputError naming the file when it cannot
+    be read."""
+    sections, unit = _sections(file, path)
+    words, rows, scores, weights = _numbered(sections, path)
     _close(rows, scores, weights)
     structure: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     keys: list[np.ndarray] = []
@@ -96,20 +140,30 @@ def read(file: IO[str], path: Path) -> NGrams:
             implied = weights[n - 1][prefix] + scores[n - 1][suffix]
             scores[n] = np.where(np.isnan(scores[n]), implied, scores[n])
         structure.append((prefix, rows[n][:, -1], suffix))
-    return recognised(NGrams.build(words, structure, scores, weights))
+    return NGrams.build(words, structure, scores, weights), unit
 
 
 def _numbered(
-    sections: Sequence[tuple[list[list[str]], np.ndarray, np.ndarray]],
+    sections: Sequence[tuple[list[list[str]], np.ndarray, np.ndarray]], path: Path
 ) -> tuple[list[str], list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """The vocabulary, and of each order token numbers (n-grams, order), scores and weights."""
-    _, unigram_scores, unigram_weights = sections[0]
-    named = {"<UNK>": UNKNOWN, "<S>": BEGIN, "</S>": END}
+    unigrams, unigram_scores, unigram_weights = sections[0]
+    own = {word for (word,) in unigrams}
+    named = {theirs: ours for theirs, ours in SHOUTED.items() if ours not in own}
     index = {UNKNOWN: UNKNOWN_ID, BEGIN: BEGIN_ID, END: END_ID}
-    numbered = [
-        np.array([[index.setdefault(named.get(t, t), len(index)) for t in gram] for gram in grams], np.int64)
-        for grams, _, _ in sections
-    ]
+    for (word,) in unigrams:
+        index.setdefault(named.get(word, word), len(index))
+    if len(own) < len(unigrams):
+        raise InputError(f"{path}: has an n-gram of order 1 twice; make the language model anew")
+    try:
+        numbered = [
+            np.array([[index[named.get(t, t)] for t in gram] for gram in grams], np.int64).reshape(-1, n)
+            for n, (grams, _, _) in enumerate(sections, start=1)
+        ]
+    except KeyError as error:
+        raise InputError(
+            f"{path}: has {error} in an n-gram and not among the words of order 1; make it anew"
+        ) from None
     scores = np.full(len(index), NEVER * math.log(10))
     scores[UNKNOWN_ID] = unigram_scores[unigram_scores > NEVER].min(
         initial=0.0

@@ -60,6 +60,7 @@ def decode_batch(
     symbol_threshold: float = -8.0,
     score_threshold: float = 15.0,
     lm: NGrams | Path | str | None = None,
+    lm_unit: str | None = None,
     lm_weight: float | None = None,
     bonus: float | None = None,
     unknown: float | None = None,
@@ -80,6 +81,7 @@ def decode_batch(
         (common.decoding.recombine). inf: neither.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
+    lm_unit: "words" or "characters", what the tokens of a foreign file are; None: what they look like.
     unknown: what a word of six letters adds that the vocabulary of a model over words does not have, at most
         0, and others in proportion to their letters; None: what was tuned for the model, else -5.
     lexicon: a file of words, one a line; no others are written, with or without a language model.
@@ -107,6 +109,7 @@ def decode_batch(
     knowledge = know(
         alphabet,
         lm=lm,
+        lm_unit=lm_unit,
         lm_weight=lm_weight,
         bonus=bonus,
         unknown=unknown,

@@ -3,13 +3,15 @@
 A file is a plain list, one sentence a line, or JSGF (common.decoding.jsgf). Its words become the arcs of a
 non-deterministic automaton (Thompson 1968), that a deterministic one by sets of states (Rabin & Scott 1959),
 and each state of this a tree of the words that may come next, spelled out. So a search can only follow what
-some allowed sentence begins with.
+some allowed sentence begins with. How large the first becomes is known before it is made, and the second is
+given up where it grows out of hand, as it can (2^n states of n) with a file of few lines.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from common.alphabet import Alphabet, name_symbols
@@ -22,7 +24,8 @@ from common.decoding.places import Places, places_of
 from common.decoding.tree import NONE
 from common.errors import InputError
 
-MOST = 1_000_000  # states or places of a grammar
+MOST = 1_000_000  # states or places of a grammar: some seconds, and some hundred megabytes
+WORK = 1_000_000, 4  # arcs, and states of states, of the deterministic automaton: so many, and for each state
 
 
 class Automaton:
@@ -34,20 +37,26 @@ class Automaton:
         self.free: list[list[int]] = [[]]
 
     def add(self) -> int:
-        if len(self.arcs) >= MOST:
-            raise InputError(f"{self.path}: is too large, with more than {MOST:,} states; allow less")
         self.arcs.append([])
         self.free.append([])
         return len(self.arcs) - 1
 
-    def closed(self, states: list[int]) -> frozenset[int]:
-        """States and those that are reached from them without a word."""
-        found, todo = set(states), list(states)
+    def closed(self, state: int, final: int) -> frozenset[int]:
+        """Of a state and those that are reached from it without a word, the ones that matter: where a word
+        goes on, or a sentence ends."""
+        found, todo = {state}, [state]
         while todo:
             fresh = [state for state in self.free[todo.pop()] if state not in found]
             found.update(fresh)
             todo += fresh
-        return frozenset(found)
+        return frozenset(state for state in found if self.arcs[state] or state == final)
+
+    def skipped(self, state: int, final: int) -> int:
+        """The first state from one on from where there is more than one way: so the ends of all words of a
+        loop are one."""
+        while state != final and not self.arcs[state] and len(self.free[state]) == 1:
+            state = self.free[state][0]
+        return state
 
 
 Step = dict[str, int]  # word -> state
@@ -63,7 +72,10 @@ def load(alphabet: Alphabet, path: Path, index: Mapping[str, int]) -> Places:
     try:
         rules, public = read(path)
         anything = Expression("alternatives", 1, parts=tuple(Expression("rule", 1, name) for name in public))
-        final = compile_into(automaton, anything, 0, rules, alphabet)
+        if size(anything, rules, path, {}) > MOST:
+            raise too_large(path)
+        words = functools.cache(lambda text: _words(alphabet, text))
+        final = compile_into(automaton, anything, 0, rules, words)
     except RecursionError:
         raise InputError(f"{path}: has groups or rules too deep in one another; make it simpler") from None
     steps, ends = determined(automaton, final)
@@ -87,61 +99,76 @@ def read(path: Path) -> tuple[jsgf.Rules, list[str]]:
     return {"sentence": Expression("alternatives", 1, parts=tuple(sentences))}, ["sentence"]
 
 
+def too_large(path: Path) -> InputError:
+    return InputError(f"{path}: is too large, with more than {MOST:,} states; allow less")
+
+
+def size(
+    expression: Expression, rules: jsgf.Rules, path: Path, known: dict[str, int], within: tuple[str, ...] = ()
+) -> int:
+    """States that an expression takes, or more. known: of the rules that were counted; within: those around
+    it. Raises InputError for rules that do not exist, and for those that refer to themselves."""
+    kind, line, text, parts = expression
+    if kind == "words":
+        return text.count(" ") + 1
+    if kind == "rule" and text not in known:
+        if text in within:
+            raise InputError(
+                f"{path}: line {line}: the rule <{text}> refers to itself; say it with * or + instead"
+            )
+        if text not in rules and text not in (jsgf.NULL, jsgf.VOID):
+            raise InputError(f"{path}: line {line}: there is no rule <{text}>")
+        inside = rules.get(text, Expression("sequence", line))
+        known[text] = size(inside, rules, path, known, (*within, text))
+    if kind == "rule":
+        return known[text] + 1
+    return 1 + sum(size(part, rules, path, known, within) + 1 for part in parts)
+
+
 def compile_into(
     automaton: Automaton,
     expression: Expression,
     start: int,
     rules: jsgf.Rules,
-    alphabet: Alphabet,
-    within: tuple[str, ...] = (),
+    words: Callable[[str], list[str]],
 ) -> int:
-    """Adds an expression that begins in a state; returns the state where it ends. within: rules around it."""
+    """Adds an expression that begins in a state; returns the state where it ends. words: of a text; what it
+    raises gets the file and the line."""
     kind, line, text, parts = expression
-
-    def add(part: Expression, at: int, inside: tuple[str, ...] = within) -> int:
-        return compile_into(automaton, part, at, rules, alphabet, inside)
-
     if kind == "words":
-        for word in alphabet.cased(text).split():
-            if unknown := alphabet.unknown(word):
-                raise InputError(
-                    f"{automaton.path}: line {line}: {word} cannot be written: "
-                    f"the model does not have {name_symbols(unknown)}"
-                )
+        try:
+            found = words(text)
+        except InputError as error:
+            raise InputError(f"{automaton.path}: line {line}: {error}") from None
+        for word in found:
             end = automaton.add()
             automaton.arcs[start].append((word, end))
             start = end
         return start
     if kind == "sequence":
         for part in parts:
-            start = add(part, start)
+            start = compile_into(automaton, part, start, rules, words)
         return start
-    if kind == "rule":
-        if text == jsgf.NULL:
-            return start
-        return add(_rule(automaton.path, expression, rules, within), start, (*within, text))
+    if kind == "rule" and text != jsgf.VOID:
+        return start if text == jsgf.NULL else compile_into(automaton, rules[text], start, rules, words)
     end = automaton.add()
     for part in parts:
         begin = automaton.add()  # of its own, so that what is repeated does not repeat what stands before it
         automaton.free[start].append(begin)
-        last = add(part, begin)
+        last = compile_into(automaton, part, begin, rules, words)
         automaton.free[last].append(end)
         if kind == "repeated":
             automaton.free[last].append(begin)
     return end
 
 
-def _rule(path: Path, reference: Expression, rules: jsgf.Rules, within: tuple[str, ...]) -> Expression:
-    name = reference.text
-    if name == jsgf.VOID:
-        return Expression("alternatives", reference.line)
-    if name in within:
-        raise InputError(
-            f"{path}: line {reference.line}: the rule <{name}> refers to itself; say it with * or + instead"
-        )
-    if name not in rules:
-        raise InputError(f"{path}: line {reference.line}: there is no rule <{name}>")
-    return rules[name]
+def _words(alphabet: Alphabet, text: str) -> list[str]:
+    """The words of a text in the case of the alphabet. Raises InputError for one that cannot be written."""
+    words = alphabet.cased(text).split()
+    for word in words:
+        if unknown := alphabet.unknown(word):
+            raise InputError(f"{word} cannot be written: the model does not have {name_symbols(unknown)}")
+    return words
 
 
 def determined(automaton: Automaton, final: int) -> tuple[list[Step], list[bool]]:
@@ -149,23 +176,28 @@ def determined(automaton: Automaton, final: int) -> tuple[list[Step], list[bool]
 
     State 0 is the start. Arcs that no sentence can follow to its end are left out.
     """
-    first = automaton.closed([0])
-    number = {first: 0}
+    closed = functools.cache(lambda state: automaton.closed(state, final))
+    united = functools.cache(lambda some: frozenset[int]().union(*map(closed, some)))
+    number: dict[frozenset[int], int] = {}  # of all but the start, to which nothing leads
     steps: list[Step] = []
-    queue = [first]
+    queue = [closed(0)]
+    work, most = 0, WORK[0] + WORK[1] * len(automaton.arcs)
     for states in queue:
-        targets: dict[str, list[int]] = {}
+        targets: dict[str, set[int]] = {}
         for state in states:
             for word, target in automaton.arcs[state]:
-                targets.setdefault(word, []).append(target)
-        step = {word: automaton.closed(reached) for word, reached in targets.items()}
-        for reached in step.values():
-            if reached not in number:
-                number[reached] = len(queue)
-                queue.append(reached)
-        if len(queue) > MOST:
-            raise InputError(f"{automaton.path}: is too large, with more than {MOST:,} states; allow less")
-        steps.append({word: number[reached] for word, reached in step.items()})
+                targets.setdefault(word, set()).add(automaton.skipped(target, final))
+        step = {}
+        for word, reached in targets.items():
+            whole = united(frozenset(reached))
+            if whole not in number:
+                number[whole] = len(queue)
+                queue.append(whole)
+            step[word] = number[whole]
+        steps.append(step)
+        work += len(states) + len(step)
+        if work > most:
+            raise too_large(automaton.path)
     ends = [final in states for states in queue]
     alive = _alive(steps, ends)
     return [{word: to for word, to in step.items() if alive[to]} for step in steps], ends

@@ -92,9 +92,11 @@ def _tokens(text: str, path: Path) -> list[Token]:
     if header is None:
         raise InputError(f"{path}: line 1: the header must be #JSGF V1.0;")
     tokens, weights = [], []
+    line, counted = 1, 0
     for match in TOKENS.finditer(text, header.end()):
         kind = match.lastgroup or ""
-        token = Token(kind, match[kind], text.count("\n", 0, match.start()) + 1)
+        line, counted = line + text.count("\n", counted, match.start()), match.start()
+        token = Token(kind, match[kind], line)
         if kind == "wrong":
             raise _wrong(path, token, "a word, a rule or one of ( ) [ ] | * + ;")
         if kind in ("quoted", "word"):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from common.decoding.ngram import BEGIN, END, UNKNOWN, NGrams, recognised
+from common.decoding.ngram import BEGIN, END, UNKNOWN, NGrams
 from common.errors import InputError
 
 MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
@@ -129,13 +129,12 @@ def _build(path: Path, words: list[str], tables: list[np.ndarray]) -> NGrams:
         found.append(order)
         weights.append(filled[np.searchsorted(filled["key"], order.key)])
     ten = math.log(10)
-    model = NGrams.build(
+    return NGrams.build(
         [words[k] for k in theirs],
         [(o.prefix, o.last, o.suffix) for o in found],
         [-np.abs(w["prob"].astype(np.float64)) * ten for w in weights],  # the sign is a flag of KenLM's
         [w["backoff"].astype(np.float64) * ten for w in weights[:-1]] + [np.zeros(len(weights[-1]))],
     )
-    return recognised(model)
 
 
 def _longer(path: Path, below: Order, keys: np.ndarray, contexts: int) -> Order:

@@ -26,6 +26,7 @@ from common.errors import InputError
 log = logging.getLogger(__name__)
 
 UNKNOWN_COST = -5.0  # default of `unknown`: the fewest errors on valid speech, ink and lines together
+LOWEST, MOST = -1000.0, 20.0  # of costs, of weights and bonus: beyond, one option drowns what was seen
 LEAST = -20.0  # ln below which words are not told apart before they end
 
 
@@ -79,6 +80,7 @@ def _know(
     alphabet: Alphabet,
     *,
     lm: _Same | File | None = None,
+    lm_unit: str | None = None,
     lm_weight: float | None = None,
     bonus: float | None = None,
     unknown: float | None = None,
@@ -96,7 +98,10 @@ def _know(
         raise InputError("a grammar lists its own words: give it or a lexicon, not both")
     if lm is None and lexicon is None and hotwords is None and grammar is None:
         return know_nothing()
-    model = lm.model if isinstance(lm, _Same) else None if lm is None else _load(Path(lm))
+    if lm_unit is not None and (lm is None or isinstance(lm, _Same)):
+        raise InputError("lm_unit says what the tokens of a language model's file are: give lm as a file")
+    spaces = not alphabet.unknown(" ")
+    model = lm.model if isinstance(lm, _Same) else None if lm is None else _load(Path(lm), lm_unit, spaces)
     listed = lexicon is not None or grammar is not None
     if unknown is not None and (listed or model is None or model.unit == "characters"):
         raise InputError(
@@ -139,7 +144,8 @@ def _know(
 
 def _most(each: float, table: hotwords_.Table | None) -> float:
     """e to the most that a symbol gives which is a token, and by hotwords."""
-    return float(np.exp(each + (0.0 if table is None else max(0.0, float(table[0]["gain"].max())))))
+    with np.errstate(over="ignore"):
+        return float(np.exp(each + (0.0 if table is None else max(0.0, float(table[0]["gain"].max())))))
 
 
 def _tokens_ahead(lm: _Same | None, weight: float, each: float) -> tuple[np.ndarray, np.ndarray]:
@@ -162,8 +168,8 @@ def _weights(model: NGrams | None, lm_weight: float | None, bonus: float | None)
     advice = {"lm_weight": 0.5, "bonus": 0.0} | (model.advice if model else {})
     weight = advice["lm_weight"] if lm_weight is None else lm_weight
     each = advice["bonus"] if bonus is None else bonus
-    check_number("lm_weight", weight, least=0.0)
-    check_number("bonus", each)
+    check_number("lm_weight", weight, 0.0, MOST)
+    check_number("bonus", each, -MOST, MOST)
     return float(weight) if model is not None else 0.0, float(each)
 
 
@@ -171,14 +177,14 @@ def _cost(default: float, **asked: float | None) -> float:
     """The one of some costs that was asked for, or the default."""
     for name, cost in asked.items():
         if cost is not None:
-            check_number(name, cost, most=0.0)
+            check_number(name, cost, LOWEST, 0.0)
             return float(cost)
     return default
 
 
 def _hotwords(alphabet: Alphabet, file: File | None, weight: float | None) -> hotwords_.Table | None:
     weight = hotwords_.WEIGHT if weight is None else weight
-    check_number("hotword_weight", weight)
+    check_number("hotword_weight", weight, hotwords_.LEAST, hotwords_.HIGHEST)
     return None if file is None else hotwords_.load(alphabet, Path(file), float(weight))
 
 
@@ -206,8 +212,8 @@ class _Same:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path: Path) -> NGrams:
-    return ngram.load(path)
+def _load(path: Path, unit: str | None, spaces: bool) -> NGrams:
+    return ngram.load(path, unit, spaces)
 
 
 @functools.lru_cache(maxsize=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.errors import InputError
+from common.text_file import UNREADABLE, open_text
 
 File = Path | str
 
@@ -12,6 +13,7 @@ File = Path | str
 def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
     """(number, line) of a text file in UTF-8. Raises InputError naming the file and what it should be."""
     try:
-        return list(enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1))
-    except (OSError, UnicodeDecodeError) as error:
+        with open_text(path) as file:
+            return list(enumerate(file.read().splitlines(), start=1))
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as a {what} ({error}); give a text file in UTF-8") from None

@@ -5,33 +5,37 @@ the arc that reads its last token in the state of its context; as a context it i
 state 0 is the empty context. So reading a token is a search among the arcs of a state, and if it is not
 there, the weight of the state and the same in the state of the next shorter context (Katz 1987).
 
-Files are ARPA (also gzipped; arpa.py), KenLM's binary ones (kenlm_file.py), or our own: the arrays in
-safetensors, which load at once. Logarithms are natural inside.
+Files are ARPA (also gzipped; arpa.py), KenLM's binary ones (kenlm_file.py), or our own
+(ngram_file.py), which load at once. Logarithms are natural inside.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
+import logging
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
 
+from common.alphabet import normalise
 from common.decoding.compiled import borrowing
 from common.errors import InputError
-from common.files import atomic_text, atomic_write
+from common.files import atomic_text
+from common.text_file import UNREADABLE, open_text
+
+log = logging.getLogger(__name__)
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 UNKNOWN_ID, BEGIN_ID, END_ID = 0, 1, 2
 SPACE = "<space>"  # the token of a space in models over characters: ARPA parts its tokens by spaces
+SPACES = (SPACE, "\u2581", "|")  # the same in files of others: SentencePiece's, and that of speech toolkits
 UNITS = ("words", "characters")
+ROUNDING = 1e-2  # by which a log-probability may be above 0
 NEVER = -99.0  # log10 of what never happens, in ARPA files
-FORMAT = "carousel-ngrams-1"
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,9 @@ class NGrams:
         """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors) by the file's name, whole or not
         at all."""
         if path.suffix == ".safetensors":
-            _save_arrays(self, path)
+            from common.decoding import ngram_file
+
+            ngram_file.write(self, path)
         elif path.name.endswith((".arpa", ".arpa.gz")):
             from common.decoding import arpa
 
@@ -206,88 +212,76 @@ def read(first, token, log_prob, follow, backoff, shorter, state, words):  # typ
 # --- files ---
 
 
-def load(path: Path) -> NGrams:
-    """A model from a file, ARPA or our own. Raises InputError naming the file when it cannot be read."""
+def load(path: Path, unit: str | None = None, spaces: bool = True) -> NGrams:
+    """A model from a file: ARPA, KenLM's or our own. Raises InputError naming one that cannot be read.
+
+    unit: what its tokens are, for files that do not say so; None: what they look like. spaces: whether the
+    recogniser writes spaces, which decides where they look like either.
+    """
     try:
         with open(path, "rb") as file:
             start = file.read(7)
         if path.suffix == ".safetensors":
-            return _load_arrays(path)
-        if start == b"mmap lm":
+            from common.decoding import ngram_file
+
+            model = ngram_file.read(path)
+            told: str | None = model.unit
+        elif start == b"mmap lm":
             from common.decoding import kenlm_file
 
-            return kenlm_file.read(path)
-        from common.decoding import arpa
+            model, told = kenlm_file.read(path), None
+        else:
+            from common.decoding import arpa
 
-        opener: Any = gzip.open if start[:2] == b"\x1f\x8b" else open
-        with opener(path, "rt", encoding="utf-8") as file:
-            return arpa.read(file, path)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+            with open_text(path) as text:
+                model, told = arpa.read(text, path)
+    except UNREADABLE as error:
         raise InputError(f"{path}: cannot be read as a language model ({error}); give an ARPA file") from None
+    check_scores(model, path)
+    if unit and told and unit != told:
+        raise InputError(f"{path}: says that it is over {told}; leave out --lm-unit")
+    return model if path.suffix == ".safetensors" else recognised(model, path, unit or told, spaces)
 
 
-def _save_arrays(model: NGrams, path: Path) -> None:
-    from safetensors.numpy import save_file
-
-    names = ("first", "token", "log_prob", "follow", "backoff", "shorter")
-    header = {"words": model.words, "counts": model.counts, "unit": model.unit, "running": model.running}
-    header["advice"] = model.advice
-    arrays = {name: np.ascontiguousarray(getattr(model, name)) for name in names}
-    with atomic_write(path) as partial:
-        save_file(arrays, partial, {"format": FORMAT, "model": json.dumps(header, ensure_ascii=False)})
+def check_scores(model: NGrams, path: Path) -> None:
+    """Raises InputError unless log-probabilities are finite and at most 0, and backoff weights finite."""
+    if not (np.isfinite(model.log_prob).all() and np.isfinite(model.backoff).all()):
+        raise InputError(f"{path}: has scores that are no numbers; make the language model anew")
+    if not (model.log_prob < ROUNDING).all():
+        raise InputError(f"{path}: has log-probabilities above 0; make the language model anew")
 
 
-def _load_arrays(path: Path) -> NGrams:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            header = file.metadata() or {}
-            if header.get("format", "").startswith("carousel-language"):
-                raise InputError(
-                    f"{path}: is of LSTM layers, which choose afterwards; give it with --rescore"
-                )
-            if header.get("format") != FORMAT:
-                raise InputError(f"{path}: is no language model; `asr lm` and `hwr lm` make one")
-            settings = json.loads(header["model"])
-            model = NGrams(**settings, **{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except InputError:
-        raise
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: is damaged ({error}); make the language model anew") from None
-    _check_arrays(model, path)
-    return model
+def unit_of(words: Sequence[str]) -> str | None:
+    """What the tokens of a vocabulary are; None where they may be spelled letters or characters as well."""
+    letters = [word for word in words if not re.fullmatch("<.+>", word)]  # not those that have a meaning
+    if not all(len(normalise(word)) == 1 for word in letters):
+        return "words"
+    return "characters" if any(space in words for space in SPACES) else None
 
 
-def _check_arrays(model: NGrams, path: Path) -> None:
-    """Raises InputError unless every index points into its array: compiled code would not notice."""
-    states, arcs = len(model.backoff), len(model.token)
-    sound = (
-        len(model.first) == states + 1
-        and len(model.shorter) == states
-        and len(model.log_prob) == len(model.follow) == arcs == sum(model.counts)
-        and len(model.words) == model.counts[0] == model.first[1]
-        and model.words[:3] == [UNKNOWN, BEGIN, END]
-        and model.first[0] == 0
-        and model.first[-1] == arcs
-        and bool((np.diff(model.first) >= 0).all())
-        and bool((model.token[: len(model.words)] == np.arange(len(model.words))).all())
-        and bool(((model.follow >= 0) & (model.follow < states)).all())
-        and bool((model.shorter[1:] < np.arange(1, states)).all() and (model.shorter >= 0).all())
-        and not np.isnan(model.log_prob).any()
-        and model.unit in UNITS
-        and set(model.advice) <= {"lm_weight", "bonus", "unknown"}
-        and all(isinstance(value, float) for value in model.advice.values())
-        and model.advice.get("unknown", 0.0) <= 0.0
-        and all(array.dtype == np.int32 for array in (model.first, model.token, model.follow, model.shorter))
-        and all(array.dtype == np.float32 for array in (model.log_prob, model.backoff))
-    )
-    if not sound:
-        raise InputError(f"{path}: is damaged, its arrays do not fit together; make the language model anew")
+def recognised(model: NGrams, path: Path, unit: str | None, spaces: bool) -> NGrams:
+    """The model of a foreign file with what that does not say: what tokens are, and whether sentences end.
 
-
-def recognised(model: NGrams) -> NGrams:
-    """The model with what a foreign file does not say: what its tokens are, and whether sentences end."""
-    letters = [word for word in model.words if word not in (UNKNOWN, BEGIN, END)]
-    unit = "characters" if all(len(word) == 1 or word == SPACE for word in letters) else "words"
-    return replace(model, unit=unit, running=bool(model.log_prob[END_ID] <= NEVER))
+    unit, spaces: see `load`.
+    """
+    found = unit_of(model.words)
+    if pieces := [word for word in model.words if word[0] == SPACES[1] and len(word) > 1]:
+        raise InputError(
+            f"{path}: is over pieces of words, such as {pieces[0]}; give one over words or characters"
+        )
+    if unit == "characters" and found == "words":
+        longest = max(model.words[3:], key=len)
+        raise InputError(f"{path}: has tokens such as {longest}, so it is over words; leave out --lm-unit")
+    if unit is None and found is None:
+        # where a recogniser writes spaces, characters without one would be of no use to it
+        unit = "words" if spaces else "characters"
+        log.warning(
+            f"{path}: has single characters and no space among them as tokens, and is taken for a model over "
+            f"{unit}; --lm-unit {'characters' if spaces else 'words'} says otherwise"
+        )
+    unit = unit or found or UNITS[0]
+    words = model.words
+    if unit == "characters":
+        space = next((space for space in SPACES if space in words), SPACE)
+        words = [SPACE if word == space else word for word in words]
+    return replace(model, words=words, unit=unit, running=bool(model.log_prob[END_ID] <= NEVER))

@@ -26,7 +26,7 @@ from common.decoding.tree import (
     reserve,
 )
 
-LOW = 1e-60  # highest probability of a beam below which all are scaled up
+LOW, HIGH = 1e-60, 1e60  # highest probability of a beam outside of which all are scaled; above: by hotwords
 TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
 # Of e^x: the least x; 1/12! … 1; adding this rounds; ln 2 in two parts, of which n times the first is exact
 LEAST = -700.0
@@ -352,7 +352,7 @@ def frames(  # type: ignore[no-untyped-def]
                 new = recombine(e, n, found, new, nodes, limits[2], totals, room)
             if best > 0.0:  # else a lexicon has nowhere to go
                 n = select(e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio)
-        if 0.0 < best < LOW:
+        if 0.0 < best < LOW or best > HIGH:
             scale += np.log(best)
             for i in range(n):
                 e[i].pb /= best

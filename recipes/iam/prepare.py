@@ -129,7 +129,7 @@ def _read_writers(path: Path) -> dict[str, str]:
 
 def _rows(path: Path) -> list[str]:
     try:
-        return [row.strip() for row in path.read_text(encoding="utf-8").splitlines()]
+        return [row.strip() for row in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error}); get it again") from None
 

@@ -56,7 +56,7 @@ def _find(corpus: Path, name: str, optional: bool) -> Path | None:
 
 def _rows(corpus: Path, path: Path, missing: Counter[str]) -> Iterator[dict[str, Any]]:
     """Rows of all lines of the forms that a list names; what is not there is counted in `missing`."""
-    for form in path.read_text(encoding="utf-8").split():
+    for form in path.read_text(encoding="utf-8-sig").split():
         if not FORM.fullmatch(form):
             raise InputError(f"{path}: {form!r} is no name of a form such as a01-000u")
         folder = Path(form[:3]) / form[:7]

@@ -269,3 +269,13 @@ def test_nothing_above_the_band_reaches_the_features() -> None:
 def test_a_band_without_a_filter_is_refused() -> None:
     with pytest.raises(InputError, match="no filter lies below 10 Hz"):
         features.extract(speechlike(0.2), conf("logmel", band=10))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hop", 1e308), ("window", 11.0), ("sample_rate", 10**9), ("deltas", 99), ("filters", 10**6)],
+)
+def test_settings_that_ask_for_too_much_are_refused(key, value):
+    """As a header may have them: inf samples, gigabytes."""
+    with pytest.raises(InputError, match=f"{key} is .*at most"):
+        features.extract(np.zeros(16000, np.float32), conf("logmel", **{key: value}))

@@ -1,14 +1,16 @@
 """Our beam search beside others', one after the other on one core: `make bench-decoder`, or
 python tests/bench/decoder.py [--data FOLDER] [--count N] [--synthetic N] [--beams N …].
 
-Log-probabilities are synthetic (400 frames, about 100 of them with a symbol: mostly sure, as trained networks
+Log-probabilities are synthetic (400 frames, a quarter of them with a symbol: mostly sure, as trained networks
 are, and with noise on all symbols), and those of our shipped models for the test manifests that the recipes
-prepare. Language models are word 3-grams of random words or of the manifest's training texts, at the same
-weight and word bonus for all; unknown words cost what each has them cost by default. All are asked for
-pyctcdecode's own thresholds; ours also for its own. "Same or better" compares texts with pyctcdecode's by the
-score of our search. fast-ctc-decoder has no language model; flashlight with one writes only words of its
-vocabulary. Times are processor time of the search alone, with what each needs to give a text. The last line
-is JSON.
+prepare. Language models are word 3-grams of the manifest's training texts, or of sentences of 2000 random
+words; of these the synthetic texts are made too, so that all can spell them. Weight and word bonus are those
+of GRID with which a decoder itself has the fewest word errors on the first half of the samples; errors and
+times are of the other half. Unknown words cost what each has them cost by default. All are asked for
+pyctcdecode's own thresholds; ours also for its own. "Same or better" compares texts with pyctcdecode's, at
+its weights, by the score of our search. fast-ctc-decoder has no language model; flashlight with one writes
+only words of its vocabulary. Times are processor time of the search alone, with what each needs to give a
+text. The last line is JSON.
 """
 
 import argparse
@@ -38,9 +40,10 @@ from common.metrics import error_rates
 
 EQUAL = 1e-6  # natural log: of two texts with one score, rounding makes either the better
 ENOUGH = 1.0  # s of processor time, after which no further round is begun; the median of the rounds counts
-FRAMES, WRITTEN, HEIGHT = 400, 100, 8.0
+FRAMES, WORDS, HEIGHT = 400, 20, 8.0  # words of an utterance: 98 symbols on the mean, with the spaces
 LIMITS = {"symbol_threshold": -5.0, "score_threshold": 10.0}  # pyctcdecode's own
-WEIGHT, BONUS, OFFSET = 0.5, 1.5, -10.0  # … as well
+OFFSET = -10.0  # … as well, for an unknown word
+GRID = [(0.5, 1.5), *((weight, bonus) for weight in (0.25, 0.5, 1.0, 2.0) for bonus in (0.0, 1.5, 3.0))]
 PRIVATE = 0xE000  # symbols go to others as private code points: pyctcdecode gives some labels a meaning
 
 SOURCES = {  # name -> domain, test and training manifest
@@ -51,6 +54,7 @@ SOURCES = {  # name -> domain, test and training manifest
 
 One = Callable[[np.ndarray], str]  # from (frames, symbols) natural logs to a text
 Decoder = Callable[[Sequence[np.ndarray]], list[str]]  # the same of several utterances
+Weights = tuple[float, float]  # of the language model's logarithms, and what a word adds
 
 
 class Task(NamedTuple):
@@ -64,26 +68,27 @@ class Task(NamedTuple):
 # --- what is decoded ---
 
 
-def utterance(rng: np.random.Generator, symbols: int) -> tuple[np.ndarray, list[int]]:
-    """(frames, symbols) natural log, and the symbols that are written."""
+def utterance(rng: np.random.Generator, written: Sequence[int], symbols: int) -> np.ndarray:
+    """(frames, symbols) natural log of what is written: one frame a symbol, blanks between all of them."""
     logits = rng.normal(size=(FRAMES, symbols))
     path = np.zeros(FRAMES, dtype=int)
-    path[rng.choice(FRAMES, WRITTEN, replace=False)] = rng.integers(1, symbols, WRITTEN)
+    places = np.sort(rng.choice(FRAMES - len(written), len(written), replace=False))
+    path[places + np.arange(len(written))] = written
     logits[np.arange(FRAMES), path] += HEIGHT
     log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    kept = path[np.diff(path, prepend=0) != 0]
-    return log_probs.astype(np.float32), kept[kept > 0].tolist()
+    return np.asarray(log_probs, np.float32)
 
 
 def synthetic(symbols: int, count: int) -> Task:
+    """Sentences of random words, most of them of a few (Zipf); others, and each word, for language models."""
     rng = np.random.default_rng(symbols)
     alphabet = Alphabet(" " + "".join(chr(0x100 + k) for k in range(symbols - 2)))
-    scores, written = zip(*(utterance(rng, symbols) for _ in range(count)), strict=True)
     letters = np.array(alphabet.symbols[1:])
     words = ["".join(rng.choice(letters, rng.integers(2, 7))) for _ in range(2000)]
-    picks = np.minimum(rng.zipf(1.3, 20_000), len(words)) - 1
-    training = [" ".join(words[k] for k in line) for line in picks.reshape(-1, 10)]
-    return Task("synthetic", alphabet, list(scores), [alphabet.decode(w) for w in written], training)
+    picks = np.minimum(rng.zipf(1.3, (2000 + count, WORDS)), len(words)) - 1
+    lines = [" ".join(words[k] for k in line) for line in picks.tolist()]
+    scores = [utterance(rng, alphabet.encode(text), symbols) for text in lines[:count]]
+    return Task("synthetic", alphabet, scores, lines[:count], [*lines[count:], *words])
 
 
 def real(source: str, data: Path, count: int) -> Task | None:
@@ -125,30 +130,32 @@ def labels(alphabet: Alphabet, keep: str) -> list[str]:
     return ["", *(private(symbol, alphabet, keep) for symbol in alphabet.symbols)]
 
 
-def ours(task: Task, beam: int, lm: NGrams | None, arpa: Path, limits: dict[str, float]) -> Decoder:
+def ours(
+    task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: Weights, limits: dict[str, float]
+) -> Decoder:
     """All utterances in one call, as our commands decode, but on one thread."""
     options: dict[str, Any] = {"decoder": "beam", "beam": beam, "threads": 1, **limits}
     if lm is not None:
-        options |= {"lm": lm, "lm_weight": WEIGHT, "bonus": BONUS}
+        options |= {"lm": lm, "lm_weight": weights[0], "bonus": weights[1]}
     return lambda scores: [found[0].text for found in decode_batch(scores, task.alphabet, **options)]
 
 
-def ours_single(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
-    search = ours(task, beam, lm, arpa, LIMITS)
+def ours_single(task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: Weights) -> One:
+    search = ours(task, beam, lm, arpa, weights, LIMITS)
     return lambda scores: search([scores])[0]
 
 
 def one_by_one(make: Callable[..., One]) -> Callable[..., Decoder]:
     """For those that decode an utterance a call; a batch of pyctcdecode's is a loop over them too."""
 
-    def made(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Decoder:
-        search = make(task, beam, lm, arpa)
+    def made(task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: Weights) -> Decoder:
+        search = make(task, beam, lm, arpa, weights)
         return lambda scores: [search(one) for one in scores]
 
     return made
 
 
-def pyctcdecode(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
+def pyctcdecode(task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: Weights) -> One:
     import pyctcdecode
     import pyctcdecode.alphabet
     import pyctcdecode.decoder
@@ -160,7 +167,7 @@ def pyctcdecode(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
 
         words = [private(word, task.alphabet) for word in lm.words[3:]]
         model = pyctcdecode.LanguageModel(
-            kenlm.Model(str(arpa)), words, alpha=WEIGHT, beta=BONUS, unk_score_offset=OFFSET
+            kenlm.Model(str(arpa)), words, alpha=weights[0], beta=weights[1], unk_score_offset=OFFSET
         )
     names = pyctcdecode.alphabet.Alphabet(labels(task.alphabet, keep), is_bpe=False)
     search = pyctcdecode.decoder.BeamSearchDecoderCTC(names, model)
@@ -172,20 +179,21 @@ def pyctcdecode(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
     return run
 
 
-def ctc_beam_decoder(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
+def ctc_beam_decoder(task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: Weights) -> One:
     from ctc_beam_decoder import BeamSearchDecoder
 
     keep, more = "", {}
     if lm is not None:
         words = [private(word, task.alphabet) for word in lm.words[3:]]
-        more = {"kenlm_model_path": str(arpa), "unigrams": words, "alpha": WEIGHT, "beta": BONUS}
+        more = {"kenlm_model_path": str(arpa), "unigrams": words}
+        more |= {"alpha": weights[0], "beta": weights[1]}
         more["unk_score_offset"] = OFFSET
         keep = " "
     search = BeamSearchDecoder(labels(task.alphabet, keep), **more)
     return lambda scores: public(search.decode(scores, beam_width=beam), task.alphabet)
 
 
-def flashlight(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
+def flashlight(task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: Weights) -> One:
     from flashlight.lib.text import decoder as fl
 
     symbols = len(task.alphabet)
@@ -208,7 +216,7 @@ def flashlight(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
             trie.insert(spelled, number, model.score(start, number)[1])
         trie.smear(fl.SmearingMode.MAX)
         options = fl.LexiconDecoderOptions(
-            beam, symbols, 10.0, WEIGHT, BONUS, -np.inf, 0.0, True, fl.CriterionType.CTC
+            beam, symbols, 10.0, *weights, -np.inf, 0.0, True, fl.CriterionType.CTC
         )
         search = fl.LexiconDecoder(options, trie, model, space, 0, len(words), [], False)
 
@@ -222,7 +230,7 @@ def flashlight(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
     return run
 
 
-def fast_ctc_decoder(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> One:
+def fast_ctc_decoder(task: Task, beam: int, lm: NGrams | None, arpa: Path, weights: Weights) -> One:
     from fast_ctc_decoder import beam_search
 
     if lm is not None:
@@ -261,22 +269,42 @@ def squeezed(text: str) -> str:
     return " ".join(text.split())
 
 
-def score(task: Task, scores: np.ndarray, text: str, lm: NGrams | None) -> float:
+def score(task: Task, scores: np.ndarray, text: str, lm: NGrams | None, weights: Weights) -> float:
     """ln of a text's probability over all paths, and what the language model adds in our search."""
     total = log_likelihood(scores.astype(np.float64), task.alphabet.encode(text))
     if lm is None:
         return total
     words, known = text.split(), lm.index()
     missing = sum(unknown_word(UNKNOWN_COST, len(word)) for word in words if word not in known)
-    return total + WEIGHT * float(lm.scores(words).sum()) + BONUS * len(words) + missing
+    return total + weights[0] * float(lm.scores(words).sum()) + weights[1] * len(words) + missing
 
 
-def compare(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Iterator[dict[str, Any]]:
+def word_errors(task: Task, found: Sequence[str]) -> float:
+    return error_rates(zip(task.texts, map(squeezed, found), strict=True))["wer"]
+
+
+def halves(task: Task) -> tuple[Task, Task]:
+    middle = len(task.texts) // 2
+    return (
+        task._replace(scores=task.scores[:middle], texts=task.texts[:middle]),
+        task._replace(scores=task.scores[middle:], texts=task.texts[middle:]),
+    )
+
+
+def best_weights(valid: Task, make: Callable[[Weights], Decoder]) -> Weights:
+    """Those of GRID with the fewest word errors; of equal ones the first, which are pyctcdecode's own."""
+    return min(GRID, key=lambda weights: word_errors(valid, make(weights)(valid.scores)))
+
+
+def compare(whole: Task, beam: int, lm: NGrams | None, arpa: Path) -> Iterator[dict[str, Any]]:
     rates: dict[str, float] = {}
     reference: list[str] = []
-    for name, make in DECODERS.items():
+    valid, task = halves(whole)
+    for name, maker in DECODERS.items():
+        make = partial(maker, task, beam, lm, arpa)
         try:
-            search = make(task, beam, lm, arpa)
+            weights = best_weights(valid, make) if lm is not None else GRID[0]
+            search = make(weights)
         except ImportError as error:
             if lm is None or "no language model" not in str(error):
                 say(f"{name} is left out: {error}")
@@ -294,25 +322,29 @@ def compare(task: Task, beam: int, lm: NGrams | None, arpa: Path) -> Iterator[di
             "source": task.source,
             "symbols": len(task.alphabet),
             "beam": beam,
-            "lm": lm is not None,
+            "weights": weights if lm is not None else None,
             "utterances_per_s": round(rates[name], 2),
             "ratio": round(rates[name] / rates["pyctcdecode"], 2) if "pyctcdecode" in rates else None,
             "cer": round(report["cer"], 5),
             "wer": round(report["wer"], 5),
         }
         if name == "pyctcdecode":
-            reference = found
+            reference, theirs = found, weights
         elif name == "beam" and reference:
-            row["same_or_better"] = round(same_or_better(task, found, reference, lm), 4)
+            same = make(theirs)(task.scores)
+            row["same_or_better"] = round(same_or_better(task, same, reference, lm, theirs), 4)
         yield row
 
 
-def same_or_better(task: Task, found: Sequence[str], others: Sequence[str], lm: NGrams | None) -> float:
+def same_or_better(
+    task: Task, found: Sequence[str], others: Sequence[str], lm: NGrams | None, weights: Weights
+) -> float:
     """In how many utterances a text is the same as another decoder's, or of a score at least as high."""
     good = 0
     for scores, text, other in zip(task.scores, found, others, strict=True):
         same = squeezed(text) == squeezed(other)
-        good += same or score(task, scores, text, lm) > score(task, scores, other, lm) - EQUAL
+        ours_, theirs = (score(task, scores, t, lm, weights) for t in (text, other))
+        good += same or ours_ > theirs - EQUAL
     return good / len(found)
 
 
@@ -320,10 +352,14 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Our beam search beside others'.")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the prepared manifests")
     parser.add_argument("--count", type=int, default=100, help="samples of each corpus")
-    parser.add_argument("--synthetic", type=int, default=8, help="synthetic utterances")
+    parser.add_argument("--synthetic", type=int, default=48, help="synthetic utterances")
     parser.add_argument("--beams", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--sources", nargs="+", default=["synthetic", *SOURCES])
     return parser.parse_args()
+
+
+def told(weights: Weights | None) -> str:
+    return "no" if weights is None else f"{weights[0]:g}, {weights[1]:g}"
 
 
 def main() -> None:
@@ -335,7 +371,7 @@ def main() -> None:
         say("kenlm is not installed, so language models are left out: pip install kenlm")
     rows = []
     print(
-        f"{'source':13} {'symbols':>7} {'beam':>4} {'lm':>3}  {'decoder':20} {'utterances/s':>12} "
+        f"{'source':13} {'symbols':>7} {'beam':>4} {'lm':>9}  {'decoder':20} {'utterances/s':>12} "
         f"{'× pyctcdecode':>13} {'CER':>7} {'WER':>7}  same or better"
     )
     for task in tasks:
@@ -348,7 +384,7 @@ def main() -> None:
                         rows.append(row)
                         agree = f"{row['same_or_better']:.1%}" if "same_or_better" in row else ""
                         print(
-                            f"{row['source']:13} {row['symbols']:7} {beam:4} {'yes' if lm else 'no':>3}  "
+                            f"{row['source']:13} {row['symbols']:7} {beam:4} {told(row['weights']):>9}  "
                             f"{row['decoder']:20} {row['utterances_per_s']:12.1f} {row['ratio'] or 0:13.1f} "
                             f"{row['cer']:7.2%} {row['wer']:7.2%}  {agree}",
                             flush=True,

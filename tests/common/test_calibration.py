@@ -287,6 +287,46 @@ def test_evaluate_calibrates_the_file_and_reports(
     assert model_file.load(path).calibration == kept
 
 
+@pytest.mark.parametrize("count", [6, 19])
+def test_few_samples_change_no_calibration(
+    path: Path, tmp_path: Path, count: int, capsys: pytest.CaptureFixture, run_asr: Callable[..., int]
+):
+    manifest = half_right(path, tmp_path)
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:count]))
+    for own in (None, MAPS.as_json()):
+        model_file.note(path, confidence=own)
+        before = path.read_bytes()
+        assert run_asr(manifest, "--model", path, "--calibrate", "--json") == 0
+        out, err = capsys.readouterr()
+        assert f"left as they were: {count} samples are too few" in err and "kept in" not in err
+        assert path.read_bytes() == before
+        assert run_asr(manifest, "--model", path, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["calibration"] == json.loads(out)["calibration"]
+
+
+def test_a_fit_that_is_no_better_elsewhere_is_not_kept(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture, run_asr: Callable[..., int]
+):
+    """The file's own maps are those of the same samples, so no part of them can tell any better ones."""
+    manifest = half_right(path, tmp_path)
+    assert run_asr(manifest, "--model", path, "--calibrate") == 0
+    assert "kept in" in capsys.readouterr().err
+    before = path.read_bytes()
+    assert run_asr(manifest, "--model", path, "--calibrate") == 0
+    err = capsys.readouterr().err
+    assert "a fit is no better" in err and "kept in" not in err and path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("sharpness", "better"), [(3.0, True), (1.0, False)])
+def test_the_gain_is_of_texts_that_had_no_part_in_the_fit(sharpness: float, better: bool):
+    pairs = [(text, decode(scores, AB)[0]) for text, scores in coin(200, sharpness)]
+    gain, error = calibration.gain(pairs, Calibration())
+    assert (gain > error) == better
+    own = calibration.fit(pairs)
+    whole = calibration.gain(pairs, own)[0]
+    assert whole < error  # against maps that have seen all of them
+
+
 def test_an_onnx_file_keeps_no_calibration_and_says_so_first(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture, run_asr: Callable[..., int]
 ):

@@ -1,5 +1,6 @@
 import logging
 import re
+import time
 
 import numpy as np
 import pytest
@@ -234,6 +235,52 @@ def test_a_grammar_too_large_is_an_input_error(folder, monkeypatch):
     monkeypatch.setattr("common.decoding.grammar.MOST", 50)
     with pytest.raises(InputError, match="is too large"):
         know(AB, grammar=saved(folder, "a b a b a b\n" * 20))
+
+
+HOSTILE = {
+    "2^25 states of few": f"(a|b)* a {'(a|b) ' * 25}",
+    "doubled 40 times": "<n40>",
+    "nothing, doubled 40 times": "a <e40>",
+    "options in a row": "[(a|b)*] " * 20_000,
+    "repeats of repeats": "a" + "+" * 300_000,
+}
+DOUBLED = "".join(
+    f"<{kind}{k}> = " + (f"<{kind}{k - 1}> <{kind}{k - 1}>;\n" if k else f"{base};\n")
+    for kind, base in (("n", "a"), ("e", "<NULL>"))
+    for k in range(41)
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_small_files_that_ask_for_too_much_are_refused_at_once(folder, name):
+    """Minutes and gigabytes before. Processor time of this process, as the machine may be busy."""
+    path = saved(folder, f"#JSGF V1.0;\n{DOUBLED}public <s> = {HOSTILE[name]};\n")
+    started = time.process_time()
+    with pytest.raises(InputError, match=r"jsgf: (is too large|has groups or rules too deep)"):
+        know(AB, grammar=path)
+    assert time.process_time() - started < 30
+
+
+def test_a_loop_over_thousands_of_words_is_quick_and_small(folder):
+    """The ends of all its words are one place: 5,000 times 5,000 arcs before."""
+    words = ["".join("ab"[number >> bit & 1] for bit in range(13)) for number in range(5000)]
+    path = saved(folder, f"#JSGF V1.0;\npublic <s> = ({' | '.join(words)})+;")
+    started = time.process_time()
+    places = know(AB, grammar=path).tables.places
+    assert time.process_time() - started < 20
+    assert len(places) < 2.1 * len({word[:k] for word in words for k in range(14)})
+    said = f"{words[77]} {words[4999]}"
+    found = decode(spoken("".join(said), 0.9, " ab"), AB, "beam", grammar=path)[0]
+    assert found.text == said
+
+
+def test_many_lines_are_read_in_a_time_that_grows_with_them(folder):
+    """The number of a token's line was counted from the beginning each time."""
+    path = saved(folder, "#JSGF V1.0;\npublic <s> = " + "a |\n" * 200_000 + " <none>;")
+    started = time.process_time()
+    with pytest.raises(InputError, match=r"line 200002: there is no rule <none>"):
+        know(AB, grammar=path)
+    assert time.process_time() - started < 30
 
 
 def test_block_by_block_is_the_same_as_all_at_once(folder):

@@ -204,3 +204,28 @@ def test_senseless_hotwords_are_input_errors(tmp_path, content, options, sentenc
         path.write_text(content)
     with pytest.raises(InputError, match=sentence):
         decode(np.zeros((2, 4)), AB, "beam", **{"hotwords": path, **options})
+
+
+@pytest.mark.parametrize("weight", ["1000", "9999999", "20.5", "-101", "inf", "nan", "1e400"])
+def test_a_weight_that_would_spoil_other_words_is_refused(folder, weight):
+    path = folder / f"{weight}.tsv"
+    path.write_text(f"a\nb\t{weight}\n")
+    with pytest.raises(InputError, match=rf"{weight}.tsv: line 2") as error:
+        hotwords.read(path)
+    assert weight in str(error.value)
+    path.write_text("a\nb\t20\nab\t-100\n")
+    assert hotwords.read(path) == {"a": None, "b": 20.0, "ab": -100.0}
+    with pytest.raises(InputError, match="hotword_weight must be"):
+        decode(spoken("ab", 0.9, " ab"), AB, "beam", hotwords=path, hotword_weight=float(weight))
+
+
+def test_hits_by_the_hundred_do_not_overflow(folder):
+    """Each adds e^20 to the probability of the text, which no float holds after 35 of them."""
+    path = folder / "many.tsv"
+    path.write_text("a\t20\n")
+    log_probs = np.full((1000, 4), -6.0)
+    log_probs[np.arange(1000), np.arange(1000) % 4 % 3 * (np.arange(1000) % 4 != 2)] = 0.0
+    log_probs -= np.log(np.exp(log_probs).sum(1, keepdims=True))
+    found = decode(log_probs, AB, "beam", hotwords=path)[0]
+    assert np.isfinite(found.score) and found.score > 20 * 200
+    assert len(found.text.split()) > 200 and set(found.text.split()) == {"a"}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from common import model_file
@@ -214,19 +215,39 @@ def test_files_of_other_kinds_are_told_from_language_models(tmp_path: Path):
         {"folded": 0},
         {"advice": {"weight": "much"}},
         {"advice": None},
+        {"advice": ["weight"]},
+        {"advice": {"weight": -1.0}},
+        {"folded": True},
         {"card": 3},
     ],
 )
 def test_a_description_that_does_not_fit_is_one_sentence(tmp_path: Path, change: dict):
     path = tmp_path / "lm.safetensors"
     model().save(path)
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     header = json.loads(metadata["model"]) | change
     save_file(load_file(path), path, metadata | {"model": json.dumps(header)})
     with pytest.raises(InputError, match=r"lm.safetensors: is no language model or a damaged one"):
+        load(path)
+
+
+def test_what_a_later_version_adds_to_the_description_is_left_alone(tmp_path: Path):
+    path = tmp_path / "lm.safetensors"
+    model().save(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    header = json.loads(metadata["model"]) | {"more": [1]}
+    save_file(load_file(path), path, metadata | {"model": json.dumps(header)})
+    assert load(path).score(["ab"])[0] == pytest.approx(model().score(["ab"])[0], rel=1e-2)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path):
+    path = tmp_path / "lm.safetensors"
+    broken = model()
+    broken.network.head.bias.data[2] = math.nan
+    broken.save(path)
+    with pytest.raises(InputError, match=r"lm.safetensors: .*its weights are no numbers"):
         load(path)
 
 

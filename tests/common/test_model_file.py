@@ -160,3 +160,10 @@ def test_a_checkpoint_is_told_from_a_model(path: Path, tmp_path: Path):
     assert not model_file.is_checkpoint(tmp_path / "gone")
     with pytest.raises(InputError, match=r"checkpoint.*best\.safetensors"):
         model_file.load(tmp_path / "last.safetensors")
+
+
+def test_features_of_another_size_than_the_networks_are_told(path: Path):
+    """As where the header's features contradict its size."""
+    model = replace(model_file.load(path), path=path)
+    with pytest.raises(InputError, match=r"m.safetensors: makes 7 features a frame, and its network takes 5"):
+        model.log_probs([np.zeros((9, 7), np.float32)])

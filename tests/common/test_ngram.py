@@ -158,11 +158,23 @@ def test_a_pruned_arpa_file_may_lack_suffixes(tmp_path):
         ("\\data\\\n\\1-grams:\nx a\n\\end\\\n", "line 3"),
         ("\\data\\\n\\1-grams:\n-1 a b c\n\\end\\\n", "line 3"),
         ("\\data\\\n\\1-grams:\n-1 a\n-1 b\n\\2-grams:\n-1 a b\n-1 a b\n\\end\\\n", "twice"),
+        ("\\data\\\n\\1-grams:\n-1 a\n-1 a\n\\end\\\n", "order 1 twice"),
+        (
+            "\\data\\\nngram 1=3\n\\1-grams:\n-1 a\n\\end\\\n",
+            "of order 1, and says that it has 3",
+        ),
+        ("\\data\\\nngram 2=3\n\\1-grams:\n-1 a\n\\end\\\n", "has 0 n-grams of order 2"),
+        ("\\data\\\n\\1-grams:\n-1 a\n\\2-grams:\n-1 a c\n\\end\\\n", "'c' in an n-gram and not among"),
+        ("\\data\\\n\\1-grams:\nnan a\n\\end\\\n", "line 3 has nan where the logarithm of a probability"),
+        ("\\data\\\n\\1-grams:\n-inf a\n\\end\\\n", "line 3 has -inf where the logarithm of a probability"),
+        ("\\data\\\n\\1-grams:\n0.5 a\n\\end\\\n", "line 3 has 0.5 where the logarithm of a probability"),
+        ("\\data\\\n\\1-grams:\n-1 a inf\n\\end\\\n", "line 3 has inf where the logarithm of a backoff"),
+        ("\\data\\\n\\1-grams:\n-1 \u2581un\n\\end\\\n", "over pieces of words"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, text: str, message: str):
     path = tmp_path / "bad.arpa"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message) as error:
         ngram.load(path)
     assert str(error.value).startswith(str(path))

@@ -267,6 +267,25 @@ def test_a_network_that_fails_while_it_runs_is_told(path: Path):
         onnx_file.load(altered(path, misfit)).log_probs([np.zeros((9, SIZE), np.float32)])
 
 
+@pytest.mark.parametrize("operator", ["Softmax", "Abs", "Identity"])
+def test_what_a_network_gives_must_be_log_probabilities(path: Path, operator: str):
+    """Probabilities, positive numbers and scores before the softmax make a text too, and a wrong one."""
+
+    def other(proto):
+        (node,) = (n for n in proto.graph.node if n.op_type == "LogSoftmax")
+        if operator == "Abs":
+            last = onnx.helper.make_node("Abs", ["positive"], [node.output[0]])
+            node.output[0] = "positive"
+            proto.graph.node.append(last)
+        else:
+            node.op_type = operator
+            del node.attribute[operator == "Softmax" :]
+
+    broken = onnx_file.load(altered(path, other))
+    with pytest.raises(InputError, match=r"altered.onnx: its network gives numbers that are no log-prob"):
+        broken.log_probs([np.random.default_rng(0).normal(size=(9, SIZE)).astype(np.float32)])
+
+
 def test_what_onnx_has_no_operator_for_is_told(tmp_path: Path):
     for settings, said in (
         ({"cell": "fgr"}, "network.cell=fgr cannot"),
