@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from common.errors import InputError
+from hwr import edges
 from hwr.image_file import read_image as read_image  # the way in and the way on stand in one place
 
 DEFAULTS: dict[str, Any] = {
@@ -105,7 +106,8 @@ def _normalise(grey: np.ndarray, settings: dict[str, Any]) -> tuple[np.ndarray, 
         raise InputError(f"a grey line has two dimensions and some pixels, not the shape {grey.shape}")
     height = int(options["height"])
     grey, reduced = _reduce(np.asarray(grey, dtype=np.uint8), MAX_OVERSIZE * height)
-    ink = ink_of(grey)  # (rows, columns) float32
+    inside = edges.clear(grey)
+    ink = ink_of(inside.grey)  # (rows, columns) float32
     slope = find_slope(ink) if options["deskew"] else 0.0
     slant = find_slant(ink, slope) if options["deslant"] else 0.0
     middle = (ink.shape[1] / 2, ink.shape[0] / 2)
@@ -145,9 +147,11 @@ def ink_of(grey: np.ndarray) -> np.ndarray:
     grain is taken away below, and the median of all pixels darker than half the darkest becomes 1.
     Raises InputError where nothing stands out.
     """
-    coarse = np.asarray(Image.fromarray(grey).reduce(BLOCK), dtype=np.float32)
-    if _light_on_dark(grey, coarse):
-        grey, coarse = 255 - grey, 255 - coarse
+    if _light_on_dark(grey, _blocks(grey)):
+        grey = 255 - grey
+    else:
+        grey = edges.lighten(grey)
+    coarse = _blocks(grey)
     paper = _paper(coarse, grey.shape)
     dark = (paper - grey) / np.maximum(paper, DIM)
     bins = ((np.clip(dark, -LIGHTER, 1) + LIGHTER) * BINS).astype(np.uint8)
@@ -160,6 +164,11 @@ def ink_of(grey: np.ndarray) -> np.ndarray:
     level = _quantiles(np.where(strong, histogram, 0), 0.5)[0]
     floor = min(half + grain, 0.25 * level)
     return np.clip((dark - floor) / (level - floor), 0, 1)
+
+
+def _blocks(grey: np.ndarray) -> np.ndarray:
+    """Means of the blocks of a grey line, float32."""
+    return np.asarray(Image.fromarray(grey).reduce(BLOCK), dtype=np.float32)
 
 
 def _quantiles(histogram: np.ndarray, *shares: float) -> list[float]:
