@@ -83,6 +83,7 @@ class _Geometry:
     slope: float  # y += slope * (x - middle_x)
     slant: float  # x += slant * (y - middle_y)
     middle: tuple[float, float]  # x, y
+    corner: tuple[int, int]  # x, y of the measured pixels in the reduced picture
     reduced: int  # picture pixels per pixel measured on
 
     def places(self, x: np.ndarray, y: float) -> np.ndarray:
@@ -91,7 +92,7 @@ class _Geometry:
         back_x, back_y = _unshear(
             sheared_x, np.full_like(sheared_x, sheared_y), self.slope, self.slant, self.middle
         )
-        return np.stack([back_x, back_y], axis=1) * self.reduced
+        return (np.stack([back_x, back_y], axis=1) + self.corner) * self.reduced
 
 
 def _unshear(x: Any, y: Any, slope: float, slant: float, middle: tuple[float, float]) -> tuple[Any, Any]:
@@ -112,14 +113,14 @@ def _normalise(grey: np.ndarray, settings: dict[str, Any]) -> tuple[np.ndarray, 
     slant = find_slant(ink, slope) if options["deslant"] else 0.0
     middle = (ink.shape[1] / 2, ink.shape[0] / 2)
     picture = _shear(Image.fromarray(np.rint(ink * 255).astype(np.uint8)), slope, slant, middle)
-    left, top, right, bottom = _window(np.asarray(picture), float(options["spread"]))
+    left, top, right, bottom = _window(np.asarray(picture), float(options["spread"]), inside.height)
     scale = (bottom - top) / height
     margin = float(options["margin"]) * height
     width = max((right - left) / scale + 2 * margin, float(options["min_width"]) * height)
     left = (left + right - width * scale) / 2
     columns = round(width)
     line = _cut(picture, (left, top, left + columns * scale, bottom), (columns, height))
-    return line, _Geometry(left, top, scale, slope, slant, middle, reduced)
+    return line, _Geometry(left, top, scale, slope, slant, middle, (inside.left, inside.top), reduced)
 
 
 def _options(settings: dict[str, Any]) -> dict[str, Any]:
@@ -278,8 +279,10 @@ def _shear(picture: Image.Image, slope: float, slant: float, middle: tuple[float
     return picture.transform(picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
-def _window(ink: np.ndarray, spread: float) -> tuple[float, float, float, float]:
+def _window(ink: np.ndarray, spread: float, cut: float) -> tuple[float, float, float, float]:
     """The box that is kept, (left, top, right, bottom): all inked columns, `spread` deviations of rows.
+
+    cut: pixels, how high the line was cut out of its page.
 
     The moments know nothing of the spacing of lines, which whoever cut the picture saw. The geometric mean of
     both heights varies 6 % less over the lines of a page than the moments alone (four French corpora), and a
@@ -295,7 +298,7 @@ def _window(ink: np.ndarray, spread: float) -> tuple[float, float, float, float]
     centre = float((weights * at).sum() / weights.sum())
     deviation = math.sqrt(float((weights * (at - centre) ** 2).sum() / weights.sum()) + 1 / 12)
     window = spread * deviation
-    window *= math.sqrt(min(max(rows / window, CROP_TIGHT), CROP_LOOSE))
+    window *= math.sqrt(min(max(cut / window, CROP_TIGHT), CROP_LOOSE))
     half = max(window, MIN_WINDOW * rows, 4) / 2
     top, bottom = centre - half, centre + half
     inked = np.flatnonzero(dark[max(0, int(top)) : int(bottom) + 1].any(axis=0))
