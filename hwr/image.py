@@ -46,6 +46,7 @@ MIN_WINDOW = 0.2  # of the picture's height: a lone dash is not blown up to the 
 CROP_TIGHT, CROP_LOOSE = 0.6, 1.5  # picture's height / height by the moments; beyond, the crop says nothing
 LONG_LINE = 2.5  # width / height; shorter lines give no evidence of a slope
 RULED = 0.7  # of the columns: a row with more ink is a ruled line
+MOSTLY = 0.45  # of the middle rows: with no more that is dark, it is ink and shadow
 INK = 0.4  # darker than this counts as ink where rows and columns are measured
 
 
@@ -183,7 +184,12 @@ def _light_on_dark(grey: np.ndarray, coarse: np.ndarray) -> bool:
     moment.
 
     Strokes are the rare side of the distribution; against the mean around, shade over the line drops out.
+    Where most of the middle is light, a shadow with a sharp edge is not taken for dark paper.
     """
+    middle = coarse[len(coarse) // 4 : len(coarse) - len(coarse) // 4]
+    low, usual, high = np.quantile(middle, (0.05, MOSTLY, 0.95))
+    if usual > (low + high) / 2:
+        return False
     around = ndimage.uniform_filter(coarse, max(3, min(coarse.shape)), mode="nearest")
     local = grey - _enlarge(around, grey.shape)
     return float(np.mean(local * local * local)) > 0
