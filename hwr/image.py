@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from common.errors import InputError
+from hwr import edges
 from hwr.image_file import read_image as read_image  # the way in and the way on stand in one place
 
 DEFAULTS: dict[str, Any] = {
@@ -45,6 +46,7 @@ MIN_WINDOW = 0.2  # of the picture's height: a lone dash is not blown up to the 
 CROP_TIGHT, CROP_LOOSE = 0.6, 1.5  # picture's height / height by the moments; beyond, the crop says nothing
 LONG_LINE = 2.5  # width / height; shorter lines give no evidence of a slope
 RULED = 0.7  # of the columns: a row with more ink is a ruled line
+MOSTLY = 0.45  # of the middle rows: with no more that is dark, it is ink and shadow
 INK = 0.4  # darker than this counts as ink where rows and columns are measured
 
 
@@ -82,6 +84,7 @@ class _Geometry:
     slope: float  # y += slope * (x - middle_x)
     slant: float  # x += slant * (y - middle_y)
     middle: tuple[float, float]  # x, y
+    corner: tuple[int, int]  # x, y of the measured pixels in the reduced picture
     reduced: int  # picture pixels per pixel measured on
 
     def places(self, x: np.ndarray, y: float) -> np.ndarray:
@@ -90,7 +93,7 @@ class _Geometry:
         back_x, back_y = _unshear(
             sheared_x, np.full_like(sheared_x, sheared_y), self.slope, self.slant, self.middle
         )
-        return np.stack([back_x, back_y], axis=1) * self.reduced
+        return (np.stack([back_x, back_y], axis=1) + self.corner) * self.reduced
 
 
 def _unshear(x: Any, y: Any, slope: float, slant: float, middle: tuple[float, float]) -> tuple[Any, Any]:
@@ -105,19 +108,20 @@ def _normalise(grey: np.ndarray, settings: dict[str, Any]) -> tuple[np.ndarray, 
         raise InputError(f"a grey line has two dimensions and some pixels, not the shape {grey.shape}")
     height = int(options["height"])
     grey, reduced = _reduce(np.asarray(grey, dtype=np.uint8), MAX_OVERSIZE * height)
-    ink = ink_of(grey)  # (rows, columns) float32
+    inside = edges.clear(grey)
+    ink = ink_of(inside.grey)  # (rows, columns) float32
     slope = find_slope(ink) if options["deskew"] else 0.0
     slant = find_slant(ink, slope) if options["deslant"] else 0.0
     middle = (ink.shape[1] / 2, ink.shape[0] / 2)
     picture = _shear(Image.fromarray(np.rint(ink * 255).astype(np.uint8)), slope, slant, middle)
-    left, top, right, bottom = _window(np.asarray(picture), float(options["spread"]))
+    left, top, right, bottom = _window(np.asarray(picture), float(options["spread"]), inside.height)
     scale = (bottom - top) / height
     margin = float(options["margin"]) * height
     width = max((right - left) / scale + 2 * margin, float(options["min_width"]) * height)
     left = (left + right - width * scale) / 2
     columns = round(width)
     line = _cut(picture, (left, top, left + columns * scale, bottom), (columns, height))
-    return line, _Geometry(left, top, scale, slope, slant, middle, reduced)
+    return line, _Geometry(left, top, scale, slope, slant, middle, (inside.left, inside.top), reduced)
 
 
 def _options(settings: dict[str, Any]) -> dict[str, Any]:
@@ -145,9 +149,11 @@ def ink_of(grey: np.ndarray) -> np.ndarray:
     grain is taken away below, and the median of all pixels darker than half the darkest becomes 1.
     Raises InputError where nothing stands out.
     """
-    coarse = np.asarray(Image.fromarray(grey).reduce(BLOCK), dtype=np.float32)
-    if _light_on_dark(grey, coarse):
-        grey, coarse = 255 - grey, 255 - coarse
+    if _light_on_dark(grey, _blocks(grey)):
+        grey = 255 - grey
+    else:
+        grey = edges.lighten(grey)
+    coarse = _blocks(grey)
     paper = _paper(coarse, grey.shape)
     dark = (paper - grey) / np.maximum(paper, DIM)
     bins = ((np.clip(dark, -LIGHTER, 1) + LIGHTER) * BINS).astype(np.uint8)
@@ -162,6 +168,11 @@ def ink_of(grey: np.ndarray) -> np.ndarray:
     return np.clip((dark - floor) / (level - floor), 0, 1)
 
 
+def _blocks(grey: np.ndarray) -> np.ndarray:
+    """Means of the blocks of a grey line, float32."""
+    return np.asarray(Image.fromarray(grey).reduce(BLOCK), dtype=np.float32)
+
+
 def _quantiles(histogram: np.ndarray, *shares: float) -> list[float]:
     """Quantiles, in -LIGHTER ... 1, of a histogram of 256 bins over this range."""
     total = np.cumsum(histogram)
@@ -173,7 +184,12 @@ def _light_on_dark(grey: np.ndarray, coarse: np.ndarray) -> bool:
     moment.
 
     Strokes are the rare side of the distribution; against the mean around, shade over the line drops out.
+    Where most of the middle is light, a shadow with a sharp edge is not taken for dark paper.
     """
+    middle = coarse[len(coarse) // 4 : len(coarse) - len(coarse) // 4]
+    low, usual, high = np.quantile(middle, (0.05, MOSTLY, 0.95))
+    if usual > (low + high) / 2:
+        return False
     around = ndimage.uniform_filter(coarse, max(3, min(coarse.shape)), mode="nearest")
     local = grey - _enlarge(around, grey.shape)
     return float(np.mean(local * local * local)) > 0
@@ -269,8 +285,10 @@ def _shear(picture: Image.Image, slope: float, slant: float, middle: tuple[float
     return picture.transform(picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
-def _window(ink: np.ndarray, spread: float) -> tuple[float, float, float, float]:
+def _window(ink: np.ndarray, spread: float, cut: float) -> tuple[float, float, float, float]:
     """The box that is kept, (left, top, right, bottom): all inked columns, `spread` deviations of rows.
+
+    cut: pixels, how high the line was cut out of its page.
 
     The moments know nothing of the spacing of lines, which whoever cut the picture saw. The geometric mean of
     both heights varies 6 % less over the lines of a page than the moments alone (four French corpora), and a
@@ -286,7 +304,7 @@ def _window(ink: np.ndarray, spread: float) -> tuple[float, float, float, float]
     centre = float((weights * at).sum() / weights.sum())
     deviation = math.sqrt(float((weights * (at - centre) ** 2).sum() / weights.sum()) + 1 / 12)
     window = spread * deviation
-    window *= math.sqrt(min(max(rows / window, CROP_TIGHT), CROP_LOOSE))
+    window *= math.sqrt(min(max(cut / window, CROP_TIGHT), CROP_LOOSE))
     half = max(window, MIN_WINDOW * rows, 4) / 2
     top, bottom = centre - half, centre + half
     inked = np.flatnonzero(dark[max(0, int(top)) : int(bottom) + 1].any(axis=0))
