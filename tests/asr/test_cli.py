@@ -1,5 +1,6 @@
 """The command `asr` as a user calls it, with a tiny untrained model in a real model file."""
 
+import fcntl
 import json
 import os
 import resource
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -204,6 +206,7 @@ data = open(sys.argv[1], "rb").read()
 signal.signal(signal.SIGINT, lambda *_: (sys.stdout.buffer.write(data[20000:]), sys.exit()))
 sys.stdout.buffer.write(data[:20000])
 sys.stdout.flush()
+print("half", file=sys.stderr, flush=True)
 signal.pause()
 """
 
@@ -224,7 +227,7 @@ def test_ctrl_c_ends_the_recorder_before_us_and_its_recording_is_read(early, mod
     """early: before our models are loaded. Ctrl-C goes to all of a pipe, which is a process group."""
     text = run(capsys, "transcribe", recordings / "a.wav", "--model", model)[1]
     call = [sys.executable, "-c", RECORDER, str(recordings / "a.wav")]
-    recorder = subprocess.Popen(call, stdout=-1, process_group=0)
+    recorder = subprocess.Popen(call, stdout=-1, stderr=-1, process_group=0)
     inputs = ["-"] if early else [recordings / "b.flac", "-"]
     process = begin(
         "transcribe",
@@ -235,11 +238,12 @@ def test_ctrl_c_ends_the_recorder_before_us_and_its_recording_is_read(early, mod
         stdin=recorder.stdout,
         process_group=recorder.pid,
     )
-    assert recorder.stdout and process.stdout and process.stderr
+    assert recorder.stdout and recorder.stderr and process.stdout and process.stderr
+    recorder.stderr.readline()
+    while fcntl.ioctl(recorder.stdout, termios.FIONREAD, b"0000") != b"\0" * 4:
+        time.sleep(0.01)  # until what is written has been read
     recorder.stdout.close()
-    if early:
-        time.sleep(0.5)
-    else:
+    if not early:
         process.stdout.readline()  # so all is loaded, and it waits for the recording
     os.killpg(recorder.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -346,6 +350,32 @@ def test_dev_stdin_is_standard_input(model, recordings, capsys):
     assert found == (0, text, "")
 
 
+def test_file_names_have_no_power_over_a_terminal_and_are_as_they_are_in_a_pipe(model, recordings, tmp_path):
+    """Also in what is said of them, and in the tables of evaluate."""
+    evil = tmp_path / "a\x1b]0;PWNED\x07.wav"
+    evil.write_bytes((recordings / "a.wav").read_bytes())
+    words = ["transcribe", evil, recordings / "b.flac", tmp_path / "\x1b[2J.wav", "--model", model]
+    done = subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True)
+    assert str(evil) in done.stdout and "\x1b" not in done.stderr and r"\x1b[2J.wav: " in done.stderr
+    terminal, slave = os.openpty()
+    subprocess.run([*COMMAND, *map(str, words)], stdout=slave, stderr=subprocess.DEVNULL)
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(slave)
+    os.close(terminal)
+    assert "\x1b" not in shown and "\x07" not in shown and r"a\x1b]0;PWNED\x07.wav" + "\t" in shown
+
+
+def test_tables_have_no_power_over_a_terminal(model, recordings, tmp_path, capsys):
+    evil = tiny_model(tmp_path / "m.safetensors", "speech", name="evil\x1b[2J")
+    row = {"audio": str(recordings / "a.wav"), "text": "a", "speaker": "x\x9b31m"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    words = ["evaluate", tmp_path / "m.jsonl", "--model", evil, "--by", "speaker"]
+    status, out, _ = run(capsys, *words)
+    assert status == 0 and r"evil\x1b[2J: 1 items" in out and r"speaker=x\x9b31m chars" in out
+    assert "\x1b" not in out and "\x9b" not in out
+    assert json.loads(run(capsys, *words, "--json")[1])["model"] == "evil\x1b[2J"
+
+
 # --- mistakes of ours ---
 
 
@@ -388,7 +418,7 @@ def test_whatever_one_input_raises_stays_with_it(
     status, out, err = run(capsys, command, *words, "--model", model)
     assert (status, err.count("\n")) == (1, 1)
     assert (f"{manifest}:1" if command == "evaluate" else str(inputs[0])) in err
-    assert error.__name__ in err and "a mistake in Carousel" in err and "CAROUSEL_DEBUG=1" in err
+    assert error.__name__ in err and "this is a bug" in err and "CAROUSEL_DEBUG=1" in err
     assert "b.wav" in (tmp_path / "h.jsonl").read_text() if command == "evaluate" else "b.wav" in out
     monkeypatch.setenv("CAROUSEL_DEBUG", "1")
     assert "Traceback (most recent call last)" in run(capsys, command, *words, "--model", model)[2]
