@@ -1,4 +1,4 @@
-"""Standard streams, and text on its way to a terminal. Closed and interrupted ones: tests/asr/test_runner.py."""
+"""Standard streams, and text on its way to a terminal; among processes: tests/asr/test_runner.py."""
 
 import io
 import os
