@@ -143,6 +143,8 @@ def check_file(option: str, path: Path) -> None:
     """Raises UsageError unless the file that an option names is there."""
     if not path.is_file():
         what = "this is a folder; give a file" if path.is_dir() else "there is no such file"
+        if path.exists() and not path.is_dir():
+            what = "this is a pipe or a device, and it is read more than once; save it as a file"
         raise UsageError(f"--{option} {path}: {what}")
 
 

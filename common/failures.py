@@ -54,8 +54,9 @@ def sentence(error: BaseException) -> str:
         return strerror + (f": {error.filename}" if error.filename else "") if strerror else said
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    detail = f" ({said})" if said else ""
     return (
-        f"{type(error).__name__}{place} ({said}): this is a mistake in Carousel; please report it with the "
+        f"{type(error).__name__}{place}{detail}: this is a bug in Carousel; please report it with the "
         f"traceback that {DEBUG}=1 shows"
     )
 

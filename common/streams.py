@@ -79,11 +79,13 @@ def start_reading() -> None:
     nothing until what was recorded is here (standard_input), the second one ends the program.
     """
     global _reading
+    stop_reading()
     try:
         number = sys.stdin.fileno()
-        if stat.S_ISREG(os.fstat(number).st_mode) or os.isatty(number):
-            return
+        mode = os.fstat(number).st_mode
     except (AttributeError, OSError, ValueError):  # closed, or no file
+        return
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return
     future: Future[bytes] = Future()
     before = signal.getsignal(signal.SIGINT)

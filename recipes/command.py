@@ -1,11 +1,12 @@
 """The command line that every `prepare.py` has."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from common.errors import InputError
+from common.failures import sentence
+from common.streams import say
 
 
 def parser(module: str, description: str | None, output: str | None = None) -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def run(prepare: Callable[[argparse.Namespace], None], arguments: argparse.Names
     try:
         prepare(arguments)
     except InputError as error:
-        print(error, file=sys.stderr)
+        say(sentence(error))
         return 1
     return 0
 

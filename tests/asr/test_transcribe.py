@@ -127,3 +127,11 @@ def test_silence_is_empty_text_and_not_shown_to_the_network(model):
 def test_a_wave_shorter_than_a_window_is_an_error(samples):
     with pytest.raises(InputError, match="sample"):
         t.prepare(np.zeros(samples, np.float32), FEATURES["speech"])
+
+
+def test_times_are_whole_microseconds(tmp_path):
+    """60 × 0.03 s are 1.7999999999999998 s to a computer."""
+    model = model_file.load(tiny_model(tmp_path / "m.safetensors", "speech"))
+    (transcript,) = t.transcribe(model, [t.prepare(noise(3), model.features)], 20_000)
+    times = [time for symbol in transcript.best.symbols for time in (symbol.start, symbol.end)]
+    assert len(times) > 40 and all(len(repr(time)) <= 8 for time in times)

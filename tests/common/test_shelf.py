@@ -115,3 +115,15 @@ def test_cards_of_any_kind_are_listed(tmp_path: Path, capsys):
     tiny_model(tmp_path / "m.safetensors", "speech", name=3, licence=["CC0"], results=[1])
     assert list_models(tmp_path, [], as_json=False) == 0
     assert "CC0" in capsys.readouterr().out
+
+
+def test_a_card_has_no_power_over_the_terminal(tmp_path: Path, capsys):
+    """Titles, colours, a cleared screen, C1 controls, and turned text; json keeps what is there."""
+    evil = "x\x1b]0;PWNED\x07\x1b[2J\x9b31m\u202e\nfake"
+    tiny_model(tmp_path / "m.safetensors", "speech", name=evil, licence=evil, results={evil: evil})
+    assert list_models(tmp_path, [], as_json=False) == 0
+    table = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(table) and r"x\x1b]0;PWNED" in table
+    assert len(table.splitlines()) == 4
+    assert list_models(tmp_path, [], as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == evil
