@@ -192,7 +192,7 @@ class Asker(Sweeper):
 """)
     asker = "++hydra.sweeper={_target_:hydra_plugins.asker.Asker}"
     done = asr(folder, "train", "recipe=mine", "-m", asker, "trainer.epochs=1", "network.hidden=8")
-    (run,) = (folder / "runs" / "mine-sweep").glob("*seed=1/best.safetensors")
+    (run,) = (folder / "runs" / "mine-sweep").glob("*seed=1*/best.safetensors")
     best = model_file.read_header(run)["card"]["valid"]["cer"]
     assert f"[{best}, inf]" in done.stdout and done.returncode == 1, done.stderr
     few = ("trainer.steps=4", "trainer.validate_every=2", "network.hidden=8", "trainer.rows=4")
