@@ -263,8 +263,8 @@ def add_train(commands: Subparsers, program: str, domains: Collection[str], *exa
         {program} train recipe={examples[1]} network.hidden=320 trainer.epochs=30
         {program} train recipe=path/to/mine          a folder with a recipe.yaml
         {program} train recipe={examples[0]} -m seed=1,2,3    three runs
-        {program} train recipe={examples[0]} resume=true      go on after a stop, whatever stopped it
-        {program} train recipe={examples[0]} init=MODEL       start from the weights of a model
+        {program} train name={examples[0]} resume=true        go on after a stop, whatever stopped it
+        {program} train recipe={examples[0]} init=MODEL       start from a model, its network and symbols
         {program} train recipe={examples[0]} --cfg job        print the settings, train nothing
         """,
     )

@@ -192,13 +192,13 @@ class Asker(Sweeper):
 """)
     asker = "++hydra.sweeper={_target_:hydra_plugins.asker.Asker}"
     done = asr(folder, "train", "recipe=mine", "-m", asker, "trainer.epochs=1", "network.hidden=8")
-    (run,) = (folder / "runs" / "mine-sweep").glob("*seed=1/best.safetensors")
+    (run,) = (folder / "runs" / "mine-sweep").glob("*seed=1*/best.safetensors")
     best = model_file.read_header(run)["card"]["valid"]["cer"]
     assert f"[{best}, inf]" in done.stdout and done.returncode == 1, done.stderr
     few = ("trainer.steps=4", "trainer.validate_every=2", "network.hidden=8", "trainer.rows=4")
     texts = ("data.train=tones/train.jsonl", "data.valid=tones/valid.jsonl")
     done = asr(folder, "train", "recipe=language", "-m", asker, *few, *texts)
-    (run,) = (folder / "runs" / "language-sweep").glob("*seed=1*/last.safetensors")
+    (run,) = (folder / "runs" / "language-sweep").rglob("last.safetensors")
     with safe_open(run, "pt") as file:
         best = json.loads(file.metadata()["carousel-training"])["state"]["best"]
     assert f"[{best}, inf]" in done.stdout, done.stderr
