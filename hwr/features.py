@@ -1,6 +1,5 @@
 """Features of handwriting, whichever its kind: line images or pen strokes."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,10 @@ import numpy as np
 
 from common.errors import InputError
 from hwr import ink_features
+
+# A file cannot ask for more: steps so small, or lines so long, that they fill the memory.
+LEAST = {"height": 1, "spread": 0.01, "spacing": 0.01, "pen_up_spacing": 0.01, "context_cell": 0.01}
+MOST = 1000
 
 
 def extract(
@@ -43,13 +46,14 @@ def _check(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         if key not in defaults:
             raise InputError(f"features have no {key}; there are {', '.join(defaults)}")
         flag = isinstance(defaults[key], bool)
-        if isinstance(value, bool) != flag or not (flag or _is_number(value)):
-            wanted = "true or false" if flag else "a number of at least 0"
+        least = LEAST.get(key, 0)
+        if isinstance(value, bool) != flag or not (flag or _is_number(value, least)):
+            wanted = "true or false" if flag else f"a number of at least {least} and at most {MOST}"
             raise InputError(f"features.{key} is {value!r}; it should be {wanted}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value < math.inf
+def _is_number(value: Any, least: float) -> bool:
+    return isinstance(value, int | float) and least <= value <= MOST
 
 
 def _kind(settings: Mapping[str, Any]) -> str:

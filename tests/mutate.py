@@ -10,11 +10,15 @@ is mutated: another kind is another line there.
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import struct
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,10 +43,77 @@ def audio() -> Reader:
     return samples, read_audio
 
 
-READERS: dict[str, Callable[[], Reader]] = {"audio": audio}
+def languages() -> Reader:
+    from tests.common.language_files import ngrams, read_ngrams
+
+    return ngrams, read_ngrams
+
+
+def models() -> Reader:
+    from tests.common.language_files import models, read_model
+
+    return models, read_model
+
+
+def words() -> Reader:
+    from tests.common.language_files import read_words, words
+
+    return words, read_words
+
+
+READERS: dict[str, Callable[[], Reader]] = {
+    "audio": audio,
+    "ngrams": languages,
+    "models": models,
+    "words": words,
+}
 
 
 def mutant(data: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes changed; of half of the safetensors files the description, as changed bytes would not."""
+    if data[8:9] == b"{" and rng.random() < 0.5:
+        return described(data, rng)
+    return changed(data, rng)
+
+
+VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 2, 3.5, -0.5, 10**9, 10**400, 1e308, math.inf, -math.inf, math.nan),
+    *("", "a", "lstm", "\ud800", "x" * 5000, [], [1], [[]], ["a"], {}, {"a": 1}, [1, 2], "words", "speech"),
+)
+
+
+def described(data: bytes, rng: np.random.Generator) -> bytes:
+    """A safetensors file with one or two places in the JSON of its header changed."""
+    (size,) = struct.unpack("<Q", data[:8])
+    table = json.loads(data[8 : 8 + size])
+    metadata = table["__metadata__"]
+    name = "carousel" if "carousel" in metadata else "model"
+    header = json.loads(metadata[name])
+    for _ in range(rng.integers(1, 3)):
+        places = list(_places(header))
+        owner, key = places[int(rng.integers(len(places)))]
+        change = rng.integers(4)
+        if change == 0 and isinstance(owner, dict):
+            owner[str(key) + "x"] = owner.pop(key)
+        elif change == 1:
+            del owner[key]
+        else:
+            owner[key] = VALUES[int(rng.integers(len(VALUES)))]
+        header = header if header else {"a": 1}
+    metadata[name] = json.dumps(header)
+    text = json.dumps(table).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """(container, key) of all that stands in JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(items):
+        yield value, key
+        yield from _places(inner)
+
+
+def changed(data: bytes, rng: np.random.Generator) -> bytes:
     """A few changes: bits flipped, a field set, a stretch cut out, doubled or filled, an end cut off."""
     out = bytearray(data)
     for _ in range(rng.integers(1, 5)):
@@ -88,6 +159,8 @@ def faults(kind: str, count: int, seed: int, folder: Path, only: str = "") -> It
     for name, data in make().items():
         if only not in name:
             continue
+        (folder / name).write_bytes(data)
+        read(folder / name)  # so that all is compiled and loaded
         for number in range(count):
             path = folder / f"{number}-{name}"
             path.write_bytes(mutant(data, np.random.default_rng((seed, number, len(data)))))

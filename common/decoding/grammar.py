@@ -25,7 +25,7 @@ from common.decoding.tree import NONE
 from common.errors import InputError
 
 MOST = 1_000_000  # states or places of a grammar: some seconds, and some hundred megabytes
-WORK = 1_000_000, 4  # arcs, and states of states, of the deterministic automaton: so many, and for each state
+WORK = 1_000_000, 4  # arcs, and states looked at, of the deterministic automaton: so many, and for each state
 
 
 class Automaton:
@@ -35,6 +35,7 @@ class Automaton:
         self.path = path
         self.arcs: list[list[tuple[str, int]]] = [[]]
         self.free: list[list[int]] = [[]]
+        self.work = 0
 
     def add(self) -> int:
         self.arcs.append([])
@@ -49,7 +50,14 @@ class Automaton:
             fresh = [state for state in self.free[todo.pop()] if state not in found]
             found.update(fresh)
             todo += fresh
+        self.spend(len(found))
         return frozenset(state for state in found if self.arcs[state] or state == final)
+
+    def spend(self, work: int) -> None:
+        """Raises InputError where making the automaton deterministic takes too much."""
+        self.work += work
+        if self.work > WORK[0] + WORK[1] * len(self.arcs):
+            raise too_large(self.path)
 
     def skipped(self, state: int, final: int) -> int:
         """The first state from one on from where there is more than one way: so the ends of all words of a
@@ -181,7 +189,6 @@ def determined(automaton: Automaton, final: int) -> tuple[list[Step], list[bool]
     number: dict[frozenset[int], int] = {}  # of all but the start, to which nothing leads
     steps: list[Step] = []
     queue = [closed(0)]
-    work, most = 0, WORK[0] + WORK[1] * len(automaton.arcs)
     for states in queue:
         targets: dict[str, set[int]] = {}
         for state in states:
@@ -195,9 +202,7 @@ def determined(automaton: Automaton, final: int) -> tuple[list[Step], list[bool]
                 queue.append(whole)
             step[word] = number[whole]
         steps.append(step)
-        work += len(states) + len(step)
-        if work > most:
-            raise too_large(automaton.path)
+        automaton.spend(len(states) + len(step))
     ends = [final in states for states in queue]
     alive = _alive(steps, ends)
     return [{word: to for word, to in step.items() if alive[to]} for step in steps], ends

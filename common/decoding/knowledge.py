@@ -120,7 +120,9 @@ def _know(
         if grammar is not None:
             places = _of_grammar(alphabet, kept, Path(grammar))
         else:
-            places = places_of_words(_words(alphabet, kept, lexicon, outside > -math.inf), outside, ahead)
+            name = "the language model" if isinstance(lm, _Same) else str(lm)
+            words = _words(alphabet, kept, lexicon, outside > -math.inf, name)
+            places = places_of_words(words, outside, ahead)
         places = bounded(places, most)
     table = _hotwords(alphabet, hotwords, hotword_weight)
     tables = gains.Knowledge(
@@ -225,8 +227,9 @@ def _tokens(alphabet: Alphabet, lm: _Same) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: bool) -> Words:
-    """The words of a lexicon or a language model, or of both if unlisted ones are allowed."""
+def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: bool, name: str) -> Words:
+    """The words of a lexicon or a language model, or of both if unlisted ones are allowed. name: that of the
+    language model, for messages."""
     index = {} if lm is None else lm.model.index()
     known = set(index) - {UNKNOWN, BEGIN, END}  # which no one writes
     listed = set(map(normalise, known)) if lexicon is None else _listed(alphabet, Path(lexicon))
@@ -234,8 +237,8 @@ def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: b
     sound = {word for word in words if not alphabet.unknown(word)}
     if not sound:
         raise InputError(
-            "the language model has no word that the model's alphabet can write; make it of texts in the "
-            "model's case, as `lm --model` does"
+            f"{name}: has no word that the model's alphabet can write; make it of texts in the model's case, "
+            "as `lm --model` does"
         )
     return tree_of(sorted((alphabet.encode(w), index.get(w, UNKNOWN_ID), w in listed) for w in sound))
 
