@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+CORNER = 3  # pixels that are taken for it where it meets another edge, in which ink may be lost
 CONTRAST = 40  # grey levels at least between the outside and the paper
 # Lengths along an edge and depths from it, in heights of the line:
 STROKE = 0.2  # what is narrower may be a stroke that meets the edge
@@ -98,7 +99,8 @@ def _outside(grey: np.ndarray, paper: float, height: float, known: bool) -> np.n
 
     paper: its grey; height: of the line, pixels; known: some outside was found before.
     """
-    darkest = min(_quantiles(view[0], REACH)[0] for view in _views(grey))
+    share = 0.0 if known else REACH
+    darkest = min(_quantiles(view[0], share)[0] for view in _views(grey))
     if paper - darkest < CONTRAST:
         return None
     border = np.concatenate([view[0] for view in _views(grey)])
@@ -119,7 +121,7 @@ def _outside(grey: np.ndarray, paper: float, height: float, known: bool) -> np.n
     rest = rest[:: max(1, rest.size // 4000)]
     middle = _quantiles(rest, 0.5)[0]
     lighter = rest.mean() - middle > LIGHTER * (paper - shade)  # writing: then the dark is no ink
-    if lighter or middle < (shade + paper) / 2 or _written_on(grey[mask]):
+    if lighter or middle < (shade + paper) / 2 or _written_on(grey[mask & ~light]):
         return None
     return mask
 
@@ -144,10 +146,9 @@ def _depth(
     depth = light.argmax(axis=0).astype(np.int32)
     depth[(depth == 0) & ~light[0]] = rows
     depth = ndimage.grey_closing(depth, 3, mode="nearest")  # specks of dust on the lid
-    if known:  # it goes on around the corner
-        depth = ndimage.grey_opening(np.pad(depth, stroke, constant_values=rows), stroke)[stroke:-stroke]
-    else:
-        depth = ndimage.grey_opening(depth, stroke, mode="nearest")
+    around = np.pad(depth, stroke, constant_values=rows)  # an outside goes on around the corners
+    around = ndimage.grey_opening(around, stroke)[stroke:-stroke]
+    depth = np.minimum(around, ndimage.grey_opening(depth, stroke, mode="nearest") + CORNER)
     rim, sharp = _rim(grey, depth, height, contrast)
     rim = ndimage.percentile_filter(rim, 30, size=stroke, mode="nearest")
     labels, count = ndimage.label(depth)
@@ -160,7 +161,8 @@ def _depth(
         slope = abs(np.median(inner) - np.median(grey[0, here])) / contrast
         if not (blot or end or len(here) >= long) or sharp[here].mean() < SHARP or slope > FLAT:
             depth[here] = 0
-    peaks = ndimage.maximum_filter1d(depth, stroke) - ndimage.minimum_filter1d(depth, stroke)
+    wide = 2 * stroke
+    peaks = ndimage.maximum_filter1d(depth, wide) - ndimage.minimum_filter1d(depth, wide)
     more = np.where(peaks > 0, np.minimum(peaks + 1, 3), rim > 0)  # the opening takes off peaks
     return np.where(depth > 0, np.minimum(depth + rim + more, rows), 0)
 
