@@ -32,8 +32,9 @@ RIM = 0.125  # a blurred boundary is no wider than this
 # Shares:
 REACH = 0.05  # of an edge: an outside is there on so much of one at least
 FULL = 0.97  # of the left or right edge: what is shorter there may be a letter's stem
-FULL_AGAIN = 0.85  # the same once an outside is known: corners of a turned picture
+FULL_AGAIN = 0.7  # the same once an outside is known: corners of a turned picture
 NEAR = 0.25  # of the way from the outside's shade to the paper's: what is nearer is outside
+NEAR_AGAIN = 0.5  # the same once an outside is known: what a blurred boundary left
 STEP = 0.2  # of that way, within two pixels: a boundary is so sharp at least, else it is a shadow's
 SETTLED = 0.08  # of that way, to the next pixel: behind the boundary, paper changes less than this
 FLAT = 0.15  # of that way: the outside changes less than this from the edge to the boundary
@@ -105,7 +106,7 @@ def _outside(grey: np.ndarray, paper: float, height: float, known: bool) -> np.n
         return None
     border = np.concatenate([view[0] for view in _views(grey)])
     shade = float(np.median(border[border <= darkest + NEAR * (paper - darkest)]))
-    light = grey > shade + NEAR * (paper - shade)
+    light = grey > shade + (NEAR_AGAIN if known else NEAR) * (paper - shade)
     rows, columns = grey.shape
     along = min(LONG * height / (2 if known else 1), 0.9 * columns)
     down = (FULL_AGAIN if known else FULL) * min(rows, height)
@@ -185,7 +186,7 @@ def _written_on(outside: np.ndarray) -> bool:
     """Whether some of these pixels are so much darker than most that they are ink on paper in the shade."""
     outside = outside[:: max(1, outside.size // 2000)]
     middle, upper = _quantiles(outside, 0.5, 0.84)
-    darker = np.mean(outside < middle - max(12, 0.25 * middle, 3 * (upper - middle)))
+    darker = np.mean(outside < middle - max(30, 0.25 * middle, 3 * (upper - middle)))
     return bool(INKED[0] < darker < INKED[1])
 
 
