@@ -11,7 +11,7 @@ book lies in shade. All of that reaches the border of the picture, and would be 
 Ink reaches the border too: clipped descenders, long strokes. The outside is told from it by how far it goes
 on along the border. Seen from an edge, the dark is as deep as a profile says, one number a column, and an
 opening of the profile takes away what is narrower than a thick stroke. A picture without dark edges comes
-back untouched, after 0.4 ms for a line of 64 x 1000 pixels; one with some takes 1 to 3 ms more.
+back untouched, after 0.4 ms for a line of 64 x 1000 pixels; one with some takes a few milliseconds more.
 """
 
 from __future__ import annotations
