@@ -6,16 +6,14 @@ import struct
 import sys
 from pathlib import Path
 
-import audioread
 import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import duration, read_audio
-from asr.containers import promised_size
+from asr.audio import duration, read_audio, read_recording
 from common.errors import InputError
+from tests.asr.sound_files import RATE, tone
 
-RATE = 16000
 LOSSLESS = [
     ("wav", "WAV", "PCM_16"),
     ("wav", "WAV", "PCM_24"),
@@ -29,13 +27,6 @@ LOSSLESS = [
     ("au", "AU", "PCM_16"),
 ]
 LOSSY = [("ogg", "OGG", "VORBIS"), ("opus", "OGG", "OPUS"), ("mp3", "MP3", "MPEG_LAYER_III")]
-
-
-def tone(seconds: float = 1.0, rate: int = RATE, hertz: float = 440.0) -> np.ndarray:
-    """A tone with a little noise, which no format squeezes to nothing, in the steps of 16 bits."""
-    time = np.arange(int(seconds * rate)) / rate
-    wave = 0.5 * np.sin(2 * np.pi * hertz * time) + 0.05 * np.random.default_rng(0).standard_normal(len(time))
-    return (np.round(wave * 32768) / 32768).astype(np.float32)
 
 
 def write(path: Path, wave: np.ndarray, form: str = "WAV", subtype: str = "PCM_16", rate: int = RATE) -> Path:
@@ -199,54 +190,10 @@ def test_a_truncated_file_is_named_as_such(
         read_audio(path)
 
 
-@pytest.mark.parametrize(("suffix", "form", "subtype"), LOSSLESS + LOSSY)
-def test_a_whole_file_promises_no_more_than_it_has(
-    tmp_path: Path, suffix: str, form: str, subtype: str
-) -> None:
-    data = write(tmp_path / f"a.{suffix}", tone(), form, subtype).read_bytes()
-    stream = io.BytesIO(data)
-    promised = promised_size(stream)
-    assert promised <= len(data)
-    assert suffix == "flac" or promised > 0.9 * len(data)  # a FLAC file counts samples instead
-    assert stream.tell() == 0
-
-
 def test_chunks_after_the_samples_do_not_disturb(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", tone())
     path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 4) + b"INFO")
     assert len(read_audio(path)) == RATE
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for ffmpeg is a script with a shebang")
-def test_what_libsndfile_does_not_know_goes_to_ffmpeg(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stand-in for ffmpeg that answers as ffmpeg does: a known tone in stereo, 44.1 kHz, for any file."""
-    left = (tone(1.0, 44100) * 32768).astype("<i2")
-    (tmp_path / "pcm").write_bytes(np.stack([left, left], axis=1).tobytes())
-    program = tmp_path / "ffmpeg"
-    program.write_text(
-        f"#!{sys.executable}\nimport sys\n"
-        "sys.stderr.write('  Duration: 00:00:01.00\\n')\n"
-        "sys.stderr.write('  Stream #0:0: Audio: aac, 44100 Hz, stereo, fltp, 128 kb/s\\n')\n"
-        "sys.stderr.flush()\n"
-        f"sys.stdout.buffer.write(open({str(tmp_path / 'pcm')!r}, 'rb').read())\n"
-    )
-    program.chmod(0o755)
-    m4a = tmp_path / "voice.m4a"
-    m4a.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(200))
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    audioread.available_backends(flush_cache=True)
-    try:
-        for source in (m4a, m4a.read_bytes()):
-            wave = read_audio(source)
-            assert abs(len(wave) - RATE) <= 2
-            np.testing.assert_allclose(np.std(wave), np.std(tone()), rtol=0.1)
-    finally:
-        monkeypatch.undo()
-        audioread.available_backends(flush_cache=True)
-    with pytest.raises(InputError, match=r"voice\.m4a: cannot be read as audio"):
-        read_audio(m4a)
 
 
 @pytest.mark.parametrize(
