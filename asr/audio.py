@@ -124,19 +124,20 @@ def _opened(source: Source, name: str) -> BinaryIO:
 def _open_path(path: Path) -> BinaryIO:
     try:
         kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise InputError(f"{path}: is a folder, not a recording; give a file in it")
-        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
-            raise InputError(f"{path}: is a device or a socket, not a recording; give a file or -")
         if stat.S_ISREG(kind):
             return path.open("rb")
-        with path.open("rb") as pipe:
-            return io.BytesIO(pipe.read())
+        if stat.S_ISFIFO(kind):
+            with path.open("rb") as pipe:
+                return io.BytesIO(pipe.read())
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; correct the path") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be opened ({reason})") from None
+    what = (
+        "a folder, not a recording; give a file in it" if stat.S_ISDIR(kind) else "a device; give a file or -"
+    )
+    raise InputError(f"{path}: is {what}")
 
 
 def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:
@@ -174,7 +175,11 @@ def _decode(stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: 
     wave = np.concatenate([one.wave for one in found]) if len(found) > 1 else found[0].wave
     fault = _fault(plan, found, failure, len(wave) / rate)
     if not wave.size:
-        raise InputError(f"{name}: {fault or 'holds no audio (zero samples)'}; record or export it again")
+        lost, none = (
+            "is truncated, and none of its sound is there; copy it again",
+            "holds no audio (zero samples)",
+        )
+        raise InputError(f"{name}: {lost if fault else none + '; record or export it again'}")
     wave, note = _levelled(wave, max(one.bits for one in found), name)
     notes = dict.fromkeys(filter(None, [plan.note, *(one.note for one in found), note]))  # each once
     return Recording(np.clip(wave, -1.0, 1.0, out=wave), fault, tuple(notes))

@@ -71,19 +71,18 @@ def wav(stream: BinaryIO, start: int, size: int) -> Found:
         return Layout((Part(start, size),)), size
     if magic in (b"RF64", b"BW64") and length == 0xFFFFFFFF:
         length = struct.unpack_from("<Q", chunks[b"ds64"], 8)[0]
-        length = 0 if _unknown(length, 64) else length
+        length = 0 if unknown(length, 64) else length
     return _riff(stream, Region(start, place, length, size), form, chunks[b"fmt "], chunks.get(b"fact"))
 
 
 def w64(stream: BinaryIO, start: int, size: int) -> Found:
     """Sony's wav with sizes of 64 bits."""
-    described = b""
+    chunks: dict[bytes, bytes] = {}
     for name, place, length in walk(stream, start + 40, size, W64):
-        if name[:4] == b"fmt ":
-            described = at(stream, place, min(length, 1 << 12))
         if name[:4] == b"data":
-            length = 0 if _unknown(length, 64) else length
-            return _riff(stream, Region(start, place, length, size), W64, described)
+            region = Region(start, place, 0 if unknown(length, 64) else length, size)
+            return _riff(stream, region, W64, chunks[b"fmt "], chunks.get(b"fact"))
+        chunks[name[:4]] = at(stream, place, min(length, 1 << 12))
     return Layout((Part(start, size),)), size
 
 
@@ -95,14 +94,14 @@ def _riff(stream: BinaryIO, region: Region, form: Form, described: bytes, fact: 
     if coding in PLAIN:
         width = float(rate * block)
     else:  # by the number of samples: encoders leave the bytes a second at what they would be uncompressed
-        width = region.length * rate / count if count and not _unknown(count) else 0.0
+        width = region.length * rate / count if count and not unknown(count) else 0.0
     layout, after = _region(stream, region, form, width)
     length = layout.parts[0].end - region.place
     if length > LARGEST:  # libsndfile finds its way in RF64 and W64
         return layout, after
     chunks = [(b"fmt ", described)]
     if fact and region.length == length:  # it counts the samples
-        chunks.append((b"fact", fact))
+        chunks.append((b"fact", fact[:4]))
     body = b"".join(struct.pack(order + "4sI", n, len(c)) + c + b"\0" * (len(c) % 2) for n, c in chunks)
     magic = b"RIFX" if order == ">" else b"RIFF"
     head = struct.pack(order + "4sI4s", magic, 12 + len(body) + length, b"WAVE") + body
@@ -121,7 +120,7 @@ def _region(stream: BinaryIO, region: Region, form: Form | None, rate: float) ->
     start, place, length, size = region
     there, end = size - place, place + length
     after = None if length > there else _after(stream, end, size, form)
-    if _unknown(length) and (length or after is None):
+    if unknown(length) and (length or after is None):
         end = find(stream, FILE, place, size)
         return Layout((Part(start, end),)), end
     seconds = length / rate if rate else None
@@ -161,7 +160,7 @@ def _is_name(name: bytes) -> bool:
     return len(name) == 4 and all(32 <= byte < 127 for byte in name)
 
 
-def _unknown(length: int, bits: int = 32) -> bool:
+def unknown(length: int, bits: int = 32) -> bool:
     """Whether a size says that nobody knows it: 0, or about the largest number that the field holds."""
     return length <= 0 or any(abs(length - (1 << full)) <= NEARLY for full in (bits - 1, bits))
 
@@ -179,7 +178,7 @@ def aiff(stream: BinaryIO, start: int, size: int) -> Found:
     coding = described[18:22] if at(stream, start + 8, 4) == b"AIFC" else b"NONE"
     width = channels * (-(-bits // 8) if coding in AIFC_PLAIN else AIFC_WIDTHS.get(coding, 0))
     offset = 8 + struct.unpack(">I", at(stream, place, 4))[0]
-    region = Region(start, place + offset, length if _unknown(length) else length - offset, size)
+    region = Region(start, place + offset, length if unknown(length) else length - offset, size)
     layout, after = _region(stream, region, RIFX, width * _extended(described[8:18]))
     if not width:
         return replace(layout, parts=(Part(start, after),)), after
@@ -207,7 +206,7 @@ def caf(stream: BinaryIO, start: int, size: int) -> Found:
     else:
         return Layout((Part(start, size),)), size
     rate, _, _, packet, count = struct.unpack_from(">d4sIII", described)
-    region = Region(start, place + 4, 0 if _unknown(length, 64) else length - 4, size)
+    region = Region(start, place + 4, 0 if unknown(length, 64) else length - 4, size)
     layout, after = _region(stream, region, CAF, rate * packet / count if count else 0)
     if not packet:  # packets of any length, which a table behind them tells
         return replace(layout, parts=(Part(start, after),)), after

@@ -149,6 +149,8 @@ def _avi(stream: BinaryIO, start: int, size: int) -> Found:
     place = start
     while at(stream, place, 4) == b"RIFF":
         length = struct.unpack("<I", at(stream, place + 4, 4))[0]
+        if chunks.unknown(length):
+            return _whole(stream, start, size)
         place += 8 + length + length % 2
     return Layout((Part(start, size),), cut=place > size + 1), size
 

@@ -208,7 +208,8 @@ class Run:
 
     start: int
     kind: tuple[int, int, float]  # Hz, layer, seconds of a frame
-    promised: int | None = None  # frames
+    promised: int = 0  # frames; 0: there is no tag, or it does not say
+    padding: float = 0.0  # seconds at both ends that are not played
     places: list[int] = field(default_factory=list)
 
 
@@ -216,44 +217,64 @@ def mp3(stream: BinaryIO, start: int, size: int) -> Found:
     runs: list[Run] = []
     end, covered = start, 0
     for place, length, kind in _mp3_frames(stream, start, size):
-        tag = _encoders_tag(at(stream, place, 64))
-        if not runs or tag is not None or kind != runs[-1].kind:
-            runs.append(Run(place, kind, tag or None))
-        if tag is None:
-            runs[-1].places.append(place)
         end, covered = place + length, covered + length
+        if tag := _encoders_tag(at(stream, place, 200)):
+            runs.append(Run(place, kind, tag[0], tag[1] / kind[0]))
+            continue
+        if not runs or kind != runs[-1].kind:
+            runs.append(Run(place, kind))
+        runs[-1].places.append(place)
     if covered < (size - start) / 2:  # by chance, then
         return Layout((Part(start, size),)), size
     ends = [run.start for run in runs[1:]] + [size]
-    found = joined([_run(run, to) for run, to in zip(runs, ends, strict=True)])
+    found = joined([_run(stream, run, to) for run, to in zip(runs, ends, strict=True)])
     return replace(found, cut=found.cut or end > size, container="mp3"), size
 
 
-def _run(run: Run, end: int) -> Layout:
+def _run(stream: BinaryIO, run: Run, end: int) -> Layout:
     """Frames beyond those that an encoder's tag counts are another recording, which has no tag."""
     seconds, there, promised = run.kind[2], len(run.places), run.promised
-    if promised is None:
-        return Layout((Part(run.start, end),))
-    parts: tuple[Part, ...] = (Part(run.start, end),)
+    if not promised:
+        return Layout((_tagged(stream, run, 0, end),))
+    parts = [Part(run.start, end)]
     if (there - promised) * seconds > SLACK:
-        place = run.places[promised]
-        parts = (Part(run.start, place), Part(place, end))
-    whole = max(promised, there) * seconds
-    return Layout(
-        parts, whole, (promised - there) * seconds > SLACK, SLACK + MP3_DELAY * seconds * len(parts)
+        parts = [Part(run.start, run.places[promised]), _tagged(stream, run, promised, end)]
+    whole = max(promised, there) * seconds - run.padding
+    slack = SLACK + MP3_DELAY * seconds * len(parts)
+    return Layout(tuple(parts), whole, (promised - there) * seconds > SLACK, slack)
+
+
+def _tagged(stream: BinaryIO, run: Run, first: int, end: int) -> Part:
+    """The frames from `first` on behind a tag; without one libsndfile estimates how many there are."""
+    if not run.places or run.kind[1] != 3:
+        return Part(run.start, end)
+    place = run.places[first]
+    head = at(stream, place, 4)
+    mono, full = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
+    side = {(True, True): 17, (False, True): 32, (True, False): 9, (False, False): 17}[mono, full]
+    head = bytes([head[0], head[1] | 1, 0xE0 | head[2] & 0x0C, head[3]])  # no checksum, most bits a second
+    count = len(run.places) - first
+    length = (_mp3_frame(head) or (0,))[0]
+    return Part(
+        place, end, (head + bytes(side) + struct.pack(">4sII", b"Xing", 1, count)).ljust(length, b"\0")
     )
 
 
-def _encoders_tag(head: bytes) -> int | None:
-    """How many frames follow by the encoder's tag in the frame that begins so (0: unsaid), if it is one."""
+def _encoders_tag(head: bytes) -> tuple[int, int] | None:
+    """(frames that follow or 0, samples not to be played) by an encoder's tag in a frame, if there is one."""
     match = ENCODERS_TAG.search(head, 4, 44)
     if not match:
         return None
     place = match.start()
     if match[0] == b"VBRI":
-        return struct.unpack_from(">I", head, place + 14)[0]
+        return struct.unpack_from(">I", head, place + 14)[0], 0
     flags, count = struct.unpack_from(">II", head, place + 4)
-    return count if flags & 1 else 0
+    ends = (
+        int.from_bytes(head[place + 141 : place + 144], "big")
+        if head[place + 120 : place + 123].isalpha()
+        else 0
+    )
+    return count if flags & 1 else 0, (ends >> 12) + (ends & 0xFFF)
 
 
 def _mp3_frames(stream: BinaryIO, place: int, size: int) -> Iterator[tuple[int, int, tuple[int, int, float]]]:

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 RATE = 16000
@@ -38,6 +39,12 @@ BY_FFMPEG = {  # file name -> options of ffmpeg
     "a.wv": "",
     "a.tta": "",
     "a.ac3": "",
+    "a.flv": "-c:a aac",
+    "a.ts": "-c:a aac",
+    "a.spx": "",
+    "a.oga": "-c:a flac",
+    "adpcm.w64": "-c:a adpcm_ms",
+    "alac.caf": "-c:a alac",
 }
 
 
@@ -66,6 +73,14 @@ def by_ffmpeg(name: str, wave: np.ndarray | None = None) -> bytes | None:
         command = ["ffmpeg", "-v", "error", "-i", "-", *BY_FFMPEG[name].split(), str(path)]
         done = subprocess.run(command, input=encoded("a.wav", wave), capture_output=True)
         return path.read_bytes() if done.returncode == 0 else None
+
+
+def sound_file(name: str, wave: np.ndarray | None = None) -> bytes:
+    """A file of PLAIN or BY_FFMPEG; skips the test where that cannot be written."""
+    data = encoded(name, wave) if name in PLAIN else by_ffmpeg(name, wave)
+    if data is None:
+        pytest.skip(f"needs ffmpeg with the codec of {name}")
+    return data
 
 
 def samples() -> dict[str, bytes]:
