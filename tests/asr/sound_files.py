@@ -4,6 +4,7 @@ import io
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -63,21 +64,23 @@ def encoded(name: str, wave: np.ndarray | None = None, rate: int = RATE) -> byte
     return out.getvalue()
 
 
-def by_ffmpeg(name: str, wave: np.ndarray | None = None) -> bytes | None:
-    """A file of BY_FFMPEG, or None where ffmpeg is not, or does not know the codec."""
-
+@cache
+def sound_file(name: str, seconds: float = 1.0) -> bytes | None:
+    """A file of PLAIN or BY_FFMPEG; None where that cannot be written."""
+    if name in PLAIN:
+        return encoded(name, tone(seconds))
     if not shutil.which("ffmpeg"):
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         command = ["ffmpeg", "-v", "error", "-i", "-", *BY_FFMPEG[name].split(), str(path)]
-        done = subprocess.run(command, input=encoded("a.wav", wave), capture_output=True)
+        done = subprocess.run(command, input=encoded("a.wav", tone(seconds)), capture_output=True)
         return path.read_bytes() if done.returncode == 0 else None
 
 
-def sound_file(name: str, wave: np.ndarray | None = None) -> bytes:
-    """A file of PLAIN or BY_FFMPEG; skips the test where that cannot be written."""
-    data = encoded(name, wave) if name in PLAIN else by_ffmpeg(name, wave)
+def needed(name: str, seconds: float = 1.0) -> bytes:
+    """As sound_file; skips the test where the file cannot be written."""
+    data = sound_file(name, seconds)
     if data is None:
         pytest.skip(f"needs ffmpeg with the codec of {name}")
     return data
@@ -85,5 +88,5 @@ def sound_file(name: str, wave: np.ndarray | None = None) -> bytes:
 
 def samples() -> dict[str, bytes]:
     """All of them."""
-    made = {name: encoded(name) for name in PLAIN} | {name: by_ffmpeg(name) for name in BY_FFMPEG}
+    made = {name: sound_file(name) for name in (*PLAIN, *BY_FFMPEG)}
     return {name: data for name, data in made.items() if data is not None}
