@@ -26,7 +26,7 @@ from asr.layout import SLACK, Layout, Spliced, at
 from common.errors import InputError
 
 SAMPLE_RATE = 16000  # Hz, of every model that ships
-BLOCK = 1 << 19  # sample frames decoded at a time: hours in stereo must not be in memory twice
+BLOCK = 1 << 19  # samples decoded at a time: hours in stereo must not be in memory twice
 SMALLEST_RATE = 1000  # Hz; below this nobody is understood, and resampling would fill the memory
 LARGEST_RATE = 768_000  # Hz; above this a header is nonsense
 CANCELLED = 0.1  # of the power that the mean of unlike channels has: less, and they cancel each other
@@ -289,7 +289,7 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
 
     failures = 0
     while failures < 100:
-        out = np.full((BLOCK, file.channels), np.nan, np.float32)
+        out = np.full((max(BLOCK // file.channels, 1), file.channels), np.nan, np.float32)
         try:
             block = file.read(out=out)
         except soundfile.LibsndfileError:  # what came before it is in `out`
