@@ -89,7 +89,7 @@ def duration(path: str | os.PathLike[str]) -> float:
         info = soundfile.info(os.fspath(path))
         with open(path, "rb") as stream:
             plan = layout(stream)
-    except (soundfile.LibsndfileError, OSError):
+    except (OSError, RuntimeError, ValueError):  # libsndfile's among them
         return len(read_audio(path)) / SAMPLE_RATE
     seconds = info.frames / info.samplerate
     if not seconds or plan.cut or plan.promised is None or abs(seconds - plan.promised) > plan.slack:

@@ -19,10 +19,12 @@ AU_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # bytes of a samp
 AIFC_WIDTHS = {b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1, b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8}
 # Chunks that stand behind samples even where a file is cut in them.
 COMMON = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"JUNK", b"PAD ", b"cue ", b"smpl", b"ANNO", b"COMT")
-FILE = re.compile(  # how one begins, in so many bytes that samples do not look like it
-    rb"(RIFF|RF64|RIFX)....WAVE|FORM....AIF|riff\x2e\x91\xcf\x11|caff\x00\x01\x00\x00|\.snd\0\0\0|NIST_1A\n",
-    re.DOTALL,
+# How a file begins, in so many bytes that samples do not look like it; one by one they are found faster.
+MAGICS = (
+    *(b"RIFF....WAVE", b"RF64....WAVE", b"RIFX....WAVE", b"FORM....AIF", rb"riff\x2e\x91\xcf\x11"),
+    *(rb"caff\x00\x01\x00\x00", rb"\.snd\x00\x00\x00", rb"NIST_1A\n"),
 )
+FILES = tuple(re.compile(magic, re.DOTALL) for magic in MAGICS)
 AIFC_PLAIN = (b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32")
 
 
@@ -121,7 +123,7 @@ def _region(stream: BinaryIO, region: Region, form: Form | None, rate: float) ->
     there, end = size - place, place + length
     after = None if length > there else _after(stream, end, size, form)
     if unknown(length) and (length or after is None):
-        end = find(stream, FILE, place, size)
+        end = min(find(stream, magic, place, size) for magic in FILES)
         return Layout((Part(start, end),)), end
     seconds = length / rate if rate else None
     if length > there:
@@ -139,7 +141,7 @@ def _after(stream: BinaryIO, place: int, size: int, form: Form | None) -> int | 
     Between them there may be chunks, the last of them perhaps cut.
     """
     for at_once in (place, place + 1):
-        if at_once == size or FILE.match(at(stream, at_once, 12)):
+        if at_once == size or _begins(stream, at_once):
             return at_once
     if form is None:
         return None
@@ -149,11 +151,16 @@ def _after(stream: BinaryIO, place: int, size: int, form: Form | None) -> int | 
             return None
         end = begins + length
         for following in (end, end + -length % form.pad):
-            if FILE.match(at(stream, following, 12)):
+            if _begins(stream, following):
                 return following
         if end + form.pad >= size:
             return size if end <= size + form.pad or name[:4] in COMMON else None
     return None
+
+
+def _begins(stream: BinaryIO, place: int) -> bool:
+    head = at(stream, place, 12)
+    return any(magic.match(head) for magic in FILES)
 
 
 def _is_name(name: bytes) -> bool:

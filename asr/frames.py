@@ -236,7 +236,7 @@ def _run(stream: BinaryIO, run: Run, end: int) -> Layout:
     seconds, there, promised = run.kind[2], len(run.places), run.promised
     if not promised:
         return Layout((_tagged(stream, run, 0, end),))
-    parts = [Part(run.start, end)]
+    parts = [Part(run.start, end) if there >= promised else _tagged(stream, run, 0, end)]
     if (there - promised) * seconds > SLACK:
         parts = [Part(run.start, run.places[promised]), _tagged(stream, run, promised, end)]
     whole = max(promised, there) * seconds - run.padding

@@ -109,12 +109,12 @@ def main() -> int:
     args = parser.parse_args()
     keep = args.keep or Path(tempfile.mkdtemp(prefix="mutants-"))
     keep.mkdir(parents=True, exist_ok=True)
-    found = 0
+    found = []
     for path, wrong in faults(args.kind, args.count, args.seed, keep, args.only):
         print(f"{path}: {wrong}", flush=True)
-        found += 1
-    print(f"{args.kind}: {found} faults")
-    return 1 if found else 0
+        found.append(path)
+    print(f"{args.kind}: {len(found)} faults")
+    return bool(found)
 
 
 if __name__ == "__main__":
