@@ -16,6 +16,7 @@ On digits of FSDD put together with pauses of 0 to 1 s and noise, 750 words, wor
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,10 +24,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asr.listening import listen
 from asr.transcribe import Prepared, Timed, Transcript, prepare, seconds
 from common.align import Spelling, align, spell, words
 from common.align_command import Task
 from common.alphabet import Alphabet
+from common.command import Failures
 from common.corpus import Sample
 from common.decoding import Symbol
 from common.errors import InputError
@@ -66,6 +69,7 @@ class Aligned:
     score: float
     frames: int
     duration: float
+    truncated: bool = False
 
     @property
     def words(self) -> list[Timed]:
@@ -73,7 +77,7 @@ class Aligned:
 
     @property
     def transcript(self) -> Transcript:
-        return Transcript((Reading(self.symbols, self.score),), self.duration)
+        return Transcript((Reading(self.symbols, self.score),), self.duration, self.truncated)
 
 
 def word_segments(model: Model, sample: Sample) -> list[Timed]:
@@ -95,14 +99,15 @@ def word_segments(model: Model, sample: Sample) -> list[Timed]:
         raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
 
 
-def hear_task(task: Task, model: Model, silent: bool = False) -> Heard:
+def hear_task(
+    task: Task, model: Model, args: argparse.Namespace, failures: Failures, silent: bool = False
+) -> Heard:
     """The recording of an input, of a sample, or of standard input where there is no path."""
-    from asr.audio import read_audio
-
     if task.sample is not None and task.sample.audio is None:
         raise InputError('has no "audio", so it cannot be read as speech')
     source = standard_input() if task.item.path is None else task.item.path
-    return hear(read_audio(source, model.features["sample_rate"]), model, silent)
+    recording = listen(task.item.name, source, model.features["sample_rate"], args, failures)
+    return hear(recording.samples, model, silent, bool(recording.fault))
 
 
 def scores_of(model: Model, heard: Sequence[Heard], batch_frames: int) -> list[list[np.ndarray]]:
@@ -113,10 +118,10 @@ def scores_of(model: Model, heard: Sequence[Heard], batch_frames: int) -> list[l
     return [[next(scores) for _ in h.prepared.windows] for h in heard]
 
 
-def hear(wave: np.ndarray, model: Model, silent: bool = False) -> Heard:
+def hear(wave: np.ndarray, model: Model, silent: bool = False, truncated: bool = False) -> Heard:
     """wave: (samples,) at the model's sample rate. Raises InputError for one too short, or silent if it must
     not be."""
-    prepared = prepare(wave, model.features)
+    prepared = prepare(wave, model.features, truncated)
     if not prepared.frames and not silent:
         raise InputError("is silent, so no text can be aligned with it")
     return Heard(prepared, loudness(wave, model.features["sample_rate"]))
@@ -146,7 +151,8 @@ def place(heard: Heard, scores: Sequence[np.ndarray], spelling: Spelling, model:
             timed.append(Timed(space.text, timed[-1].end, start, space.confidence))
         timed += symbol_edges(word, edges, start, end)
     spikes = tuple((symbol.start, symbol.end) for symbol in found.symbols)
-    return Aligned(tuple(timed), spikes, found.score, sum(map(len, scores)), duration)
+    frames = sum(map(len, scores))
+    return Aligned(tuple(timed), spikes, found.score, frames, duration, heard.prepared.truncated)
 
 
 def joined(

@@ -40,7 +40,7 @@ def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suff
 
     def read(task: Task) -> Source:
         spelling = align_command.spell_task(task, model.alphabet, args)
-        return hear_task(task, model), spelling
+        return hear_task(task, model, args, failures), spelling
 
     def work(sources: list[Source]) -> list[Scored]:
         scores = scores_of(model, [heard for heard, _ in sources], args.batch_frames)
@@ -73,6 +73,7 @@ def as_json(aligned: Aligned, name: str, model: str) -> str:
         "file": name,
         "model": model,
         "duration": round(aligned.duration, 3),
+        "truncated": aligned.truncated,
         "text": best.text,
         "confidence": round(best.confidence or 0.0, 4),
         "score": round(aligned.score, 4),

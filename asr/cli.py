@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from asr import align_command as aligning
+from asr import listening
 from asr import spot as spotting
 from common import __version__, align_command, arguments, command, lm_command, spot_command
 from common.alphabet import Alphabet
@@ -20,7 +21,8 @@ MODELS = Path(__file__).parent / "models"
 SAMPLES = Path(__file__).parent / "samples"
 SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".wma", ".webm"),
-    *(".aif", ".aiff", ".au", ".caf", ".sph", ".w64", ".rf64", ".amr"),
+    *(".aif", ".aiff", ".aifc", ".au", ".caf", ".sph", ".w64", ".rf64", ".amr", ".mp2", ".m4b", ".3gp"),
+    *(".mkv", ".mka", ".mov", ".avi", ".wv"),
 )
 
 
@@ -39,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_train(commands, PROGRAM, DOMAINS, "an4", "fsdd")
     _add_transcribe(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")
-    align_command.add(commands, PROGRAM, "call.wav", aligning.FORMATS, _align)
-    spot_command.add(commands, spotting.kind(SUFFIXES), _spot)
+    listening.add_argument(align_command.add(commands, PROGRAM, "call.wav", aligning.FORMATS, _align))
+    listening.add_argument(spot_command.add(commands, spotting.kind(SUFFIXES), _spot))
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
@@ -71,6 +73,7 @@ def _add_transcribe(commands: arguments.Subparsers) -> None:
     arguments.add_model_arguments(sub, "default: the model for speech that is marked * by `asr models`")
     arguments.add_decoder_arguments(sub, ("folder", "file", "none"))
     arguments.add_output_arguments(sub, FORMATS)
+    listening.add_argument(sub)
     sub.set_defaults(run=_transcribe)
 
 
@@ -96,7 +99,6 @@ def _transcribe(args: argparse.Namespace) -> int:
         return failures.status
     emit = command.emitter(inputs, args)
 
-    from asr.audio import read_audio
     from asr.features import size
     from asr.formats import FORMATS as WRITERS
     from asr.transcribe import Prepared, Transcript, prepare, transcribe
@@ -110,7 +112,8 @@ def _transcribe(args: argparse.Namespace) -> int:
 
     def read(item: command.Input) -> tuple[Prepared, command.Session]:
         source = standard_input() if item.path is None else item.path
-        prepared = prepare(read_audio(source, model.features["sample_rate"]), model.features)
+        recording = listening.listen(item.name, source, model.features["sample_rate"], args, failures)
+        prepared = prepare(recording.samples, model.features, bool(recording.fault))
         if not prepared.frames:
             command.say(f"note: {item.name}: is silent, so its transcript is empty")
         return prepared, command.session(item, args.session)

@@ -41,6 +41,7 @@ def as_json(transcript: Transcript, name: str, model: str) -> str:
         "file": name,
         "model": model,
         "duration": round(transcript.duration, 3),
+        "truncated": transcript.truncated,
         **best.summary(),
         "words": [_timed(word) for word in best.words],
         "symbols": [_timed(symbol) for symbol in best.symbols],

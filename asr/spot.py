@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import spot_command
 from common.align_command import Task
-from common.command import Input
-from common.spot_command import Kind, Place, Room, Spotted
+from common.command import Failures, Input
+from common.spot_command import Kind, Place, Room, Spotted, Writer
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
@@ -42,6 +43,8 @@ def kind(suffixes: tuple[str, ...]) -> Kind:
 
 def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffixes: tuple[str, ...]) -> int:
     """The command; its options are those of common.spot_command."""
+    failures = Failures()  # recordings that are read and truncated
+    truncated: set[str] = set()
 
     def open_room(tasks: Sequence[Task]) -> Room[Heard]:
         from asr.align import hear_task, scores_of
@@ -54,14 +57,22 @@ def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffi
             scores = scores_of(model, heard, args.batch_frames)
             return [recording(model, h, s) for h, s in zip(heard, scores, strict=True)]
 
+        def read(task: Task) -> Heard:
+            heard = hear_task(task, model, args, failures, silent=True)
+            if heard.prepared.truncated:
+                truncated.add(task.item.name)
+            return heard
+
         return Room(
             models=[model],
-            read=lambda task: hear_task(task, model, silent=True),
+            read=read,
             weigh=lambda heard: heard.prepared.frames,
             work=work,
         )
 
-    return spot_command.spot(args, kind(suffixes), open_room)
+    own = kind(suffixes)
+    writers: dict[str, Writer] = {**own.writers, "json": partial(as_json, truncated=truncated)}
+    return spot_command.spot(args, replace(own, writers=writers), open_room) or failures.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +123,13 @@ def txt(found: list[Spotted], item: Input, model: str) -> str:
     return ", ".join(f"{s.word} {s.start:.2f}-{s.end:.2f} s ({s.score:.2f})" for s in found) + "\n"
 
 
-def as_json(found: list[Spotted], item: Input, model: str) -> str:
-    """One JSON object on one line: times in seconds, scores in 0 … 1."""
+def as_json(found: list[Spotted], item: Input, model: str, truncated: Collection[str] = frozenset()) -> str:
+    """One JSON object on one line: times in seconds, scores in 0 … 1. truncated: names of inputs that are."""
     rows = [
         {"word": s.word, "start": round(s.start, 3), "end": round(s.end, 3), "score": round(s.score, 4)}
         for s in found
     ]
-    return spot_command.as_json(rows, item, model)
+    return spot_command.as_json(rows, item, model, truncated=item.name in truncated)
 
 
 def ctm(found: list[Spotted], item: Input, model: str) -> str:

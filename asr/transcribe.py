@@ -50,11 +50,13 @@ class Timed:
 class Transcript:
     """What was heard in `duration` seconds: readings, best first, at least one (perhaps empty).
 
-    In a reading no space is doubled; its score is the sum over the windows.
+    In a reading no space is doubled; its score is the sum over the windows. truncated: whether the file of
+    the recording ends too early.
     """
 
     readings: tuple[Reading[Timed], ...]
     duration: float
+    truncated: bool = False
 
     @property
     def best(self) -> Reading[Timed]:
@@ -69,13 +71,14 @@ class Prepared:
     spans: tuple[tuple[float, float], ...]
     duration: float  # s
     step: float  # seconds per frame of the features
+    truncated: bool = False  # whether its file ends too early
 
     @property
     def frames(self) -> int:
         return sum(len(window) for window in self.windows)
 
 
-def prepare(wave: np.ndarray, settings: dict[str, Any]) -> Prepared:
+def prepare(wave: np.ndarray, settings: dict[str, Any], truncated: bool = False) -> Prepared:
     """Features of a wave (samples,) at settings["sample_rate"], in one window or, if it is long, several.
 
     Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
@@ -98,6 +101,7 @@ def prepare(wave: np.ndarray, settings: dict[str, Any]) -> Prepared:
         spans=tuple((start / rate, end / rate) for start, end in spans),
         duration=len(wave) / rate,
         step=features.frame_stride(settings),
+        truncated=truncated,
     )
 
 
@@ -170,7 +174,7 @@ def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float,
             symbols += piece
         reading = Reading(tuple(single_spaces(symbols)), score, calibration)
         readings.setdefault(reading.text, reading)  # two hypotheses may differ in spaces only
-    return Transcript(tuple(readings.values()), recording.duration)
+    return Transcript(tuple(readings.values()), recording.duration, recording.truncated)
 
 
 def single_spaces(symbols: Iterable[Timed]) -> list[Timed]:

@@ -103,7 +103,7 @@ class Room(NamedTuple, Generic[Source]):
     work: Callable[[list[Source]], list[Any]]  # of Scored
 
 
-def add(commands: arguments.Subparsers, kind: Kind, function: arguments.Command) -> None:
+def add(commands: arguments.Subparsers, kind: Kind, function: arguments.Command) -> argparse.ArgumentParser:
     program, example = kind.program, kind.example
     parser = arguments.command_parser(
         commands,
@@ -148,6 +148,7 @@ def add(commands: arguments.Subparsers, kind: Kind, function: arguments.Command)
     arguments.add_model_arguments(parser, f"default: the one that is marked * by `{program} models`")
     arguments.add_output_arguments(parser, tuple(kind.writers))
     parser.set_defaults(run=function)
+    return parser
 
 
 def spot(args: argparse.Namespace, kind: Kind, open_room: Callable[[Sequence[Task]], Room]) -> int:
@@ -298,9 +299,9 @@ def _flat(spelling: Spelling) -> list[tuple[int, int]]:
     ]
 
 
-def as_json(rows: list[dict[str, Any]], item: Input, model: str) -> str:
+def as_json(rows: list[dict[str, Any]], item: Input, model: str, **more: Any) -> str:
     """One JSON object on one line."""
-    return json.dumps({"file": item.name, "model": model, "spotted": rows}, ensure_ascii=False) + "\n"
+    return json.dumps({"file": item.name, "model": model, **more, "spotted": rows}, ensure_ascii=False) + "\n"
 
 
 def tune(

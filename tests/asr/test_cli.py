@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_every_bad_input_has_its_sentence_and_the_others_are_done(model, recordi
     inputs.insert(3, recordings / "a.wav")
     status, out, err = run(capsys, "transcribe", *inputs, "--model", model)
     assert status == 1
-    assert len(out.splitlines()) == 1 and out.startswith(str(recordings / "a.wav"))
+    assert [line.split("\t")[0] for line in out.splitlines()] == [str(inputs[i]) for i in (2, 3)]
     said = err.splitlines()
     assert len(said) == len(names)
     for name, line in zip(names, said, strict=True):
@@ -169,6 +170,49 @@ def test_a_model_that_cannot_be_used_is_one_sentence(kind, model, recordings, tm
     assert str(path) in err
     if kind == "ink":
         assert "pen strokes" in err
+
+
+@pytest.mark.parametrize("command", ["transcribe", "align", "spot"])
+def test_a_truncated_recording_is_read_and_is_a_failure_unless_allowed(
+    command, model, recordings, tmp_path, capsys
+):
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes((recordings / "a.wav").read_bytes()[:20000])
+    words = {"transcribe": [cut], "align": [cut, "--text", "a"], "spot": ["a", cut]}[command]
+    words = [command, *words, "--model", model, "--format", "json"]
+    status, out, err = run(capsys, *words)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "cut.wav: is truncated: its header promises 1.00 s, and 0.62 s are there, which are read" in err
+    assert json.loads(out)["truncated"] is True
+    status, again, err = run(capsys, *words, "--allow-truncated")
+    assert (status, again, err.count("\n")) == (0, out, 1) and err.startswith("note: ")
+    words[words.index(cut)] = recordings / "a.wav"
+    status, out, err = run(capsys, *words)
+    assert (status, err, json.loads(out)["truncated"]) == (0, "", False)
+
+
+def test_notes_on_how_a_recording_was_read_are_no_failure(model, tmp_path, capsys):
+    wave = noise(1, 0)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], axis=1), 16000)
+    status, out, err = run(capsys, "transcribe", tmp_path / "a.wav", "--model", model)
+    assert (status, err.count("\n")) == (0, 1) and out.strip()
+    assert err.startswith(f"note: {tmp_path / 'a.wav'}: its channels cancel")
+
+
+def test_films_in_a_folder_are_read_and_playlists_are_not(model, recordings, capsys):
+    shutil.copy(recordings / "a.wav", recordings / "film.mkv")  # the suffix decides whether it is tried
+    (recordings / "list.m3u").write_text("#EXTM3U\na.wav\n")
+    (recordings / "list.m4a").write_text("#EXTM3U\na.wav\n")
+    status, out, err = run(capsys, "transcribe", recordings, "--model", model)
+    assert (status, err.count("\n")) == (1, 1) and "list.m4a: is a playlist" in err
+    assert str(recordings / "film.mkv") in out
+
+
+def test_an_input_may_be_a_pipe_by_name(model, recordings, capsys):
+    text = run(capsys, "transcribe", recordings / "a.wav", "--model", model)[1]
+    line = f"cat {recordings / 'a.wav'} | {' '.join(COMMAND)} transcribe /dev/stdin --model {model}"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, text, "")
 
 
 def test_standard_input_is_a_recording(model, recordings, capsys):

@@ -92,6 +92,14 @@ def test_a_cache_that_keeps_nothing_does_no_harm(sample: Sample) -> None:
     np.testing.assert_array_equal(read(sample, LOGMEL, cache=Full()), read(sample, LOGMEL))
 
 
+def test_a_truncated_recording_of_a_manifest_is_an_error(sample: Sample) -> None:
+    assert sample.audio is not None
+    sample.audio.write_bytes(sample.audio.read_bytes()[:-8000])
+    for cache in (None, {}):
+        with pytest.raises(InputError, match=r"a\.wav: is truncated: .*; copy it again"):
+            read(sample, LOGMEL, cache=cache)
+
+
 def test_errors_name_the_file(sample: Sample, tmp_path: Path) -> None:
     assert sample.audio is not None
     soundfile.write(sample.audio, np.zeros(100), RATE)

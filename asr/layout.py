@@ -1,0 +1,105 @@
+"""Which bytes of a sound file are sound, in parts that can be decoded each by itself."""
+
+import io
+import os
+import re
+from dataclasses import dataclass
+from typing import BinaryIO
+
+SLACK = 0.1  # s: less than that is no cut, but a size that is slightly off
+BLOCK = 1 << 20  # bytes searched at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes start … end of a file, with a header of our own in front if the file's is wrong."""
+
+    start: int
+    end: int
+    head: bytes = b""
+
+    def open(self, stream: BinaryIO) -> "Spliced":
+        return Spliced(stream, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a file consists of.
+
+    parts: to be decoded one after the other; promised: seconds by the file's own headers, None if they do not
+    say; cut: whether bytes are missing; slack: seconds by which decoding may fall short of `promised` without
+    a loss; note: what the user should know, or empty; container: by ffmpeg's name, or empty; headed: whether
+    that tells in a header how long it is, so that ffmpeg's duration is not that of what is there.
+    """
+
+    parts: tuple[Part, ...]
+    promised: float | None = None
+    cut: bool = False
+    slack: float = SLACK
+    note: str = ""
+    container: str = ""
+    headed: bool = False
+
+
+Found = tuple[Layout, int]  # of the file that begins at a place, and where the next one does, or the end
+
+
+class Spliced(io.RawIOBase):
+    """A part as a file of its own."""
+
+    def __init__(self, stream: BinaryIO, part: Part) -> None:
+        self._stream, self._part, self._place = stream, part, 0
+        self._size = len(part.head) + part.end - part.start
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        self._place = max(0, origin + offset)
+        return self._place
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        head = self._part.head
+        if self._place < len(head):
+            data = head[self._place : self._place + len(buffer)]
+        else:
+            place = self._place - len(head) + self._part.start
+            data = at(self._stream, place, max(0, min(len(buffer), self._part.end - place)))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+
+def at(stream: BinaryIO, place: int, count: int) -> bytes:
+    stream.seek(place)
+    return stream.read(count)
+
+
+def find(stream: BinaryIO, pattern: re.Pattern[bytes], place: int, end: int, longest: int = 64) -> int:
+    """Where a pattern of at most `longest` bytes first matches at or after `place`; `end` if nowhere."""
+    while place < end:
+        block = at(stream, place, min(BLOCK, end - place))
+        if match := pattern.search(block):
+            return place + match.start()
+        place += max(len(block) - longest, 1) if place + len(block) < end else max(len(block), 1)
+    return end
+
+
+def joined(layouts: list[Layout]) -> Layout:
+    """One file after the other, as `cat` makes them."""
+    promised = [layout.promised for layout in layouts]
+    return Layout(
+        tuple(part for layout in layouts for part in layout.parts),
+        None if None in promised else sum(seconds for seconds in promised if seconds is not None),
+        any(layout.cut for layout in layouts),
+        sum(layout.slack for layout in layouts),
+        next((layout.note for layout in layouts if layout.note), ""),
+        headed=all(layout.headed for layout in layouts),
+    )
