@@ -225,15 +225,17 @@ def test_whatever_one_input_raises_stays_with_it(
 ):
     """As a library may, for one of its files in ten thousand."""
     monkeypatch.setattr("asr.cli.SAMPLES", recordings)
-    real = asr.audio.read_audio
 
-    def read(source, *rest):
-        if str(source).endswith("in/a.wav"):
-            raise error("of a library")
-        return real(source, *rest)
+    def failing(real):
+        def read(source, *rest):
+            if str(source).endswith("in/a.wav"):
+                raise error("of a library")
+            return real(source, *rest)
 
-    for module in ("asr.audio", "asr.reader"):
-        monkeypatch.setattr(f"{module}.read_audio", read)
+        return read
+
+    for place in ("audio.read_audio", "audio.read_recording", "reader.read_audio"):
+        monkeypatch.setattr(f"asr.{place}", failing(getattr(asr.audio, place.split(".")[1])))
     (recordings / "b.wav").write_bytes((recordings / "a.wav").read_bytes())
     inputs = [recordings / "a.wav", recordings / "b.wav"]
     for path in inputs:
