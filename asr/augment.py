@@ -12,14 +12,17 @@ import numpy as np
 from common.errors import InputError
 
 QUIET_FRAME = 400  # samples over which the level of the quietest part of a recording is taken
+FULL_SCALE = 32768  # of 16-bit samples
 TELEPHONE_RATE = 8000  # Hz
 EQUALIZER_TAIL = 800  # samples of quiet behind the wave, so that its end does not ring into its beginning
+DIGITAL_NOISE = (-95, -60)  # dB of full scale, of noise that is no room's: down to a tenth of 16 bits' rounding
 WARP_GRID = 0.01  # VTLP factors lie on a grid, so that the few filter banks are computed once
 
 KEYS = {
     "crop": {"probability", "range", "proportion"},
     "speed": {"probability", "range"},
     "silence": {"probability", "range"},
+    "digital_silence": {"probability", "range"},
     "equalizer": {"probability", "range", "points"},
     "telephone": {"probability"},
     "noise": {"probability", "range", "pink"},
@@ -33,7 +36,7 @@ KEYS = {
 def augment_wave(
     wave: np.ndarray, settings: Mapping, rng: np.random.Generator, sample_rate: int = 16000
 ) -> np.ndarray:
-    """Crop, speed, silence, equalizer, telephone, noise, gain, in this order.
+    """Crop, speed, silence, digital silence, equalizer, telephone, noise, gain, in this order.
 
     (samples,) -> (samples,) float32 in [-1, 1].
     """
@@ -113,8 +116,23 @@ def _speed(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_ra
 def _silence(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     low, high = block["range"]
     before, after = (int(rng.uniform(low, high) * sample_rate) for _ in range(2))
-    # Digital zeros would be a sound of their own, which no microphone gives.
     quiet = _quiet_level(wave) * white_or_pink(before + after, False, rng)
+    return np.concatenate([quiet[:before], wave, quiet[before:]])
+
+
+def _digital_silence(
+    wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int
+) -> np.ndarray:
+    low, high = np.log(block["range"])  # long ones must be among them, and most be short
+    before, after = (int(np.exp(rng.uniform(low, high)) * sample_rate) for _ in range(2))
+    if rng.random() < 0.5:
+        before, after = (before, 0) if rng.random() < 0.5 else (0, after)
+    quiet, kind = np.zeros(before + after, np.float32), rng.integers(3)
+    if kind == 1:
+        quiet = rng.integers(-1, 2, before + after).astype(np.float32) / FULL_SCALE
+    elif kind == 2:
+        level = np.float32(10 ** (rng.uniform(*DIGITAL_NOISE) / 20))
+        quiet = level * white_or_pink(before + after, rng.random() < 0.5, rng)
     return np.concatenate([quiet[:before], wave, quiet[before:]])
 
 
@@ -151,6 +169,7 @@ _WAVE_CHANGES: dict[str, Callable[[np.ndarray, Mapping, np.random.Generator, int
     "crop": _crop,
     "speed": _speed,
     "silence": _silence,
+    "digital_silence": _digital_silence,
     "equalizer": _equalizer,
     "telephone": _telephone,
     "noise": _noise,

@@ -4,7 +4,8 @@ Settings (conf/features/logmel.yaml, mfcc.yaml; a model file keeps them) are a p
 each kind needs. Frame i stands for the time [i·hop, (i+1)·hop), and its window is centred there (Kaldi's
 `snip_edges=false`), so that index × `frame_stride` is the time in the recording, with no offset to remember.
 The mel scale is HTK's, 1127·ln(1 + f/700), with Kaldi's triangles, which are linear on it. Every coefficient
-has mean 0 and variance 1 over the utterance, or nearly so where it is short (`normalise`).
+has mean 0 and variance 1 over the loud frames of the utterance, or nearly so where they are few (`normalise`):
+silence around the speech, however long and of whatever kind, changes nothing of the rest (`loud`).
 """
 
 import functools
@@ -28,6 +29,14 @@ POWER_FLOOR = 1.0  # so that this floor hides what is weaker than the rounding o
 # Below the deviations of speech (log-mel from 0.8, second deltas of cepstra from 0.04); what
 # hardly moves (digital silence, filters above the band of a telephone) is not blown up.
 SMALLEST_DEVIATION = {"logmel": 0.5, "mfcc": 0.03}
+DECIBEL = math.log(10) / 10  # in natural log of power
+LOUDEST = 10  # frames: the least loud of so many loudest ones is the level of the speech, which no click is
+BELOW_SPEECH = 15.0  # dB: a frame that is weaker than the speech by more is background
+# Sentences have pauses, which bring their mean so many deviations of the loud frames down and make their deviation
+# so many times as large: with them, a sentence as it is usually cut has about mean 0 and deviation 1.
+PAUSES = (1.0, 1.5)
+NONE = (0.0, 1.0)  # cepstra and slopes know neither loud nor quiet
+REST = -1.5  # nothing is lower: zeros, dither and a quiet room look alike
 DELTA_REACH = 2  # frames each side in the regression of deltas (HTK's and Kaldi's)
 VTLP_KNEE = 4800.0  # Hz; up to here VTLP warps in proportion (F_hi of Jaitly & Hinton 2013)
 
@@ -55,10 +64,13 @@ def extract(wave: np.ndarray, settings: Mapping, warp: float = 1.0) -> np.ndarra
     for _ in range(settings["deltas"]):
         parts.append(deltas(parts[-1]))
     smallest, prior = SMALLEST_DEVIATION[settings["kind"]], settings.get("prior", 0)
-    heard = _filters_within_band(settings)
+    columns = _filters_within_band(settings)
+    frames = loud(mel[:, :columns])
     for part in parts:  # what is above the band is neither seen nor taken into the moments
-        part[:, :heard] = normalise(part[:, :heard], smallest, prior)
-        part[:, heard:] = 0.0
+        part[:, :columns] = normalise(part[:, :columns], smallest, prior, frames, PAUSES if part is mel else NONE)
+        part[:, columns:] = 0.0
+    if not cepstral:
+        np.maximum(mel, REST, out=mel)
     return np.concatenate(parts, axis=1)
 
 
@@ -82,19 +94,36 @@ def frame_stride(settings: Mapping) -> float:
     return _samples(settings, "hop") / settings["sample_rate"]
 
 
-def normalise(features: np.ndarray, smallest: float, prior: float = 0) -> np.ndarray:
+def loud(mel: np.ndarray) -> np.ndarray:
+    """(frames,) bool: those about as loud as the speech. mel: (frames, filters) natural log of power."""
+    loudness = np.log(np.exp(mel).mean(axis=1))
+    speech = np.partition(loudness, -min(LOUDEST, len(loudness)))[-min(LOUDEST, len(loudness))]
+    return loudness >= speech - BELOW_SPEECH * DECIBEL
+
+
+def normalise(
+    features: np.ndarray,
+    smallest: float,
+    prior: float = 0,
+    frames: np.ndarray | None = None,
+    pauses: tuple[float, float] = NONE,
+) -> np.ndarray:
     """(frames, size) with mean 0 and deviation 1 in every column; one below `smallest` counts as that.
 
+    frames: (frames,) bool, those that the moments are taken of, and pauses: what to make of them (`PAUSES`);
+    None: all.
     A word alone is too short to tell its channel from its vowels, so with `prior` the moments of each column
     are estimated as if so many more frames had been seen, with the moments of all columns together (a maximum
     a posteriori estimate, Gauvain & Lee 1994; speech with pre-emphasis is about as strong in every filter).
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    square = np.square(features - mean.astype(np.float32)).mean(axis=0, dtype=np.float64)
-    own = len(features) / (len(features) + prior)
+    seen = features if frames is None else features[frames]
+    mean = seen.mean(axis=0, dtype=np.float64)
+    square = np.square(seen - mean.astype(np.float32)).mean(axis=0, dtype=np.float64)
+    own = len(seen) / (len(seen) + prior)
     mean = own * mean + (1 - own) * mean.mean()
     deviation = np.sqrt(own * square + (1 - own) * square.mean())
-    return (features - mean.astype(np.float32)) / np.maximum(deviation, smallest).astype(np.float32)
+    mean, deviation = mean - pauses[0] * deviation, np.maximum(pauses[1] * deviation, smallest)
+    return (features - mean.astype(np.float32)) / deviation.astype(np.float32)
 
 
 def deltas(features: np.ndarray) -> np.ndarray:

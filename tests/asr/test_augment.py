@@ -144,6 +144,24 @@ def test_silence_of_a_silent_or_short_recording_is_silent() -> None:
         assert np.count_nonzero(longer) == np.count_nonzero(wave)
 
 
+def test_digital_silence_is_zeros_dither_or_weak_noise_on_one_side_or_both() -> None:
+    wave = np.full(RATE, 0.5, np.float32)
+    kinds, sides = set(), set()
+    for seed in range(60):
+        longer = augment.augment_wave(wave, only("digital_silence", range=[0.1, 2]), rng(seed))
+        start = int((longer > 0.4).argmax())
+        before, after = longer[:start], longer[start + RATE :]
+        np.testing.assert_array_equal(longer[start : start + RATE], wave)
+        assert all(0.1 * RATE - 1 <= len(part) <= 2 * RATE for part in (before, after) if len(part))
+        quiet = np.concatenate([before, after])
+        assert power(quiet) < 2e-6  # -60 dB, and room for chance
+        steps = set(np.unique(quiet * 32768))
+        kinds.add("zeros" if steps == {0} else "dither" if steps == {-1, 0, 1} else "noise")
+        sides.add((len(before) > 0, len(after) > 0))
+    assert kinds == {"zeros", "dither", "noise"}
+    assert sides == {(True, True), (True, False), (False, True)}
+
+
 def test_telephone_leaves_nothing_above_four_kilohertz() -> None:
     given = only("telephone")
     assert power(augment.augment_wave(tone(6000), given, rng())[200:-200]) < 1e-8

@@ -1,0 +1,95 @@
+"""Voice of America Learning English (texts and times, sound apart) -> train, valid, test and machine manifests.
+
+CORPUS holds {train,valid,test,machine}.jsonl[.gz] of sentences with `audio`, `start`, `end` and `text`; the mp3
+files that `audio` names are below SOUND. Sentences are cut into OUTPUT/audio as FLAC of 16 kHz. Texts become
+what is said, in capitals: letters, apostrophe and space. A sentence with figures or signs that can be read
+aloud in several ways is left out, and one of `machine` whose words were not recognised surely.
+"""
+
+import gzip
+import json
+import re
+import sys
+import unicodedata
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from asr.audio import SAMPLE_RATE, read_audio
+from common.corpus import write_manifest
+from common.errors import InputError
+from recipes import command
+
+SPLITS = ("train", "valid", "test", "machine")
+SURE = 0.9  # mean probability of the words of a machine transcript
+MARGIN = 0.1  # s left around a sentence
+
+
+def prepare(arguments: Namespace) -> None:
+    """Cut the sentences and write the manifests. Raises InputError for a corpus that is not whole."""
+    for split in SPLITS:
+        rows = list(_said(_lines(arguments.corpus, split)))
+        by_file: dict[str, list[dict]] = defaultdict(list)
+        for row in rows:
+            by_file[row["audio"]].append(row)
+        missing = [name for name in by_file if not (arguments.sound / name).is_file()]
+        if missing:
+            raise InputError(
+                f"{arguments.sound / missing[0]}: is missing, with {len(missing) - 1} more of {len(by_file)}"
+                f" recordings of {split}; get the sound as recipes/voa/README.md says"
+            )
+        cut = [row for name in sorted(by_file) for row in _cut(name, by_file[name], arguments)]
+        write_manifest(arguments.output / f"{split}.jsonl", cut)
+        hours = sum(row["duration"] for row in cut) / 3600
+        print(f"{arguments.output / split}.jsonl: {len(cut)} samples, {hours:.2f} hours", flush=True)
+
+
+def spoken(text: str) -> str | None:
+    """What is said, in A–Z, apostrophe and single spaces; None where figures or signs leave that open."""
+    text = unicodedata.normalize("NFKD", text.replace("’", "'").replace("‘", "'")).upper()
+    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    text = re.sub(r"(?<![A-Z])'|'(?![A-Z])", " ", re.sub(r"[-–—_/.,;:!?…()\[\]\"“”*]", " ", text))
+    return " ".join(text.split()) if text.strip() and not re.search(r"[^A-Z' ]", text) else None
+
+
+def _said(rows: Iterable[dict]) -> Iterator[dict]:
+    for row in rows:
+        text = spoken(row["text"])
+        if text is not None and row.get("confidence", 1.0) >= SURE:
+            yield {**row, "text": text}
+
+
+def _lines(corpus: Path, split: str) -> Iterator[dict]:
+    path = next((p for p in (corpus / f"{split}.jsonl.gz", corpus / f"{split}.jsonl") if p.is_file()), None)
+    if path is None:
+        raise InputError(f"{corpus / split}.jsonl: is missing; CORPUS is the folder that holds it")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _cut(name: str, rows: Sequence[dict], arguments: Namespace) -> Iterator[dict]:
+    """Writes the sentences of one recording and gives their rows."""
+    import soundfile
+
+    wave = None
+    for row in rows:
+        target = arguments.output / "audio" / Path(name).with_suffix("") / f"{round(row['start'] * 100):07d}.flac"
+        start, end = (max(0, round((row[key] + side) * SAMPLE_RATE)) for key, side in (("start", -MARGIN), ("end", MARGIN)))
+        if not target.is_file():
+            wave = read_audio(arguments.sound / name) if wave is None else wave
+            target.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(target, wave[start:end], SAMPLE_RATE)
+        duration = round((end - start) / SAMPLE_RATE, 3)
+        yield {"audio": target, "text": row["text"], "speaker": row.get("speaker", name), "duration": duration}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m recipes.voa.prepare`."""
+    parser = command.parser("recipes.voa.prepare", __doc__, "data/voa")
+    parser.add_argument("--sound", type=Path, required=True, metavar="SOUND", help="folder of the mp3 files")
+    return command.run(prepare, parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
