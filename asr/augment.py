@@ -15,7 +15,7 @@ QUIET_FRAME = 400  # samples over which the level of the quietest part of a reco
 FULL_SCALE = 32768  # of 16-bit samples
 TELEPHONE_RATE = 8000  # Hz
 EQUALIZER_TAIL = 800  # samples of quiet behind the wave, so that its end does not ring into its beginning
-DIGITAL_NOISE = (-95, -60)  # dB of full scale, of noise that is no room's: down to a tenth of 16 bits' rounding
+DIGITAL_NOISE = (-95, -60)  # dB of full scale, of noise that is no room's: down to below 16 bits' rounding
 WARP_GRID = 0.01  # VTLP factors lie on a grid, so that the few filter banks are computed once
 
 KEYS = {

@@ -4,8 +4,8 @@ Settings (conf/features/logmel.yaml, mfcc.yaml; a model file keeps them) are a p
 each kind needs. Frame i stands for the time [i·hop, (i+1)·hop), and its window is centred there (Kaldi's
 `snip_edges=false`), so that index × `frame_stride` is the time in the recording, with no offset to remember.
 The mel scale is HTK's, 1127·ln(1 + f/700), with Kaldi's triangles, which are linear on it. Every coefficient
-has mean 0 and variance 1 over the loud frames of the utterance, or nearly so where they are few (`normalise`):
-silence around the speech, however long and of whatever kind, changes nothing of the rest (`loud`).
+is normalised by its mean and variance over the loud frames of the utterance (`loud`, `normalise`), so that
+silence around the speech, however long and of whatever kind, changes nothing of the rest.
 """
 
 import functools
@@ -32,8 +32,8 @@ SMALLEST_DEVIATION = {"logmel": 0.5, "mfcc": 0.03}
 DECIBEL = math.log(10) / 10  # in natural log of power
 LOUDEST = 10  # frames: the least loud of so many loudest ones is the level of the speech, which no click is
 BELOW_SPEECH = 15.0  # dB: a frame that is weaker than the speech by more is background
-# Sentences have pauses, which bring their mean so many deviations of the loud frames down and make their deviation
-# so many times as large: with them, a sentence as it is usually cut has about mean 0 and deviation 1.
+# Sentences have pauses, which bring their mean so many deviations of the loud frames down and make their
+# deviation so many times as large: with them, a sentence as it is usually cut has about mean 0, deviation 1.
 PAUSES = (1.0, 1.5)
 NONE = (0.0, 1.0)  # cepstra and slopes know neither loud nor quiet
 REST = -1.5  # nothing is lower: zeros, dither and a quiet room look alike
@@ -67,7 +67,8 @@ def extract(wave: np.ndarray, settings: Mapping, warp: float = 1.0) -> np.ndarra
     columns = _filters_within_band(settings)
     frames = loud(mel[:, :columns])
     for part in parts:  # what is above the band is neither seen nor taken into the moments
-        part[:, :columns] = normalise(part[:, :columns], smallest, prior, frames, PAUSES if part is mel else NONE)
+        pauses = PAUSES if part is mel else NONE
+        part[:, :columns] = normalise(part[:, :columns], smallest, prior, frames, pauses)
         part[:, columns:] = 0.0
     if not cepstral:
         np.maximum(mel, REST, out=mel)

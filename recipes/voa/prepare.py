@@ -1,12 +1,11 @@
-"""Voice of America Learning English (texts and times, sound apart) -> train, valid, test and machine manifests.
+"""Voice of America Learning English (texts and times, sound apart) -> train, valid, test, machine manifests.
 
-CORPUS holds {train,valid,test,machine}.jsonl[.gz] of sentences with `audio`, `start`, `end` and `text`; the mp3
+CORPUS holds {train,valid,test,machine}.jsonl.gz of sentences with `audio`, `start`, `end` and `text`; the mp3
 files that `audio` names are below SOUND. Sentences are cut into OUTPUT/audio as FLAC of 16 kHz. Texts become
 what is said, in capitals: letters, apostrophe and space. A sentence with figures or signs that can be read
 aloud in several ways is left out, and one of `machine` whose words were not recognised surely.
 """
 
-import gzip
 import json
 import re
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from asr.audio import SAMPLE_RATE, read_audio
 from common.corpus import write_manifest
 from common.errors import InputError
+from common.text_file import UNREADABLE, open_text
 from recipes import command
 
 SPLITS = ("train", "valid", "test", "machine")
@@ -61,11 +61,12 @@ def _said(rows: Iterable[dict]) -> Iterator[dict]:
 
 
 def _lines(corpus: Path, split: str) -> Iterator[dict]:
-    path = next((p for p in (corpus / f"{split}.jsonl.gz", corpus / f"{split}.jsonl") if p.is_file()), None)
-    if path is None:
-        raise InputError(f"{corpus / split}.jsonl: is missing; CORPUS is the folder that holds it")
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+    path = corpus / f"{split}.jsonl.gz"
+    try:
+        with open_text(path) as lines:
+            yield from map(json.loads, lines)
+    except (*UNREADABLE, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); get the corpus whole") from None
 
 
 def _cut(name: str, rows: Sequence[dict], arguments: Namespace) -> Iterator[dict]:
@@ -74,14 +75,17 @@ def _cut(name: str, rows: Sequence[dict], arguments: Namespace) -> Iterator[dict
 
     wave = None
     for row in rows:
-        target = arguments.output / "audio" / Path(name).with_suffix("") / f"{round(row['start'] * 100):07d}.flac"
-        start, end = (max(0, round((row[key] + side) * SAMPLE_RATE)) for key, side in (("start", -MARGIN), ("end", MARGIN)))
+        folder = arguments.output / "audio" / Path(name).with_suffix("")
+        target = folder / f"{round(row['start'] * 100):07d}.flac"
+        start = max(0, round((row["start"] - MARGIN) * SAMPLE_RATE))
+        end = round((row["end"] + MARGIN) * SAMPLE_RATE)
         if not target.is_file():
             wave = read_audio(arguments.sound / name) if wave is None else wave
-            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             soundfile.write(target, wave[start:end], SAMPLE_RATE)
         duration = round((end - start) / SAMPLE_RATE, 3)
-        yield {"audio": target, "text": row["text"], "speaker": row.get("speaker", name), "duration": duration}
+        speaker = row.get("speaker", name)
+        yield {"audio": target, "text": row["text"], "speaker": speaker, "duration": duration}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

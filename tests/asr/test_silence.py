@@ -14,7 +14,7 @@ from recipes.an4 import prepare as an4
 from tests.conftest import corpus
 
 RATE = 16000
-DIGITS = "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()
+DIGITS = ["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"]
 QUIET = {
     "zeros": lambda rng, count: np.zeros(count),
     "dither": lambda rng, count: rng.integers(-1, 2, count) / 32768,
