@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from asr.audio import SAMPLE_RATE, read_audio
+from asr.audio import SAMPLE_RATE, read_recording
 from common.corpus import write_manifest
 from common.errors import InputError
 from common.text_file import UNREADABLE, open_text
@@ -80,7 +80,7 @@ def _cut(name: str, rows: Sequence[dict], arguments: Namespace) -> Iterator[dict
         start = max(0, round((row["start"] - MARGIN) * SAMPLE_RATE))
         end = round((row["end"] + MARGIN) * SAMPLE_RATE)
         if not target.is_file():
-            wave = read_audio(arguments.sound / name) if wave is None else wave
+            wave = read_recording(arguments.sound / name).samples if wave is None else wave
             folder.mkdir(parents=True, exist_ok=True)
             soundfile.write(target, wave[start:end], SAMPLE_RATE)
         duration = round((end - start) / SAMPLE_RATE, 3)

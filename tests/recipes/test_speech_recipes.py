@@ -24,7 +24,7 @@ from recipes.librispeech import prepare as librispeech
 from recipes.speechocean762 import prepare as speechocean762
 from tests.conftest import REPOSITORY, corpus
 
-RECIPES = ["an4", "fsdd", "librispeech", "speechocean762"]
+RECIPES = ["an4", "fsdd", "librispeech", "speechocean762", "voa"]
 Wave = Callable[[Path], object]
 
 

@@ -1,0 +1,53 @@
+"""VOA: sentences cut from recordings, and what is said in them."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.audio import read_audio
+from common.corpus import read_manifest
+from recipes.voa import prepare as voa
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("It’s a ‘well-known’ café, isn't it?", "IT'S A WELL KNOWN CAFE ISN'T IT"),
+        ("“So,” she said … “let’s go!”", "SO SHE SAID LET'S GO"),
+        ("the dogs' owners", "THE DOGS OWNERS"),
+        ("It was 1969.", None),
+        ("5 % of $3", None),
+        ("Q&A", None),
+        ("…", None),
+    ],
+)
+def test_texts_become_what_is_said(text: str, said: str | None) -> None:
+    assert voa.spoken(text) == said
+
+
+def test_sentences_are_cut_where_they_stand(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 5 * 16000).astype(np.float32)
+    (tmp_path / "sound/repo").mkdir(parents=True)
+    soundfile.write(tmp_path / "sound/repo/a.wav", wave, 16000)
+    rows = [
+        {"audio": "repo/a.wav", "start": 1.0, "end": 2.0, "text": "Yes, it is.", "speaker": "x"},
+        {"audio": "repo/a.wav", "start": 3.0, "end": 4.5, "text": "In 2020", "speaker": "x"},
+        {"audio": "repo/a.wav", "start": 0.0, "end": 1.0, "text": "Well", "confidence": 0.5},
+        {"audio": "repo/a.wav", "start": 0.05, "end": 1.0, "text": "Go", "confidence": 0.95},
+    ]
+    for split in voa.SPLITS:
+        with gzip.open(tmp_path / f"{split}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    words = [str(tmp_path), str(tmp_path / "out"), "--sound", str(tmp_path / "sound")]
+    assert voa.main(words) == 0
+    samples = list(read_manifest(tmp_path / "out/train.jsonl"))
+    assert [sample.text for sample in samples] == ["YES IT IS", "GO"]
+    assert samples[0].audio is not None
+    np.testing.assert_allclose(read_audio(samples[0].audio), wave[14400:33600], atol=1e-4)
+    (tmp_path / "sound/repo/a.wav").unlink()
+    assert voa.main(words) == 1
+    assert "a.wav: is missing" in capsys.readouterr().err
