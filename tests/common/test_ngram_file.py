@@ -69,11 +69,12 @@ def test_arrays_that_are_no_model_are_refused(tmp_path: Path, name: str, value: 
 @pytest.mark.parametrize("weight", [30, 900])
 def test_backoff_weights_that_no_estimate_gives_do_not_hang_the_search(tmp_path: Path, weight: int):
     """Their powers are infinite, and infinities NaN, which the search could sort for ever."""
-    model = estimate([list("ab a"), list("ba")], 3)
-    model = NGrams(**{**model.__dict__, "backoff": model.backoff + np.float32(weight * math.log(10))})
+    model = estimate([["a", "b", SPACE, "a"], ["b", "a"]], 3)
+    more = {"backoff": model.backoff + np.float32(weight * math.log(10)), "unit": "characters"}
+    model = NGrams(**{**model.__dict__, **more})
     model.save(tmp_path / "m.arpa")
     log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(4), 60))
-    found = decode(log_probs, Alphabet(" ab"), "beam", lm=tmp_path / "m.arpa", lm_unit="characters", nbest=5)
+    found = decode(log_probs, Alphabet(" ab"), "beam", lm=tmp_path / "m.arpa", nbest=5)
     assert all(np.isfinite(hypothesis.score) for hypothesis in found)
 
 
