@@ -27,7 +27,7 @@ DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be
     "pyctcdecode": "common.decoding.with_pyctcdecode",
 }
 
-ROUNDING = 0.1  # natural log by which a log-probability may be above 0, as of quantised networks
+ROUNDING = 1.0  # natural log by which a log-probability may be above 0, as of quantised networks
 SHARES = 4  # of a batch for each thread, as some are done sooner
 
 

@@ -231,7 +231,8 @@ def load(path: Path, unit: str | None = None, spaces: bool = True) -> NGrams:
         elif start == b"mmap lm":
             from common.decoding import kenlm_file
 
-            model, told = kenlm_file.read(path), None
+            with np.errstate(over="ignore"):  # what becomes infinite is told below
+                model, told = kenlm_file.read(path), None
         else:
             from common.decoding import arpa
 
@@ -268,7 +269,7 @@ def recognised(model: NGrams, path: Path, unit: str | None, spaces: bool) -> NGr
     unit, spaces: see `load`.
     """
     found = unit_of(model.words)
-    if pieces := [word for word in model.words if word[0] == SPACES[1] and len(word) > 1]:
+    if pieces := [word for word in model.words if word.startswith(SPACES[1]) and len(word) > 1]:
         raise InputError(
             f"{path}: is over pieces of words, such as {pieces[0]}; give one over words or characters"
         )
