@@ -180,9 +180,9 @@ def add_decoder_arguments(
     )
     parser.add_argument(
         "--hotword-weight",
-        type=number(-100, 20),
+        type=number(-100, 30),
         metavar="W",
-        help="what each hotword without a weight adds wherever it stands whole, natural log, -100 to 20 "
+        help="what each hotword without a weight adds wherever it stands whole, natural log, -100 to 30 "
         "(default: 3)",
     )
     for name, kind, what in (

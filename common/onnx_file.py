@@ -208,6 +208,7 @@ def session(path: Path, content: bytes, device: str) -> Any:
     options.log_severity_level = 3  # errors: they become exceptions, and warnings are not for users
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        return onnxruntime.InferenceSession(content, options, providers=providers)
+        fallback = int(device == "cuda")  # which prints, and on the CPU there is none
+        return onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=fallback)
     except Exception as error:  # ONNX Runtime's own kinds have no base but Exception
         raise InputError(f"{path}: ONNX Runtime cannot load it ({reason(error)}); get it anew") from error

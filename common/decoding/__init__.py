@@ -27,6 +27,7 @@ DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be
     "pyctcdecode": "common.decoding.with_pyctcdecode",
 }
 
+ROUNDING = 1.0  # natural log by which a log-probability may be above 0, as of quantised networks
 SHARES = 4  # of a batch for each thread, as some are done sooner
 
 
@@ -179,7 +180,7 @@ def options_of(decoder: str) -> dict[str, Any]:
 
 
 def check(log_probs: np.ndarray, alphabet: Alphabet) -> None:
-    """Raises InputError unless log_probs is (frames, len(alphabet)), the highest of each frame finite."""
+    """Raises InputError unless log_probs is (frames, len(alphabet)), the highest of each finite and ≤ 0."""
     check_shape(log_probs, alphabet)
     check_values(log_probs)
 
@@ -194,9 +195,9 @@ def check_shape(log_probs: np.ndarray, alphabet: Alphabet) -> None:
 
 
 def check_values(log_probs: np.ndarray) -> None:
-    """Raises InputError unless the highest value of each frame is finite."""
+    """Raises InputError unless the highest value of each frame is finite and at most 0."""
     best = log_probs.max(axis=1) if len(log_probs) else np.zeros(1)  # max hands NaN on
-    bad = ~np.isfinite(best)
+    bad = ~(np.isfinite(best) & (best <= ROUNDING))
     if bad.any():
         frame = int(bad.argmax())
         what = "NaN" if np.isnan(best[frame]) else f"{best[frame]} as the highest value"

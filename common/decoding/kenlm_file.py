@@ -102,7 +102,12 @@ def _parts(
     tables += [take(MIDDLE, buckets(count)) for count in counts[1:-1]]
     tables.append(take(LONGEST, buckets(counts[-1])))
     words = bytes(data[at:]).decode("utf-8").split("\0")[:bound]
-    if not 0 < len(words) == bound <= counts[0] + 1 or words[0] != UNKNOWN or not {BEGIN, END} <= {*words}:
+    if (
+        "" in words
+        or not 0 < len(words) == bound <= counts[0] + 1
+        or words[0] != UNKNOWN
+        or not {BEGIN, END} <= {*words}
+    ):
         raise ValueError("its words are not whole")
     return words, tables
 

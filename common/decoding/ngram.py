@@ -34,6 +34,7 @@ UNKNOWN_ID, BEGIN_ID, END_ID = 0, 1, 2
 SPACE = "<space>"  # the token of a space in models over characters: ARPA parts its tokens by spaces
 SPACES = (SPACE, "\u2581", "|")  # the same in files of others: SentencePiece's, and that of speech toolkits
 UNITS = ("words", "characters")
+FARTHEST = 1e4  # natural log: no score is so far from 0
 ROUNDING = 1e-2  # by which a log-probability may be above 0
 NEVER = -99.0  # log10 of what never happens, in ARPA files
 
@@ -229,7 +230,8 @@ def load(path: Path, unit: str | None = None, spaces: bool = True) -> NGrams:
         elif start == b"mmap lm":
             from common.decoding import kenlm_file
 
-            model, told = kenlm_file.read(path), None
+            with np.errstate(over="ignore"):  # what becomes infinite is told below
+                model, told = kenlm_file.read(path), None
         else:
             from common.decoding import arpa
 
@@ -244,9 +246,10 @@ def load(path: Path, unit: str | None = None, spaces: bool = True) -> NGrams:
 
 
 def check_scores(model: NGrams, path: Path) -> None:
-    """Raises InputError unless log-probabilities are finite and at most 0, and backoff weights finite."""
-    if not (np.isfinite(model.log_prob).all() and np.isfinite(model.backoff).all()):
-        raise InputError(f"{path}: has scores that are no numbers; make the language model anew")
+    """Raises InputError unless log-probabilities are at most 0, and neither they nor backoff weights so far
+    from it that they are none."""
+    if not (np.abs(model.log_prob) < FARTHEST).all() or not (np.abs(model.backoff) < FARTHEST).all():
+        raise InputError(f"{path}: has scores that are none; make the language model anew")
     if not (model.log_prob < ROUNDING).all():
         raise InputError(f"{path}: has log-probabilities above 0; make the language model anew")
 
@@ -265,7 +268,7 @@ def recognised(model: NGrams, path: Path, unit: str | None, spaces: bool) -> NGr
     unit, spaces: see `load`.
     """
     found = unit_of(model.words)
-    if pieces := [word for word in model.words if word[0] == SPACES[1] and len(word) > 1]:
+    if pieces := [word for word in model.words if word.startswith(SPACES[1]) and len(word) > 1]:
         raise InputError(
             f"{path}: is over pieces of words, such as {pieces[0]}; give one over words or characters"
         )

@@ -14,6 +14,7 @@ import math
 import numba
 import numpy as np
 
+from common.decoding import ROUNDING
 from common.decoding.compiled import borrowing, borrowing_fused
 from common.decoding.gains import OTHER, gain_of, most_after
 from common.decoding.recombine import kth_largest, recombine, room_for
@@ -27,6 +28,9 @@ from common.decoding.tree import (
 )
 
 LOW, HIGH = 1e-60, 1e60  # highest probability of a beam outside of which all are scaled; above: by hotwords
+MOST = (
+    300.0  # ln that a symbol adds, more than any model that is one: e^300 · 1e60 is a float, and no infinity
+)
 TINY = 1e-280  # … and what is nothing against it: lesser numbers are slow
 # Of e^x: the least x; 1/12! … 1; adding this rounds; ln 2 in two parts, of which n times the first is exact
 LEAST = -700.0
@@ -45,7 +49,7 @@ FOUND = record("source symbol target", "score")
 @borrowing_fused
 def look(row, p, symbol_threshold):  # type: ignore[no-untyped-def]
     """Writes a frame's probabilities, (symbols,); returns how many symbols are not below the threshold, or
-    NONE if the highest value is not finite, which NaN is not.
+    NONE if the highest value is not finite, which NaN is not, or no log-probability.
 
     e^x = 2^n e^r with n whole and |r| ≤ ln 2 / 2, e^r by its Taylor series, to 3e-16 of it: unlike np.exp, in
     one loop for several symbols at once. What is below e^-700 is none.
@@ -55,7 +59,7 @@ def look(row, p, symbol_threshold):  # type: ignore[no-untyped-def]
         x = row[symbol]
         passed += x >= symbol_threshold
         possible += x > -np.inf
-        broken += not x < np.inf
+        broken += not x <= ROUNDING
         bounded = max(x, LEAST)
         n = (bounded * (1 / LN2) + WHOLE) - WHOLE
         r = bounded - n * LN2_HIGH - n * LN2_LOW
@@ -214,7 +218,8 @@ def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-unt
     child = child_of(nodes, table, size, node, symbol)
     if child == known:
         new, old = nodes[child], nodes[node]
-        new.gain, new.state, new.spot, new.hot = gain_of(know, old.state, old.spot, old.hot, symbol)
+        gain, new.state, new.spot, new.hot = gain_of(know, old.state, old.spot, old.hot, symbol)
+        new.gain = min(gain, MOST)
     return child
 
 

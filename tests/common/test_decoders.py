@@ -122,6 +122,8 @@ def test_broken_inputs_are_input_errors(decoder):
     with pytest.raises(InputError, match="NaN in frame 1"):
         decode(log_probs, ABC, decoder)
     log_probs[1] = -np.inf
+    with pytest.raises(InputError, match=r"3\.0 as the highest value in frame 2"):
+        decode(np.where(np.arange(4)[:, None] == 2, 3.0, np.log(0.25)) + np.zeros((4, 4)), ABC, decoder)
     with pytest.raises(InputError, match="-inf as the highest value in frame 1"):
         decode(log_probs, ABC, decoder)
 

@@ -270,7 +270,7 @@ def test_a_loop_over_thousands_of_words_is_quick_and_small(folder):
     assert time.process_time() - started < 20
     assert len(places) < 2.1 * len({word[:k] for word in words for k in range(14)})
     said = f"{words[77]} {words[4999]}"
-    found = decode(spoken("".join(said), 0.9, " ab"), AB, "beam", grammar=path)[0]
+    found = decode(spoken("-".join(said), 0.9, " ab"), AB, "beam", grammar=path)[0]
     assert found.text == said
 
 

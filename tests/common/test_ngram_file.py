@@ -48,7 +48,14 @@ def test_a_description_that_contradicts_itself_is_one_sentence(tmp_path: Path, c
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("token", 70_000), ("token", -1), ("log_prob", np.nan), ("log_prob", 2.0), ("backoff", np.inf)],
+    [
+        ("token", 70_000),
+        ("token", -1),
+        ("log_prob", np.nan),
+        ("log_prob", 2.0),
+        ("backoff", np.inf),
+        ("backoff", 9e19),
+    ],
 )
 def test_arrays_that_are_no_model_are_refused(tmp_path: Path, name: str, value: float):
     model = estimate(TOY, 2)
@@ -57,6 +64,18 @@ def test_arrays_that_are_no_model_are_refused(tmp_path: Path, name: str, value: 
     NGrams(**{**model.__dict__, name: array}).save(tmp_path / "m.safetensors")
     with pytest.raises(InputError, match=r"m.safetensors: (is damaged|has)"):
         ngram.load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("weight", [30, 900])
+def test_backoff_weights_that_no_estimate_gives_do_not_hang_the_search(tmp_path: Path, weight: int):
+    """Their powers are infinite, and infinities NaN, which the search could sort for ever."""
+    model = estimate([["a", "b", SPACE, "a"], ["b", "a"]], 3)
+    more = {"backoff": model.backoff + np.float32(weight * math.log(10)), "unit": "characters"}
+    model = NGrams(**{**model.__dict__, **more})
+    model.save(tmp_path / "m.arpa")
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(4), 60))
+    found = decode(log_probs, Alphabet(" ab"), "beam", lm=tmp_path / "m.arpa", nbest=5)
+    assert all(np.isfinite(hypothesis.score) for hypothesis in found)
 
 
 def arpa_of(words: list[str], path: Path) -> Path:
