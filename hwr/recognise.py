@@ -83,14 +83,22 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     """Features of a grey picture (rows, columns) uint8 or of strokes, (points, 2) each.
 
     Strokes for a model of images are drawn first. Raises InputError for a picture given to a model of
-    strokes, and for one without ink.
+    strokes, for one without ink, and for a page of several lines.
     """
     from hwr import features
 
     if isinstance(source, np.ndarray):
         if settings["kind"] != "image":
             raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
-        return Prepared(*features.extract(source, settings), height=len(source))
+        found = Prepared(*features.extract(source, settings), height=len(source))
+        from hwr.page import is_page
+
+        if is_page(source):
+            raise InputError(
+                "this looks like a page of several lines, and one line is read at a time; "
+                "cut it into lines, one picture each"
+            )
+        return found
     if settings["kind"] == "ink":
         return Prepared(*features.extract(source, settings), height=None)
     from hwr.render import render
