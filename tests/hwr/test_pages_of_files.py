@@ -122,7 +122,7 @@ def test_shapes_that_lines_have_are_read(tmp_path: Path) -> None:
 def test_later_pages_are_no_bombs_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = file_of([line(0), line(5).resize((640, 120))], tmp_path / "a.tif")
     monkeypatch.setattr(image_file, "MOST_PIXELS", 320 * 60)
-    first, second = (read for _, read in read_pages(path))
+    _, second = (read for _, read in read_pages(path))
     with pytest.raises(InputError, match="larger than"):
         second()
 
