@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,7 +161,7 @@ def read_text(path: Path) -> str:
 
 
 def run(
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     read: Callable[[Task], Source],
     work: Callable[[list[Source]], list[Result]],
     write: Callable[[Task, Result], None],
@@ -176,7 +176,7 @@ def run(
         work,
         write,
         failures,
-        name=lambda task: task.item.name,
+        name=lambda task: task.item.label,
         weigh=weigh,
         budget=args.batch_frames,
     )

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -159,12 +159,22 @@ def check_picture(option: str, path: Path) -> None:
 @dataclass(frozen=True, slots=True)
 class Input:
     """A file, or standard input (no path). `stem`: its own place in an output folder, without suffix; `key`:
-    the same but for what tells it from files that differ in their suffix, which share a text."""
+    the same but for what tells it from files that differ in their suffix, which share a text.
+
+    Of a file of several pages each is an input of its own; load: reads it, where the file is open already.
+    """
 
     name: str
     path: Path | None
     stem: str
     key: str = ""
+    page: int | None = None
+    load: Callable[[], Any] | None = field(default=None, compare=False)
+
+    @property
+    def label(self) -> str:
+        """The name for messages."""
+        return self.name if self.page is None else f"{self.name}, page {self.page}"
 
 
 Session = str | None  # over what a second pass remembers; None: over nothing
@@ -271,8 +281,9 @@ def emitter(inputs: Sequence[Input], args: argparse.Namespace) -> Callable[[Inpu
     terminal = sys.stdout.isatty()
 
     def emit(item: Input, text: str) -> None:
-        name = STDIN if item.path is None else " ".join(item.name.split())
-        text = f"{name}\t{text}" if several and args.format == "txt" else text
+        name = STDIN if item.path is None and item.page is None else " ".join(item.label.split())
+        named = (several or item.page is not None) and args.format == "txt"
+        text = f"{name}\t{text}" if named else text
         sys.stdout.write(printable(text, keep="\n\t") if terminal else text)
         sys.stdout.flush()
 
@@ -280,15 +291,31 @@ def emitter(inputs: Sequence[Input], args: argparse.Namespace) -> Callable[[Inpu
 
 
 def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callable[[Input, str], None]:
-    targets = {item: folder / f"{item.stem}.{ENDINGS.get(suffix, suffix)}" for item in inputs}
-    sources = {os.path.realpath(item.path) for item in inputs if item.path is not None}
-    for target in targets.values():
-        if os.path.realpath(target) in sources:
+    def target_of(item: Input) -> Path:
+        page = "" if item.page is None else f".page{item.page}"
+        return folder / f"{item.stem}{page}.{ENDINGS.get(suffix, suffix)}"
+
+    taken = {os.path.realpath(item.path) for item in inputs if item.path is not None}
+    targets = {target_of(item) for item in inputs}
+
+    def check(target: Path) -> None:
+        if os.path.realpath(target) in taken:
             raise InputError(
                 f"{target}: would be written over, and it is an input; give another folder to --output"
             )
+
+    def emit(item: Input, text: str) -> None:
+        target = target_of(item)
+        if item.page is not None:
+            check(target)
+            if target in targets:
+                raise InputError(f"{target}: is the output of another input; give another folder to --output")
+        write_whole(target, text)
+
+    for target in targets:
+        check(target)
     make_folder(folder)
-    return lambda item, text: write_whole(targets[item], text)
+    return emit
 
 
 def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
@@ -77,7 +77,8 @@ class Kind:
 
     input, inputs: what one is called; example: one of them; also: as command.expand takes it; writers: by
     format; thresholds: by domain; inner: characters that stand inside words, besides letters and digits;
-    unit: of what false alarms are counted in; part: what a unit is made of, parts: how many of these.
+    unit: of what false alarms are counted in; part: what a unit is made of, parts: how many of these;
+    split: inputs to the pages in them.
     """
 
     program: str
@@ -92,6 +93,7 @@ class Kind:
     part: str
     parts: int
     also: Callable[[Path], bool] = lambda file: False
+    split: Callable[[Iterable[Input], Failures], Iterable[Input]] = lambda inputs, failures: inputs
 
 
 class Room(NamedTuple, Generic[Source]):
@@ -172,7 +174,8 @@ def spot(args: argparse.Namespace, kind: Kind, open_room: Callable[[Sequence[Tas
         found = find(scored, threshold)
         emit(task.item, kind.writers[args.format](found, task.item, model.card["name"]))
 
-    align_command.run(tasks, room.read, room.work, write, failures, room.weigh, args)
+    pages = (Task(item, "") for item in kind.split(inputs, failures))
+    align_command.run(pages, room.read, room.work, write, failures, room.weigh, args)
     return failures.status
 
 
@@ -301,7 +304,9 @@ def _flat(spelling: Spelling) -> list[tuple[int, int]]:
 
 def as_json(rows: list[dict[str, Any]], item: Input, model: str, **more: Any) -> str:
     """One JSON object on one line."""
-    return json.dumps({"file": item.name, "model": model, **more, "spotted": rows}, ensure_ascii=False) + "\n"
+    page = {} if item.page is None else {"page": item.page}
+    whole = {"file": item.name, **page, "model": model, **more, "spotted": rows}
+    return json.dumps(whole, ensure_ascii=False) + "\n"
 
 
 def tune(

@@ -1,1 +1,1 @@
-"""Handwriting: line images, pages and pen strokes to text."""
+"""Handwriting: pictures of lines and pen strokes to text."""

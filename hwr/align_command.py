@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import align_command, command
 from common.align_command import Task
+from common.command import Input
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
@@ -27,13 +28,13 @@ FORMATS = ("json", "tsv")
 def align(
     args: argparse.Namespace,
     suffixes: tuple[str, ...],
-    read_source: Callable[[Path | None], tuple[str, Any]],
+    read_source: Callable[[Input], tuple[str, Any]],
     models: Callable[[str], Model],
     also: Callable[[Path], bool],
 ) -> int:
     """The command; its options are those of common.align_command.
 
-    read_source: ("image", picture) or ("ink", strokes) of a file, or of standard input (None); models: the
+    read_source: ("image", picture) or ("ink", strokes) of an input; models: the
     model for "image" or "ink"; also: whether a file of a folder is ink though its suffix does not tell.
     """
     failures = command.Failures()

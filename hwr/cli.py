@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common import __version__, align_command, arguments, command, lm_command, spot_command
 from common.alphabet import Alphabet
-from common.streams import standard_input
 from hwr import align_command as aligning
 from hwr import spot as spotting
+from hwr.sources import IMAGES, INK, is_ink_xml, read_source, split_pages
 
 if TYPE_CHECKING:  # loading them brings torch
     from common.corpus import Sample
@@ -26,13 +25,6 @@ DOMAINS = ("image", "ink")
 FORMATS = ("txt", "json")
 MODELS = Path(__file__).parent / "models"
 SAMPLES = Path(__file__).parent / "samples"
-IMAGES = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-    *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif"),
-)
-INK = (".json", ".jsonl", ".inkml", ".dat", ".unp", ".unipen")
-# Of JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink reads them; no picture that Pillow reads starts so.
-INK_STARTS = (b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,13 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    whole = arguments.program_parser(PROGRAM, "Handwriting to text: train, recognise, evaluate.", __version__)
+    about = (
+        "Handwriting to text: train, recognise, evaluate. What is read is pictures of single lines and pen "
+        "strokes; a page has to be cut into lines first."
+    )
+    whole = arguments.program_parser(PROGRAM, about, __version__)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     arguments.add_train(commands, PROGRAM, DOMAINS, "unipen_words", "htr_lines")
     _add_recognise(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")
     align_command.add(commands, PROGRAM, "line.png", aligning.FORMATS, _align)
-    spot_command.add(commands, spotting.kind((*IMAGES, *INK), _is_ink_xml), _spot)
+    spot_command.add(commands, spotting.kind((*IMAGES, *INK), is_ink_xml, split_pages), _spot)
     lm_command.add(commands, PROGRAM, _alphabet)
     arguments.add_models(commands, PROGRAM, MODELS)
     arguments.add_export(commands, PROGRAM, MODELS, DOMAINS)
@@ -76,9 +72,9 @@ def _add_recognise(commands: arguments.Subparsers) -> None:
         "inputs",
         nargs="+",
         metavar="IMAGE|INK|FOLDER|-",
-        help="pictures of single lines (any format that Pillow reads), pen strokes (.json, InkML, UNIPEN), "
-        "folders of them, - for standard input; what a file holds is told by its suffix, or else by its "
-        "first bytes",
+        help="pictures of single lines (any format that Pillow reads; each page or frame of a file counts), "
+        "pen strokes (.json, InkML, UNIPEN), folders of them, - for standard input; what a file holds is "
+        "told by its suffix, or else by its first bytes",
     )
     arguments.add_model_arguments(
         sub, "default: those for pictures and for strokes that are marked * by `hwr models`"
@@ -126,50 +122,10 @@ def _needed(
     return [models(domain) for domain, known in (("image", IMAGES), ("ink", INK)) if suffixes & set(known)]
 
 
-def read_source(path: Path | None) -> tuple[str, Any]:
-    """("image", grey picture) or ("ink", strokes) of a file, or of standard input (None)."""
-    source: Path | io.BytesIO
-    if path is None or path.is_fifo():  # which can be read once only
-        source = standard_input() if path is None else io.BytesIO(path.read_bytes())
-        source.name = str(path or source.name)  # for messages
-        ink = _starts_as_ink(source.getvalue()[:64])
-    else:
-        source, suffix = path, path.suffix.lower()
-        ink = suffix in INK or (suffix not in IMAGES and _starts_as_ink(_head(path)))
-    if ink:
-        from hwr.ink import read_ink
-
-        return "ink", read_ink(source)
-    from hwr.image import read_image
-
-    return "image", read_image(source)
-
-
-def _starts_as_ink(head: bytes) -> bool:
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(INK_STARTS)
-
-
-def _is_ink_xml(path: Path) -> bool:
-    """Whether a file of a folder is ink that ends in .xml, as IAM-OnDB's does; much else ends so, too."""
-    if path.suffix.lower() != ".xml":
-        return False
-    from hwr.ink import is_ink_xml
-
-    return is_ink_xml(_head(path, 1 << 16))
-
-
-def _head(path: Path, size: int = 64) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError:
-        return b""  # read_image says what is wrong with it
-
-
 def _recognise(args: argparse.Namespace) -> int:
     command.decoding(args)  # options that contradict each other are told before anything is loaded
     failures = command.Failures()
-    inputs = command.expand(args.inputs, (*IMAGES, *INK), "picture or ink", failures, _is_ink_xml)
+    inputs = command.expand(args.inputs, (*IMAGES, *INK), "picture or ink", failures, is_ink_xml)
     if not inputs:
         return failures.status
     emit = command.emitter(inputs, args)
@@ -184,7 +140,7 @@ def _recognise(args: argparse.Namespace) -> int:
         command.decoding(args, model)  # what cannot be used is told once, not for each input
 
     def read(item: command.Input) -> tuple[Model, Prepared, command.Session]:
-        domain, source = read_source(item.path)
+        domain, source = read_source(item)
         model = models(domain)
         return model, prepare(source, model.features), command.session(item, args.session)
 
@@ -201,15 +157,15 @@ def _recognise(args: argparse.Namespace) -> int:
 
     def write(item: command.Input, found: tuple[Model, Line]) -> None:
         model, line = found
-        emit(item, WRITERS[args.format](line, item.name, model.card["name"]))
+        emit(item, WRITERS[args.format](line, item.name, model.card["name"], item.page))
 
     command.run(
-        inputs,
+        split_pages(inputs, failures),
         read,
         work,
         write,
         failures,
-        name=lambda item: item.name,
+        name=lambda item: item.label,
         weigh=lambda source: len(source[1].features),
         budget=args.batch_frames,
     )
@@ -229,13 +185,13 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _align(args: argparse.Namespace) -> int:
-    return aligning.align(args, (*IMAGES, *INK), read_source, _models(args), _is_ink_xml)
+    return aligning.align(args, (*IMAGES, *INK), read_source, _models(args), is_ink_xml)
 
 
 def _spot(args: argparse.Namespace) -> int:
     models = _models(args)
     needed = partial(_needed, args, models)
-    return spotting.spot(args, (*IMAGES, *INK), read_source, models, needed, _is_ink_xml)
+    return spotting.spot(args, (*IMAGES, *INK), read_source, models, needed, is_ink_xml, split_pages)
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -248,7 +204,7 @@ def _demo(args: argparse.Namespace) -> int:
     models = _models(args)
 
     def see(path: Path, picture: Path) -> str:
-        domain, source = read_source(path)
+        domain, source = read_source(command.Input(str(path), path, path.stem))
         model = models(domain)
         line = prepare(source, model.features)
         (scores,) = log_probs(model, [line.features], args.batch_frames)

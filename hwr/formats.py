@@ -7,15 +7,19 @@ from typing import Any
 from hwr.recognise import Line, Placed
 
 
-def txt(line: Line, name: str, model: str) -> str:
+def txt(line: Line, name: str, model: str, page: int | None = None) -> str:
     return line.best.text + "\n"
 
 
-def as_json(line: Line, name: str, model: str) -> str:
-    """One JSON object on one line: boxes are [left, top, right, bottom] in the input's coordinates."""
+def as_json(line: Line, name: str, model: str, page: int | None = None) -> str:
+    """One JSON object on one line: boxes are [left, top, right, bottom] in the input's coordinates.
+
+    page: its number in a file of several.
+    """
     best = line.best
     whole = {
         "file": name,
+        **({} if page is None else {"page": page}),
         "model": model,
         "domain": line.domain,
         **best.summary(),
@@ -31,4 +35,4 @@ def _placed(item: Placed) -> dict[str, Any]:
     return {"text": item.text, "box": box, "confidence": round(item.confidence, 4)}
 
 
-FORMATS: dict[str, Callable[[Line, str, str], str]] = {"txt": txt, "json": as_json}
+FORMATS: dict[str, Callable[..., str]] = {"txt": txt, "json": as_json}

@@ -3,23 +3,22 @@
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 
 from common.corpus import as_points, parse_json
 from common.errors import InputError
+from hwr.inkml import check_amount, read_inkml, tag
 
-LARGEST_FILE = 64 * 2**20  # bytes, unpacked; a page of ink has a hundredth of that
+LARGEST_FILE = 16 * 2**20  # bytes, unpacked; a page of ink has a tenth of that
 ROOTS = ("ink", "WhiteboardCaptureSession")  # of InkML and of IAM-OnDB's XML
 Ink = list[np.ndarray]  # strokes in the order of writing, each (points, 2) float64: x, y downwards
-
-_TOKEN = re.compile(r"""[!'"]?\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[*?TF]|#[0-9A-Fa-f]+)""")
 
 
 def read_ink(source: str | Path | BinaryIO) -> Ink:
@@ -46,6 +45,8 @@ def _read(source: str | Path | BinaryIO) -> tuple[str, list[Ink]]:
     name, data = _bytes(source)
     try:
         inks = _parse(data)
+        for ink in inks:
+            check_amount(sum(map(len, ink)))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     for ink in inks:
@@ -150,16 +151,21 @@ def _strokes(record: Any) -> Ink:
 
 def _xml(data: bytes) -> Ink:
     """Strokes of InkML or of IAM-OnDB's XML. A document type is refused: its entities might never end."""
-    if b"<!DOCTYPE" in (plain := data.replace(b"\0", b"").upper()) or b"<!ENTITY" in plain:
-        raise InputError("has a document type declaration, which is not read for safety; remove it")
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse
     try:
+        parser.Parse(data, True)
         root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+    except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
         raise InputError(f"is not well-formed XML ({error})") from None
-    kind = _tag(root)
+    kind = tag(root)
     if kind not in ROOTS:
         raise InputError(f"is XML, but its root is {kind!r} where InkML has 'ink'")
-    return _inkml(root) if kind == "ink" else _whiteboard(root)
+    return read_inkml(root) if kind == "ink" else _whiteboard(root)
+
+
+def _refuse(*declaration: object) -> None:
+    raise InputError("has a document type declaration, which is not read for safety; remove it")
 
 
 def is_ink_xml(head: bytes) -> bool:
@@ -170,11 +176,7 @@ def is_ink_xml(head: bytes) -> bool:
         root = next((event[-1] for event in parser.read_events()), None)
     except (ElementTree.ParseError, ValueError, LookupError):
         return False
-    return isinstance(root, ElementTree.Element) and _tag(root) in ROOTS
-
-
-def _tag(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2]
+    return isinstance(root, ElementTree.Element) and tag(root) in ROOTS
 
 
 def _whiteboard(root: ElementTree.Element) -> Ink:
@@ -189,106 +191,6 @@ def _whiteboard(root: ElementTree.Element) -> Ink:
     except (KeyError, ValueError):
         raise InputError("has a Point without numbers x and y") from None
     return [stroke for stroke in strokes if len(stroke)]
-
-
-def _inkml(root: ElementTree.Element) -> Ink:
-    """Traces of InkML (W3C Recommendation, 2011): X and Y of each trace, other channels ignored, pen-up left
-    out."""
-    by_id = {value: element for element in root.iter() for key, value in element.attrib.items() if _id(key)}
-    strokes: dict[str, np.ndarray] = {}
-    for index, (trace, context) in enumerate(_traces(root)):
-        if trace.get("type") == "penUp":
-            continue
-        channels = _channels(context, root, by_id)
-        points = _trace(trace.text or "", channels)
-        name = next((value for key, value in trace.attrib.items() if _id(key)), f" {index}")
-        prior = trace.get("priorRef", "").removeprefix("#")
-        if trace.get("continuation") in ("middle", "end") and prior in strokes:
-            points = np.concatenate([strokes.pop(prior), points])
-        if len(points):
-            strokes[name] = points
-    return list(strokes.values())
-
-
-def _traces(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str]]:
-    """Traces in the order of the file, each with the id of its context, its own or its nearest group's."""
-    waiting = [(root, "")]
-    while waiting:
-        element, context = waiting.pop()
-        context = element.get("contextRef", "").removeprefix("#") or context
-        if _tag(element) == "trace":
-            yield element, context
-        waiting += [(child, context) for child in reversed(element)]
-
-
-def _id(attribute: str) -> bool:
-    return attribute.rpartition("}")[2] == "id"
-
-
-def _channels(
-    reference: str, root: ElementTree.Element, by_id: dict[str, ElementTree.Element]
-) -> list[tuple[str, float]]:
-    """Name and sign (−1 where the orientation is reversed) of each regular channel in the context of that id;
-    X, Y by default."""
-    wanted = root
-    for _ in range(4):  # context → inkSource → traceFormat, or by way of another context
-        if reference not in by_id:
-            break
-        wanted = element = by_id[reference]
-        if any(_tag(e) == "traceFormat" for e in element.iter()):
-            break
-        reference = next(
-            (
-                element.get(key, "").removeprefix("#")
-                for key in ("traceFormatRef", "inkSourceRef", "contextRef")
-                if element.get(key)
-            ),
-            "",
-        )
-    found = next((e for top in (wanted, root) for e in top.iter() if _tag(e) == "traceFormat"), None)
-    if found is None:
-        return [("X", 1.0), ("Y", 1.0)]
-    channels = [e for e in found if _tag(e) == "channel"]
-    return [(c.get("name", ""), -1.0 if c.get("orientation") == "-ve" else 1.0) for c in channels]
-
-
-def _trace(text: str, channels: Sequence[tuple[str, float]]) -> np.ndarray:
-    """Points (n, 2) of a trace: points between commas, their values explicit (!) or first (') or second (")
-    differences."""
-    names = [name for name, _ in channels]
-    if "X" not in names or "Y" not in names:
-        raise InputError("has a traceFormat without the channels X and Y")
-    columns = [names.index("X"), names.index("Y")]
-    values, speeds, modes = [0.0] * len(names), [0.0] * len(names), ["!"] * len(names)
-    points = []
-    for part in text.split(","):
-        tokens = [token.strip() for token in _TOKEN.findall(part)]
-        if not tokens and not part.strip():
-            continue
-        if len(tokens) <= max(columns):
-            raise InputError(f"has a trace with the point {part.strip()[:40]!r}, which lacks X or Y")
-        for column in columns:
-            _step(tokens[column], column, values, speeds, modes)
-        points.append([values[column] * channels[column][1] for column in columns])
-    return np.array(points, dtype=np.float64).reshape(-1, 2)
-
-
-def _step(token: str, column: int, values: list[float], speeds: list[float], modes: list[str]) -> None:
-    """Takes one value of a trace into the state of its channel."""
-    if token[0] in "!'\"":
-        modes[column], token = token[0], token[1:].strip()
-    if token in ("*", "?"):  # as before: the same value, or the same difference
-        number = values[column] if modes[column] == "!" else speeds[column] if modes[column] == "'" else 0.0
-    else:
-        try:
-            number = float(token)
-        except ValueError:
-            raise InputError(f"has a trace with {token!r} in place of a coordinate") from None
-    if modes[column] == "!":
-        speeds[column], values[column] = number - values[column], number
-        return
-    speeds[column] = number if modes[column] == "'" else speeds[column] + number
-    values[column] += speeds[column]
 
 
 # UNIPEN

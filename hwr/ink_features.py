@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
+from hwr.ink_strays import without_strays
 
 DEFAULTS: dict[str, Any] = {
     "kind": "ink",
@@ -58,6 +59,7 @@ _MEANS_AND_SPREADS = (
 MEANS, SPREADS = np.array(_MEANS_AND_SPREADS).T[:, :, None]
 
 LARGEST = 1e12  # coordinates beyond this are no ink, and their squares would cost precision
+MOST_FRAMES = 20_000  # the longest of 8,401 UNIPEN lines has 1,287
 TINY = 1e-9
 FARTHEST = 6.0  # no feature is further than this from its mean, in spreads
 STROKE = 1.5  # height of an up or down stroke, in units
@@ -89,6 +91,8 @@ def extract(strokes: Sequence[np.ndarray], settings: Mapping[str, Any]) -> tuple
     points = in_one_row(written, pen_up) if options["one_row"] else written
     centre, unit, angle = frame_of_reference(points, pen_up, options)
     position, steps_up = resample(points, pen_up, unit, options)
+    if position[-1] > MOST_FRAMES:
+        raise InputError(f"the ink is {position[-1]:,.0f} steps long, too much for a line: cut it up")
     cos, sin = np.cos(angle) / unit, np.sin(angle) / unit
     turned = np.array([[cos, sin], [-sin, cos]]) @ (_at(position, points) - centre[:, None])
     features = (_features(turned, steps_up, options) - MEANS) / SPREADS
@@ -100,17 +104,19 @@ def flatten(strokes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """All points (n, 2) float64 of the ink, and for each step between two of them (n - 1,) whether the pen
     was up.
 
-    A stroke of one point, a dot, is given twice, so that every stroke has a step with the pen down.
+    A stroke of one point, a dot, is given twice, so that every stroke has a step with the pen down. Stray
+    points (hwr/ink_strays.py) are left out.
     """
     arrays = [np.asarray(stroke, dtype=np.float64).reshape(-1, 2) for stroke in strokes]
-    arrays = [array if len(array) > 1 else array.repeat(2, axis=0) for array in arrays if len(array)]
+    arrays = [array for array in arrays if len(array)]
     if not arrays:
         raise InputError("the ink holds no point: write something, or leave the sample out")
-    points = np.concatenate(arrays)
-    if not (np.abs(points) <= LARGEST).all():  # false for NaN too
+    if not (np.abs(np.concatenate(arrays)) <= LARGEST).all():  # false for NaN too
         raise InputError(
             f"the ink holds a coordinate that is not a number, or beyond {LARGEST:.0e}: repair the file"
         )
+    arrays = [array if len(array) > 1 else array.repeat(2, axis=0) for array in without_strays(arrays)]
+    points = np.concatenate(arrays)
     pen_up = np.zeros(len(points) - 1, dtype=bool)
     pen_up[np.cumsum([len(array) for array in arrays])[:-1] - 1] = True
     return points, pen_up

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from common.align_command import Task
+from common.command import Input
 from common.errors import InputError
 from common.reading import Reading
 
@@ -83,14 +83,22 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     """Features of a grey picture (rows, columns) uint8 or of strokes, (points, 2) each.
 
     Strokes for a model of images are drawn first. Raises InputError for a picture given to a model of
-    strokes, and for one without ink.
+    strokes, for one without ink, and for a page of several lines.
     """
     from hwr import features
 
     if isinstance(source, np.ndarray):
         if settings["kind"] != "image":
             raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
-        return Prepared(*features.extract(source, settings), height=len(source))
+        found = Prepared(*features.extract(source, settings), height=len(source))
+        from hwr.page import is_page
+
+        if is_page(source):
+            raise InputError(
+                "this looks like a page of several lines, and one line is read at a time; "
+                "cut it into lines, one picture each"
+            )
+        return found
     if settings["kind"] == "ink":
         return Prepared(*features.extract(source, settings), height=None)
     from hwr.render import render
@@ -101,18 +109,18 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
 
 def read_task(
     task: Task,
-    read_source: Callable[[Path | None], tuple[str, Any]],
+    read_source: Callable[[Input], tuple[str, Any]],
     models: Callable[[str], Model],
 ) -> tuple[Model, Prepared]:
     """The line of an input or of a sample, with the model for it.
 
-    read_source: ("image", picture) or ("ink", strokes) of a file, or of standard input (None); models: the
+    read_source: ("image", picture) or ("ink", strokes) of an input; models: the
     model for "image" or "ink".
     """
     if task.sample is not None and task.sample.audio is not None:
         raise InputError('has neither "image" nor "strokes", so it cannot be read as handwriting')
     strokes = task.sample.strokes if task.sample else None
-    domain, source = ("ink", strokes) if strokes is not None else read_source(task.item.path)
+    domain, source = ("ink", strokes) if strokes is not None else read_source(task.item)
     model = models(domain)
     return model, prepare(source, model.features)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import spot_command
 from common.align_command import Task
-from common.command import Input
+from common.command import Failures, Input
 from common.spot_command import Kind, Place, Room, Spotted
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
@@ -29,7 +29,11 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
 THRESHOLDS = {"image": 0.44, "ink": 0.43}
 
 
-def kind(suffixes: tuple[str, ...], also: Callable[[Path], bool]) -> Kind:
+def kind(
+    suffixes: tuple[str, ...],
+    also: Callable[[Path], bool],
+    split: Callable[[Iterable[Input], Failures], Iterable[Input]],
+) -> Kind:
     return Kind(
         program="hwr",
         input="picture or ink",
@@ -37,6 +41,7 @@ def kind(suffixes: tuple[str, ...], also: Callable[[Path], bool]) -> Kind:
         example="line.png",
         suffixes=suffixes,
         also=also,
+        split=split,
         writers={"txt": txt, "json": as_json, "tsv": tsv},
         thresholds=THRESHOLDS,
         inner="",  # as grep -w: "eau" stands in "l'eau"
@@ -49,15 +54,16 @@ def kind(suffixes: tuple[str, ...], also: Callable[[Path], bool]) -> Kind:
 def spot(
     args: argparse.Namespace,
     suffixes: tuple[str, ...],
-    read_source: Callable[[Path | None], tuple[str, Any]],
+    read_source: Callable[[Input], tuple[str, Any]],
     models: Callable[[str], Model],
     needed: Callable[[Sequence[Path | None]], list[Model]],
     also: Callable[[Path], bool],
+    split: Callable[[Iterable[Input], Failures], Iterable[Input]],
 ) -> int:
     """The command; its options are those of common.spot_command.
 
     read_source, models, also: as of hwr.align_command.align; needed: the models that files of these names
-    are sure to be read with.
+    are sure to be read with; split: inputs to the pages in them.
     """
 
     def open_room(tasks: Sequence[Task]) -> Room[Source]:
@@ -75,7 +81,7 @@ def spot(
             work=lambda sources: by_model(sources, score),
         )
 
-    return spot_command.spot(args, kind(suffixes, also), open_room)
+    return spot_command.spot(args, kind(suffixes, also, split), open_room)
 
 
 @dataclass(frozen=True, slots=True)

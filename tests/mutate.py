@@ -43,6 +43,31 @@ def audio() -> Reader:
     return samples, read_audio
 
 
+def picture() -> Reader:
+    from hwr.image_file import read_pages
+    from tests.hwr.writing_files import pictures
+
+    def read(path: Path) -> None:
+        failed = None
+        for _, page in read_pages(path):
+            try:
+                page()
+            except EXPECTED as error:
+                failed = error
+        if failed:
+            raise failed
+
+    return pictures, read
+
+
+def ink() -> Reader:
+    from hwr.ink import read_inks
+    from hwr.ink_features import extract
+    from tests.hwr.writing_files import inks
+
+    return inks, lambda path: [extract(strokes, {}) for strokes in read_inks(path)]
+
+
 def languages() -> Reader:
     from tests.common.language_files import ngrams, read_ngrams
 
@@ -63,6 +88,8 @@ def words() -> Reader:
 
 READERS: dict[str, Callable[[], Reader]] = {
     "audio": audio,
+    "picture": picture,
+    "ink": ink,
     "ngrams": languages,
     "models": models,
     "words": words,
