@@ -70,6 +70,7 @@ INKML = """<?xml version="1.0" encoding="UTF-8"?>
 <ink xmlns="http://www.w3.org/2003/InkML"><definitions>
 <context xml:id="c"><inkSource xml:id="s"><traceFormat><channel name="X"/><channel name="Y"
 orientation="-ve"/></traceFormat></inkSource><canvasTransform><mapping
-type="affine">1 0 0, 0 -1 0</mapping></canvasTransform></context><traceGroup xml:id="g">TRACES</traceGroup></definitions>
+type="affine">1 0 0, 0 -1 0</mapping></canvasTransform></context>
+<traceGroup xml:id="g">TRACES</traceGroup></definitions>
 <traceView traceDataRef="#g" from="1:2" to="3"/><traceGroup contextRef="#c">TRACES</traceGroup></ink>
 """
