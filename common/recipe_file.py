@@ -59,20 +59,23 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     import yaml  # type: ignore[import-untyped]
-    from omegaconf._utils import get_yaml_loader  # which reads 1e-3 as a number, as Hydra does
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     try:
         text = path.read_text(encoding="utf-8")
         if sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)) > ALIASES:
             raise UsageError(f"{path}: has more than {ALIASES} references (*…); write them out")
-        settings = yaml.load(text, get_yaml_loader())  # a SafeLoader
+        settings = OmegaConf.to_container(OmegaConf.create(text))  # nothing is resolved, and nothing called
     except UsageError:
         raise
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: no UTF-8, too long a number
-        raise UsageError(f"{path}: is not YAML ({sentence(error)})") from error
-    if not isinstance(settings, dict):
+    except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError) as error:
+        raise UsageError(
+            f"{path}: cannot be read as settings ({sentence(error)[:200]}); correct it"
+        ) from error
+    if not isinstance(settings, dict) or not settings:
         raise UsageError(f"{path}: should be keys with values, as in {ROOT / 'recipes' / 'an4' / RECIPE}")
-    return settings
+    return {str(key): value for key, value in settings.items()}
 
 
 def check_data(

@@ -84,7 +84,6 @@ def test_of_hydra_a_recipe_sets_folders_only(tmp_path: Path, hydra: str):
         "${oc.dict.values:data}",
         "${hydra:runtime.cwd}",
         "${now:%Y}",
-        "${name",
     ],
 )
 @pytest.mark.parametrize("place", ["card: {{text: '{}'}}", "card: {{texts: [1, ['{}']]}}", "own: '{}'"])
@@ -147,18 +146,19 @@ def test_the_defaults_of_a_recipe_are_ours(tmp_path: Path, entry: str):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x: !!python/object/apply:os.system [ls]", "is not YAML"),
-        ("domain: [speech", "is not YAML"),
-        ("---\na: 1\n---\nb: 2", "is not YAML"),
-        ("x: " + "[" * 3000 + "]" * 3000, "is not YAML"),
-        ("x: " + "9" * 5000, "is not YAML"),
+        ("x: !!python/object/apply:os.system [ls]", "cannot be read as settings"),
+        ("domain: ${speech", "cannot be read as settings"),
+        ("domain: [speech", "cannot be read as settings"),
+        ("---\na: 1\n---\nb: 2", "cannot be read as settings"),
+        ("x: " + "[" * 3000 + "]" * 3000, "cannot be read as settings"),
+        ("x: " + "9" * 5000, "cannot be read as settings"),
         ("x: !!binary aGVsbG8=", "x is a bytes"),
         ("- a", "should be keys with values"),
         ("", "should be keys with values"),
         ("defaults: {a: b}", "defaults should be a list"),
         ("h: &h {hydra: {callbacks: {}}}\n<<: *h", "hydra may set"),
         ("x: " + "[" * 30 + "]" * 30, "or 20 levels"),
-        ("x: &x [*x]", "more than 10,000 settings"),
+        ("x: &x [*x]", "cannot be read as settings"),
         (BOMB, "20 references"),
         ("x: [" + "1," * 11_000 + "]", "more than 10,000 settings"),
     ],
