@@ -133,7 +133,7 @@ def test_nothing_grows_with_the_square_of_the_file():
 
 def test_views_that_refer_ever_again_are_named(monkeypatch):
     monkeypatch.setattr(inkml, "MOST_STEPS", 100)
-    with pytest.raises(InputError, match="without an end"):
+    with pytest.raises(InputError, match="more than 100 elements"):
         read("".join(view("g", f'from="1:{i}"') for i in range(100)), GROUP)
 
 
@@ -153,5 +153,5 @@ def test_more_points_than_a_line_has_are_named(monkeypatch):
 def test_a_document_type_in_another_encoding_is_refused_too():
     text = b'<?xml version="1.0" encoding="cp500"?>'
     hidden = '<!DOCTYPE ink [<!ENTITY a "b">]><ink><trace>1 2</trace></ink>'.encode("cp500")
-    with pytest.raises(InputError, match="document type|encoding"):
+    with pytest.raises(InputError, match=r"document type|encoding"):
         read_ink(io.BytesIO(text + hidden))
