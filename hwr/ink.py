@@ -137,6 +137,7 @@ def _strokes(record: Any) -> Ink:
     rows = record.get("strokes") if isinstance(record, dict) else record
     if not isinstance(rows, list):
         raise InputError('has no "strokes": a list of strokes, each x0, y0, x1, y1, …')
+    check_amount(len(rows))
     try:
         strokes = [as_points(row, np.float64) for row in rows]
     except (TypeError, ValueError, OverflowError):

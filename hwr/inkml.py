@@ -11,7 +11,7 @@ import numpy as np
 
 from common.errors import InputError
 
-MOST_STEPS = 1_000_000  # from one element to the next; views can refer to each other ever again
+MOST_STEPS = 1_000_000  # elements of a file, each as often as a view refers to it
 MOST_POINTS = 100_000  # of one sample; ten minutes of writing at 160 points a second
 DRAWN = ("trace", "traceGroup", "traceView")
 DEEPEST = 8  # from a context to its inkSource, to another context, and so on
@@ -126,7 +126,7 @@ def _shown(file: File) -> Iterator[Shown]:
             waiting += reversed(inside)
         if len(waiting) > MOST_STEPS:
             break
-    raise InputError("has traces that refer to each other without an end; export it again")
+    raise InputError(f"has more than {MOST_STEPS:,} elements, too much for a line of writing: cut it up")
 
 
 def _outside_definitions(root: Element) -> Iterator[Element]:

@@ -133,7 +133,7 @@ def test_nothing_grows_with_the_square_of_the_file():
 
 def test_views_that_refer_ever_again_are_named(monkeypatch):
     monkeypatch.setattr(inkml, "MOST_STEPS", 100)
-    with pytest.raises(InputError, match="without an end"):
+    with pytest.raises(InputError, match="more than 100 elements"):
         read("".join(view("g", f'from="1:{i}"') for i in range(100)), GROUP)
 
 

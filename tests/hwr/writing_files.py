@@ -23,8 +23,8 @@ def pictures() -> dict[str, bytes]:
         "a.png": ("L", {}), "rgba.png": ("RGBA", {}), "palette.png": ("P", {}), "bit.png": ("1", {}),
         "a.jpg": ("RGB", {}), "a.webp": ("RGB", {}), "lossless.webp": ("RGBA", {"lossless": True}),
         "a.gif": ("P", {}), "a.bmp": ("RGB", {}), "a.pgm": ("L", {}), "a.jp2": ("L", {}),
-        "a.avif": ("RGB", {}), "raw.tif": ("L", {}), "deep.tif": ("I;16", {}),
-        "lzw.tif": ("L", {"compression": "tiff_lzw"}),
+        "a.avif": ("RGB", {}),
+        "raw.tif": ("L", {}), "deep.tif": ("I;16", {}), "lzw.tif": ("L", {"compression": "tiff_lzw"}),
         "fax.tif": ("1", {"compression": "group4"}), "float.tif": ("F", {}),
     }  # fmt: skip
     files = {name: written([drawn(mode=mode)], name, **options) for name, (mode, options) in kinds.items()}
@@ -68,9 +68,9 @@ def inks() -> dict[str, bytes]:
 
 INKML = """<?xml version="1.0" encoding="UTF-8"?>
 <ink xmlns="http://www.w3.org/2003/InkML"><definitions>
-<context xml:id="c"><inkSource xml:id="s"><traceFormat><channel name="X"/><channel name="Y"
-orientation="-ve"/></traceFormat></inkSource><canvasTransform><mapping
-type="affine">1 0 0, 0 -1 0</mapping></canvasTransform></context>
-<traceGroup xml:id="g">TRACES</traceGroup></definitions>
+<context xml:id="c"><inkSource xml:id="s"><traceFormat>
+<channel name="X"/><channel name="Y" orientation="-ve"/>
+</traceFormat></inkSource><canvasTransform><mapping type="affine">1 0 0, 0 -1 0</mapping></canvasTransform>
+</context><traceGroup xml:id="g">TRACES</traceGroup></definitions>
 <traceView traceDataRef="#g" from="1:2" to="3"/><traceGroup contextRef="#c">TRACES</traceGroup></ink>
 """
