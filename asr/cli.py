@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asr import align_command as aligning
 from asr import listening
 from asr import spot as spotting
 from common import __version__, align_command, arguments, command, lm_command, spot_command
 from common.alphabet import Alphabet
+
+if TYPE_CHECKING:  # loading them brings torch
+    import numpy as np
+
+    from common.corpus import Sample
 
 PROGRAM = "asr"
 DOMAINS = ("speech",)
@@ -113,7 +119,7 @@ def _transcribe(args: argparse.Namespace) -> int:
     def read(item: command.Input) -> tuple[Prepared, command.Session]:
         source = standard_input() if item.path is None else item.path
         recording = listening.listen(item.name, source, model.features["sample_rate"], args, failures)
-        prepared = prepare(recording.samples, model.features, bool(recording.fault))
+        prepared = prepare(recording.samples, model.features, bool(recording.fault), rests=False)
         if not prepared.frames:
             command.say(f"note: {item.name}: is silent, so its transcript is empty")
         return prepared, command.session(item, args.session)
@@ -142,13 +148,18 @@ def _transcribe(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     command.decoding(args)
 
-    from asr.features import size
+    from asr.features import size, without_rests
     from asr.reader import read
     from common.evaluate import evaluate
     from common.shelf import open_model
 
+    def as_transcribed(sample: Sample, features: Mapping[str, Any]) -> np.ndarray:
+        return without_rests(read(sample, features), features)[0]
+
     return evaluate(
-        args, lambda first: open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision), read
+        args,
+        lambda first: open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision),
+        as_transcribed,
     )
 
 

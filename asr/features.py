@@ -37,6 +37,8 @@ BELOW_SPEECH = 15.0  # dB: a frame that is weaker than the speech by more is bac
 PAUSES = (1.0, 1.5)
 NONE = (0.0, 1.0)  # cepstra and slopes know neither loud nor quiet
 REST = -1.5  # nothing is lower: zeros, dither and a quiet room look alike
+STEADY = 0.6  # deviations: where the mean over the filters keeps within these, nothing is said
+NEAR = 0.5  # s of what is steady that stay on each side of what is not: more would move the network's state
 DELTA_REACH = 2  # frames each side in the regression of deltas (HTK's and Kaldi's)
 VTLP_KNEE = 4800.0  # Hz; up to here VTLP warps in proportion (F_hi of Jaitly & Hinton 2013)
 
@@ -100,6 +102,24 @@ def loud(mel: np.ndarray) -> np.ndarray:
     loudness = np.log(np.exp(mel).mean(axis=1))
     speech = np.partition(loudness, -min(LOUDEST, len(loudness)))[-min(LOUDEST, len(loudness))]
     return loudness >= speech - BELOW_SPEECH * DECIBEL
+
+
+def without_rests(array: np.ndarray, settings: Mapping) -> tuple[np.ndarray, np.ndarray]:
+    """Features (frames, size) without the middle of quiet that is steady, and the numbers of the frames left.
+
+    Silence, hum and weak noise of a second or more are steady and quieter than the mean; speech is neither.
+    Cepstra are left as they are.
+    """
+    import scipy.ndimage
+
+    kept = np.arange(len(array))
+    if settings["kind"] == "logmel" and len(array):
+        level = array[:, : _filters_within_band(settings)].mean(axis=1)
+        width = 2 * round(NEAR / frame_stride(settings)) + 1
+        highest = scipy.ndimage.maximum_filter1d(level, width, mode="nearest")
+        lowest = scipy.ndimage.minimum_filter1d(level, width, mode="nearest")
+        kept = kept[(highest - lowest > STEADY) | (highest > 0)]
+    return array[kept], kept
 
 
 def normalise(

@@ -69,6 +69,7 @@ class Prepared:
 
     windows: tuple[np.ndarray, ...]  # (frames, size) each; no frames where the recording is silent
     spans: tuple[tuple[float, float], ...]
+    kept: tuple[np.ndarray, ...]  # (frames,) each: which frames of the span these are
     duration: float  # s
     step: float  # seconds per frame of the features
     truncated: bool = False  # whether its file ends too early
@@ -78,9 +79,12 @@ class Prepared:
         return sum(len(window) for window in self.windows)
 
 
-def prepare(wave: np.ndarray, settings: dict[str, Any], truncated: bool = False) -> Prepared:
+def prepare(
+    wave: np.ndarray, settings: dict[str, Any], truncated: bool = False, rests: bool = True
+) -> Prepared:
     """Features of a wave (samples,) at settings["sample_rate"], in one window or, if it is long, several.
 
+    rests: whether long ones stay as they are (`features.without_rests`).
     Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
     """
     from asr import features
@@ -93,11 +97,15 @@ def prepare(wave: np.ndarray, settings: dict[str, Any], truncated: bool = False)
         )
     spans = windows(wave, rate)
     empty = np.zeros((0, features.size(settings)), np.float32)
+    found, kept = [], []
+    for start, end in spans:
+        array = empty if is_silent(wave[start:end]) else features.extract(wave[start:end], settings)
+        left = (array, np.arange(len(array))) if rests else features.without_rests(array, settings)
+        found.append(left[0])
+        kept.append(left[1])
     return Prepared(
-        windows=tuple(
-            empty if is_silent(wave[start:end]) else features.extract(wave[start:end], settings)
-            for start, end in spans
-        ),
+        windows=tuple(found),
+        kept=tuple(kept),
         spans=tuple((start / rate, end / rate) for start, end in spans),
         duration=len(wave) / rate,
         step=features.frame_stride(settings),
@@ -154,20 +162,20 @@ def transcribe(
     found = iter(recognise(model, flat, batch_frames, rescorer, sessions, **decoding))
     nbest = options(model, decoding).get("nbest", 1)
     return [
-        _transcript(recording, [next(found) for _ in recording.windows], model.stride * recording.step, nbest)
+        _transcript(recording, [next(found) for _ in recording.windows], model.stride, nbest)
         for recording in recordings
     ]
 
 
-def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float, nbest: int) -> Transcript:
+def _transcript(recording: Prepared, found: list[list[Hypothesis]], stride: int, nbest: int) -> Transcript:
     readings: dict[str, Reading[Timed]] = {}
     calibration = found[0][0].calibration if found else UNCALIBRATED
     for score, picks in best_sums([[h.score for h in hypotheses] for hypotheses in found], nbest):
         symbols: list[Timed] = []
-        for hypotheses, pick, (start, end) in zip(found, picks, recording.spans, strict=True):
+        for window, (hypotheses, pick) in enumerate(zip(found, picks, strict=True)):
             piece = []
             for s in hypotheses[pick].symbols:
-                first, last = (seconds(min(start + frame * step, end)) for frame in (s.start, s.end))
+                first, last = _times(recording, window, s.start * stride, s.end * stride)
                 piece.append(Timed(s.text, first, last, s.confidence))
             if symbols and piece:  # a cut parts two words
                 symbols.append(Timed(" ", symbols[-1].end, piece[0].start, 1.0))
@@ -175,6 +183,15 @@ def _transcript(recording: Prepared, found: list[list[Hypothesis]], step: float,
         reading = Reading(tuple(single_spaces(symbols)), score, calibration)
         readings.setdefault(reading.text, reading)  # two hypotheses may differ in spaces only
     return Transcript(tuple(readings.values()), recording.duration, recording.truncated)
+
+
+def _times(recording: Prepared, window: int, first: int, last: int) -> tuple[float, float]:
+    """When the frames [first, last) of a window begin and end, in seconds of the recording."""
+    (start, end), kept = recording.spans[window], recording.kept[window]
+    inside = min(last, len(kept))  # the last output frame may reach beyond the features
+    frames = kept[first], kept[inside - 1] + 1 + last - inside
+    begins, ends = (seconds(min(start + float(frame) * recording.step, end)) for frame in frames)
+    return begins, ends
 
 
 def single_spaces(symbols: Iterable[Timed]) -> list[Timed]:
