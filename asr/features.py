@@ -192,7 +192,9 @@ def _log_mel(wave: np.ndarray, settings: Mapping, window: int, hop: int, warp: f
     points = 1 << (window - 1).bit_length()
     low, high = float(settings["low"]), float(settings["high"])
     bank = mel_filters(settings["sample_rate"], points, settings["filters"], low, high, warp)
-    windows = _windows(wave * np.float32(FULL_SCALE), window, hop)
+    # Whole steps, as in files of 16 bits and in the cache of a training: between them resampling would leave
+    # a silence of its own, which no training has heard.
+    windows = _windows(np.rint(wave * np.float32(FULL_SCALE)), window, hop)
     mel = np.empty((len(windows), settings["filters"]), np.float32)
     for start in range(0, len(windows), BLOCK):
         power = _power(windows[start : start + BLOCK], points, np.float32(settings["preemphasis"]))

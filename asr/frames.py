@@ -250,10 +250,16 @@ def _tagged(stream: BinaryIO, run: Run, first: int, end: int) -> Part:
         return Part(run.start, end)
     place = run.places[first]
     head = at(stream, place, 4)
+    count = len(run.places) - first
+    if run.promised and not first:  # the encoder's own tag, which tells what precedes the sound, too
+        tag = bytearray(at(stream, run.start, place - run.start))
+        own = ENCODERS_TAG.search(tag, 4, 44)
+        if own and own[0] != b"VBRI":
+            tag[own.start() + 8 : own.start() + 12] = count.to_bytes(4, "big")
+            return Part(place, end, bytes(tag))
     mono, full = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
     side = {(True, True): 17, (False, True): 32, (True, False): 9, (False, False): 17}[mono, full]
     head = bytes([head[0], head[1] | 1, 0xE0 | head[2] & 0x0C, head[3]])  # no checksum, most bits a second
-    count = len(run.places) - first
     length = (_mp3_frame(head) or (0,))[0]
     return Part(
         place, end, (head + bytes(side) + struct.pack(">4sII", b"Xing", 1, count)).ljust(length, b"\0")

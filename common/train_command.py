@@ -88,11 +88,9 @@ def main(
     try:
         run()
     except HydraException as error:
-        reason = (
-            f" ({sentence(error.__cause__)})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-        )
+        reason = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
-        raise UsageError(f"{where}{sentence(error)}{reason}") from error
+        raise UsageError(f"{where}{error}{reason}") from error
     return status
 
 
@@ -122,7 +120,10 @@ def _run(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
     wanted = (
         "train needs recipe=NAME (a recipe's name or its folder), or resume=true with the name=… of a run"
     )
-    given = {o.key_or_group: o for o in OverridesParser.create().parse_overrides(overrides)}
+    try:
+        given = {o.key_or_group: o for o in OverridesParser.create().parse_overrides(overrides)}
+    except HydraException as error:
+        raise UsageError(str(error)) from error
     if "resume" not in given or given["resume"].value() is not True:
         raise UsageError(wanted)
     asked = given.get("hydra.run.dir") or given.get("name")
@@ -147,7 +148,7 @@ def _settings() -> Iterator[None]:
     try:
         yield
     except (InputError, OmegaConfBaseException) as error:
-        raise UsageError(sentence(error)) from error
+        raise UsageError(str(error)) from error
 
 
 def _train(

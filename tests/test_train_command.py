@@ -1,5 +1,6 @@
 """`asr train` from the command line, on recordings made here: letters as tones."""
 
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,11 @@ def test_a_users_recipe_trains_and_its_model_transcribes(folder: Path):
     assert "epoch 40: loss" in (run / "train.log").read_text() and "epoch 40: loss" in done.stderr
     assert "\r" not in done.stderr, "a progress bar where there is no terminal"
     assert model_file.load(run / "best.safetensors").card["valid"]["cer"] < 0.15
+    report = asr(folder, "evaluate", "tones/valid.jsonl", "--model", str(run), "--json")
+    rates = json.loads(report.stdout)  # of 8 kHz: resampled as in training
+    assert rates["cer"] == pytest.approx(
+        model_file.load(run / "best.safetensors").card["valid"]["cer"], abs=0.02
+    )
     heard = asr(folder, "transcribe", "tones", "--model", str(run))
     assert heard.returncode == 0, heard.stderr
     read = dict(line.split("\t") for line in heard.stdout.splitlines())

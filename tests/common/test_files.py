@@ -56,7 +56,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "train.jsonl": lambda path: write_manifest(path, [{"text": "a" * 1000}]),
     "train.jsonl.gz": lambda path: write_manifest(path, [{"text": os.urandom(1000).hex()}]),
     "curves.png": lambda path: draw.draw_curves([ROW], path),
-    "metrics.csv": lambda path: report(path.parent, [ROW] * 20, 0.0, False),
+    "metrics.csv": lambda path: report(path.parent, [ROW] * 20, 0.0),
 }
 
 
