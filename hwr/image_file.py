@@ -202,13 +202,13 @@ def _deep_grey(values: np.ndarray) -> np.ndarray:
 
     Scanners store 12 bits in 16 and cameras 16 in 32, so the container says little about the range.
     """
-    values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise InputError("the picture holds values that are not numbers; save it anew")
     top = float(values.max(initial=0))
     if top <= 1 and np.any(values % 1):
         scale = 255.0  # floats from 0 to 1
     else:
-        bits = max(8, int(top).bit_length())
-        scale = 255 / (2**bits - 1)
-    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+        scale = 255 / (2 ** max(8, int(top).bit_length()) - 1)
+    values = values.astype(np.float32)  # of ints a copy; 32 bits are more than enough of which 8 are left
+    values *= scale
+    return np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)

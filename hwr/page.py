@@ -18,7 +18,8 @@ LEAST_LETTER = 0.35  # of the median height of pieces, weighted by ink; what is 
 LEAST_HEIGHT = 4  # pixels of the reduced picture; what is lower is grain
 LEAST_RULES = 6  # long thin lines: ruled paper, of which a single line has one or two
 # 69 of the 70 whole pages of Copiste d'un jour are above these three (the other is an empty ruled sheet), and
-# none of 17,161 single lines of six corpora; of cuts out of the pages, nearly all of six lines.
+# none of 17,161 single lines of six corpora, on which they were chosen. Of cuts of six lines out of the pages
+# 131 of 132 are, of four 114 of 134, of three 56 of 138.
 LEAST_PIECES = 8
 LEAST_DEPTH = 3  # pieces above each other, at the columns where there are more of them than at most
 LEAST_SPREAD = 2.5  # of the middles of pieces from top to bottom, in median heights

@@ -90,15 +90,14 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     if isinstance(source, np.ndarray):
         if settings["kind"] != "image":
             raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
-        found = Prepared(*features.extract(source, settings), height=len(source))
         from hwr.page import is_page
 
-        if is_page(source):
+        if is_page(source):  # before features are, which may find no ink in a page with black edges
             raise InputError(
                 "this looks like a page of several lines, and one line is read at a time; "
                 "cut it into lines, one picture each"
             )
-        return found
+        return Prepared(*features.extract(source, settings), height=len(source))
     if settings["kind"] == "ink":
         return Prepared(*features.extract(source, settings), height=None)
     from hwr.render import render

@@ -200,6 +200,16 @@ def test_a_folder_gives_its_ink_that_ends_in_xml_and_no_other_xml(models, tmp_pa
     ]
 
 
+def test_a_page_is_named_and_the_line_beside_it_is_read(models, lines, capsys):
+    line = np.asarray(Image.open(lines / "line.png"))
+    page = np.pad(np.concatenate([np.pad(line, ((0, 20), (20, 20)), constant_values=255)] * 12), 15)
+    Image.fromarray(page).save(lines / "page.png")
+    words = ["recognise", lines / "page.png", lines / "line.png", "--model", models["image"]]
+    status, out, err = run(capsys, *words)
+    assert status == 1 and out.startswith(f"{lines / 'line.png'}\t") and out.count("\n") == 1
+    assert err.startswith(f"{lines / 'page.png'}: this looks like a page") and err.count("\n") == 1
+
+
 def test_an_empty_name_is_wrong_usage(capsys):
     status, out, err = run(capsys, "recognise", "")
     assert (status, out, err.count("\n")) == (2, "", 1) and "empty name" in err
