@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 DEVELOP := $(VENV)/.develop
 OTHERS := $(VENV)/.others
+TYPES := $(VENV)/types/carousel
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 # The first interpreter that runs (a name on the PATH may be an empty shim), is 3.11 or 3.12, and can make an environment.
@@ -60,7 +61,9 @@ test: $(DEVELOP)
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@mkdir -p $(TYPES) && ln -sfn $(foreach folder,asr common conf hwr recipes,$(CURDIR)/$(folder)) $(TYPES)
+	@ln -sfn $(CURDIR)/common/package/* $(TYPES)
+	MYPYPATH=$(VENV)/types $(BIN)/mypy
 
 format: $(DEVELOP)
 	$(BIN)/ruff check --fix .

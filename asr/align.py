@@ -24,20 +24,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.listening import listen
-from asr.transcribe import Prepared, Timed, Transcript, prepare, seconds
-from common.align import Spelling, align, spell, words
-from common.align_command import Task
-from common.alphabet import Alphabet
-from common.command import Failures
-from common.corpus import Sample
-from common.decoding import Symbol
-from common.errors import InputError
-from common.reading import Reading
-from common.streams import standard_input
+from carousel.asr.listening import listen
+from carousel.asr.transcribe import Prepared, Timed, Transcript, prepare, seconds
+from carousel.common.cli.align import Task
+from carousel.common.cli.failures import Failures
+from carousel.common.cli.streams import standard_input
+from carousel.common.data.manifest import Sample
+from carousel.common.decoding import Symbol
+from carousel.common.decoding.align import Spelling, align, spell, words
+from carousel.common.decoding.reading import Reading
+from carousel.common.errors import InputError
+from carousel.common.text.alphabet import Alphabet
 
 if TYPE_CHECKING:  # loading it brings torch
-    from common.model_file import Model
+    from carousel.common.model.file import Model
 
 HOP = 0.01  # s
 BELOW = 35.0  # dB under the loudest 10 ms of a word
@@ -85,8 +85,8 @@ def word_segments(model: Model, sample: Sample) -> list[Timed]:
 
     Raises InputError naming the recording where it cannot be read or the text cannot be aligned with it.
     """
-    from asr.audio import read_audio
-    from common.recognise import log_probs
+    from carousel.asr.sound.read import read_audio
+    from carousel.common.recogniser import log_probs
 
     if sample.audio is None:
         raise InputError(f'{sample.where}: has no "audio", so there is nothing to align the text with')
@@ -112,7 +112,7 @@ def hear_task(
 
 def scores_of(model: Model, heard: Sequence[Heard], batch_frames: int) -> list[list[np.ndarray]]:
     """(output frames, symbols) natural log of each window of each recording."""
-    from common.recognise import log_probs
+    from carousel.common.recogniser import log_probs
 
     scores = iter(log_probs(model, [w for h in heard for w in h.prepared.windows], batch_frames))
     return [[next(scores) for _ in h.prepared.windows] for h in heard]

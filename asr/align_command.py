@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import align_command, command
-from common.align_command import Task
+from carousel.common.cli import align as align_command
+from carousel.common.cli import runner as command
+from carousel.common.cli.align import Task
+from carousel.common.cli.failures import Failures
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
-    from asr.align import Aligned, Heard
-    from asr.transcribe import Timed
-    from common.align import Spelling
+    from carousel.asr.align import Aligned, Heard
+    from carousel.asr.transcribe import Timed
+    from carousel.common.decoding.align import Spelling
 
     Source = tuple[Heard, Spelling]
     Scored = tuple[Heard, Spelling, list[np.ndarray]]
@@ -25,16 +27,16 @@ FORMATS = ("ctm", "textgrid", "json", "srt", "vtt", "tsv")
 
 
 def align(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffixes: tuple[str, ...]) -> int:
-    """The command; its options are those of common.align_command."""
-    failures = command.Failures()
+    """The command; its options are those of common.cli.align."""
+    failures = Failures()
     tasks = align_command.tasks(args, suffixes, "recording", failures)
     if not tasks:
         return failures.status
     emit = command.emitter([task.item for task in tasks], args)
 
-    from asr.align import hear_task, place, scores_of
-    from asr.features import size
-    from common.shelf import open_model
+    from carousel.asr.align import hear_task, place, scores_of
+    from carousel.asr.features import size
+    from carousel.common.model.catalogue import open_model
 
     model = open_model(args.model, models, domains, args.device, size, args.precision)
 
@@ -61,7 +63,7 @@ def write_as(form: str) -> Callable[[Aligned, str, str], str]:
     """From an alignment, the recording's name and the model's to the text of a file."""
     if form in OWN:
         return OWN[form]
-    from asr.formats import FORMATS as WRITERS
+    from carousel.asr.formats import FORMATS as WRITERS
 
     return lambda aligned, name, model: WRITERS[form](aligned.transcript, name, model)
 

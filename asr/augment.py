@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from common.errors import InputError
+from carousel.common.errors import InputError
 
 QUIET_FRAME = 400  # samples over which the level of the quietest part of a recording is taken
 FULL_SCALE = 32768  # of 16-bit samples

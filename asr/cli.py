@@ -9,16 +9,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asr import align_command as aligning
-from asr import listening
-from asr import spot as spotting
-from common import __version__, align_command, arguments, command, lm_command, spot_command
-from common.alphabet import Alphabet
+from carousel import __version__
+from carousel.asr import align_command as aligning
+from carousel.asr import listening
+from carousel.asr import spot as spotting
+from carousel.common.cli import align as align_command
+from carousel.common.cli import lm as lm_command
+from carousel.common.cli import options as arguments
+from carousel.common.cli import runner as command
+from carousel.common.cli import spot as spot_command
+from carousel.common.cli.failures import Failures, guarded
+from carousel.common.cli.inputs import Input, Session, expand, session
+from carousel.common.cli.streams import say
+from carousel.common.text.alphabet import Alphabet
 
 if TYPE_CHECKING:  # loading them brings torch
     import numpy as np
 
-    from common.corpus import Sample
+    from carousel.common.data.manifest import Sample
 
 PROGRAM = "asr"
 DOMAINS = ("speech",)
@@ -36,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["train"] and not {"-h", "--help"} & set(words):  # all that follows is Hydra's
-        return command.guarded(partial(_train, words[1:]), PROGRAM)
+        return guarded(partial(_train, words[1:]), PROGRAM)
     args = parser().parse_args(words)
-    return command.guarded(partial(args.run, args), PROGRAM)
+    return guarded(partial(args.run, args), PROGRAM)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,51 +92,51 @@ def _add_transcribe(commands: arguments.Subparsers) -> None:
 
 
 def _alphabet(choice: str) -> Alphabet:
-    from common.shelf import open_model
+    from carousel.common.model.catalogue import open_model
 
     return open_model(choice, MODELS, DOMAINS).alphabet
 
 
 def _train(words: list[str]) -> int:
-    from asr.features import size
-    from asr.reader import read
-    from common.train_command import main as train
+    from carousel.asr.features import size
+    from carousel.asr.reader import read
+    from carousel.common.cli.train import main as train
 
     return train(DOMAINS, words, read, size, MODELS)
 
 
 def _transcribe(args: argparse.Namespace) -> int:
     command.decoding(args)  # options that contradict each other are told before anything is loaded
-    failures = command.Failures()
-    inputs = command.expand(args.inputs, SUFFIXES, "recording", failures)
+    failures = Failures()
+    inputs = expand(args.inputs, SUFFIXES, "recording", failures)
     if not inputs:
         return failures.status
     emit = command.emitter(inputs, args)
 
-    from asr.features import size
-    from asr.formats import FORMATS as WRITERS
-    from asr.transcribe import Prepared, Transcript, prepare, transcribe
-    from common.rescoring import open_rescorer
-    from common.shelf import open_model
-    from common.streams import standard_input
+    from carousel.asr.features import size
+    from carousel.asr.formats import FORMATS as WRITERS
+    from carousel.asr.transcribe import Prepared, Transcript, prepare, transcribe
+    from carousel.common.cli.streams import standard_input
+    from carousel.common.decoding.rescoring import open_rescorer
+    from carousel.common.model.catalogue import open_model
 
     model = open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision)
     options = command.decoding(args, model)
-    rescorer = open_rescorer(args)
+    rescorer = open_rescorer(args.rescore, args.rescore_weight, args.rescore_bonus)
 
-    def read(item: command.Input) -> tuple[Prepared, command.Session]:
+    def read(item: Input) -> tuple[Prepared, Session]:
         source = standard_input() if item.path is None else item.path
         recording = listening.listen(item.name, source, model.features["sample_rate"], args, failures)
         prepared = prepare(recording.samples, model.features, bool(recording.fault), rests=False)
         if not prepared.frames:
-            command.say(f"note: {item.name}: is silent, so its transcript is empty")
-        return prepared, command.session(item, args.session)
+            say(f"note: {item.name}: is silent, so its transcript is empty")
+        return prepared, session(item, args.session)
 
-    def work(sources: list[tuple[Prepared, command.Session]]) -> list[Transcript]:
+    def work(sources: list[tuple[Prepared, Session]]) -> list[Transcript]:
         recordings, sessions = zip(*sources, strict=True)
         return transcribe(model, recordings, args.batch_frames, rescorer, sessions, **options)
 
-    def write(item: command.Input, transcript: Transcript) -> None:
+    def write(item: Input, transcript: Transcript) -> None:
         name = item.stem if args.format == "ctm" else item.name
         emit(item, WRITERS[args.format](transcript, name, model.card["name"]))
 
@@ -148,10 +156,10 @@ def _transcribe(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     command.decoding(args)
 
-    from asr.features import size, without_rests
-    from asr.reader import read
-    from common.evaluate import evaluate
-    from common.shelf import open_model
+    from carousel.asr.features import size, without_rests
+    from carousel.asr.reader import read
+    from carousel.common.cli.evaluate import evaluate
+    from carousel.common.model.catalogue import open_model
 
     def as_transcribed(sample: Sample, features: Mapping[str, Any]) -> np.ndarray:
         return without_rests(read(sample, features), features)[0]
@@ -172,14 +180,14 @@ def _spot(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from asr.audio import read_audio
-    from asr.features import size
-    from asr.transcribe import prepare
-    from common.decoding import decode
-    from common.demo import demo
-    from common.draw import draw_activations
-    from common.recognise import log_probs
-    from common.shelf import open_model
+    from carousel.asr.features import size
+    from carousel.asr.sound.read import read_audio
+    from carousel.asr.transcribe import prepare
+    from carousel.common.cli.demo import demo
+    from carousel.common.decoding import decode
+    from carousel.common.model.catalogue import open_model
+    from carousel.common.plots import draw_activations
+    from carousel.common.recogniser import log_probs
 
     model = open_model(args.model, MODELS, DOMAINS, args.device, size, args.precision)
 

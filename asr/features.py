@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.errors import InputError
+from carousel.common.errors import InputError
 
 _BOTH = ("kind", "sample_rate", "window", "hop", "filters", "deltas", "low", "high", "preemphasis")
 KEYS = {"logmel": (*_BOTH, "prior", "band"), "mfcc": (*_BOTH, "coefficients")}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asr.transcribe import Timed, Transcript
+from carousel.asr.transcribe import Timed, Transcript
 
 WIDTH = 42  # characters in a line of subtitles
 LINES = 2  # lines in a cue

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from common import command
-from common.errors import InputError
+from carousel.common.cli.failures import Failures
+from carousel.common.cli.streams import say
+from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading it brings numpy
-    from asr.audio import Recording, Source
+    from carousel.asr.sound.read import Recording, Source
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
@@ -21,17 +22,16 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def listen(
-    name: str, source: Source, rate: int, args: argparse.Namespace, failures: command.Failures
-) -> Recording:
-    """As asr.audio.read_recording; notes and truncation are told, the latter as a failure if not allowed."""
-    from asr.audio import read_recording
+def listen(name: str, source: Source, rate: int, args: argparse.Namespace, failures: Failures) -> Recording:
+    """As asr.sound.read.read_recording; notes and truncation are told, the latter
+    as a failure if not allowed."""
+    from carousel.asr.sound.read import read_recording
 
     recording = read_recording(source, rate)
     for note in recording.notes:
-        command.say(f"note: {name}: {note}")
+        say(f"note: {name}: {note}")
     if recording.fault and args.allow_truncated:
-        command.say(f"note: {name}: {recording.fault}, which are read")
+        say(f"note: {name}: {recording.fault}, which are read")
     elif recording.fault:
         advice = "copy it again, or accept it with --allow-truncated"
         failures.add(name, InputError(f"{recording.fault}, which are read; {advice}"))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.audio import read_audio
-from asr.augment import augment_features, augment_wave, draw_warp
-from asr.features import extract
-from common.corpus import Sample
-from common.errors import InputError
+from carousel.asr.augment import augment_features, augment_wave, draw_warp
+from carousel.asr.features import extract
+from carousel.asr.sound.read import read_audio
+from carousel.common.data.manifest import Sample
+from carousel.common.errors import InputError
 
 FULL_SCALE = 32768
 

@@ -9,18 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import spot_command
-from common.align_command import Task
-from common.command import Failures, Input
-from common.spot_command import Kind, Place, Room, Spotted, Writer
+from carousel.common.cli import spot as spot_command
+from carousel.common.cli.align import Task
+from carousel.common.cli.failures import Failures
+from carousel.common.cli.inputs import Input
+from carousel.common.cli.spot import Kind, Place, Room, Spotted, Writer
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
-    from asr.align import Heard
-    from common.align import Spelling
-    from common.model_file import Model
-    from common.spotting import Detection
+    from carousel.asr.align import Heard
+    from carousel.common.ctc.spotting import Detection
+    from carousel.common.decoding.align import Spelling
+    from carousel.common.model.file import Model
 
 THRESHOLD = 0.85  # best F1 (97.1 %) on AN4's valid part, for 31 words: digits, letters and commands
 
@@ -42,14 +43,14 @@ def kind(suffixes: tuple[str, ...]) -> Kind:
 
 
 def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffixes: tuple[str, ...]) -> int:
-    """The command; its options are those of common.spot_command."""
+    """The command; its options are those of common.cli.spot."""
     failures = Failures()  # recordings that are read and truncated
     truncated: set[str] = set()
 
     def open_room(tasks: Sequence[Task]) -> Room[Heard]:
-        from asr.align import hear_task, scores_of
-        from asr.features import size
-        from common.shelf import open_model
+        from carousel.asr.align import hear_task, scores_of
+        from carousel.asr.features import size
+        from carousel.common.model.catalogue import open_model
 
         model = open_model(args.model, models, domains, args.device, size, args.precision)
 
@@ -77,7 +78,7 @@ def spot(args: argparse.Namespace, models: Path, domains: tuple[str, ...], suffi
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording that the network has read; of common.spot_command.Scored."""
+    """A recording that the network has read; of common.cli.spot.Scored."""
 
     model: Model
     heard: Heard
@@ -92,7 +93,7 @@ class Recording:
 
     def place(self, at: Detection) -> Place:
         """Start and end as of asr.align, between the letters before it and after it."""
-        from asr.align import word_edges
+        from carousel.asr.align import word_edges
 
         edges = self.edges
         before, after = self.letters[self.letters < at.start][-1:], self.letters[self.letters >= at.end][:1]
@@ -103,7 +104,7 @@ class Recording:
         return float(start), float(end), None
 
     def reaches(self, spelling: Spelling) -> list[tuple[float, float]]:
-        from asr.align import place
+        from carousel.asr.align import place
 
         return [(s.start, s.end) for s in place(self.heard, self.scores, spelling, self.model).symbols]
 
@@ -111,7 +112,7 @@ class Recording:
 def recording(model: Model, heard: Heard, scores: Sequence[np.ndarray]) -> Recording:
     import numpy as np
 
-    from asr.align import joined
+    from carousel.asr.align import joined
 
     log_probs, edges = joined(heard.prepared, scores, model.stride, model.alphabet)
     nothing = [0] if model.alphabet.unknown(" ") else [0, *model.alphabet.encode(" ")]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.calibration import UNCALIBRATED
-from common.errors import InputError
-from common.reading import Reading
+from carousel.common.calibration import UNCALIBRATED
+from carousel.common.decoding.reading import Reading
+from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings torch
-    from common.decoding import Hypothesis
-    from common.model_file import Model
-    from common.rescoring import Rescorer
+    from carousel.common.decoding import Hypothesis
+    from carousel.common.decoding.rescoring import Rescorer
+    from carousel.common.model.file import Model
 
 WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
 SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these
@@ -87,7 +87,7 @@ def prepare(
     rests: whether long ones stay as they are (`features.without_rests`).
     Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
     """
-    from asr import features
+    from carousel.asr import features
 
     rate = settings["sample_rate"]
     if len(wave) < rate * settings["window"]:
@@ -153,7 +153,7 @@ def transcribe(
     what each recording belongs to, with all its windows; decoding: decoder, beam, nbest and further options
     of common.decoding.decode, over the defaults of the model.
     """
-    from common.recognise import options, recognise
+    from carousel.common.recogniser import options, recognise
 
     flat = [window for recording in recordings for window in recording.windows]
     if sessions is not None:

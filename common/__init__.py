@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-__version__ = "0.1.0"
-
-from common.numba_cache import choose_folder, watch
+from carousel.common.compiling.cache import choose_folder, watch
 
 watch()
 if "NUMBA_CACHE_DIR" not in os.environ:  # before anything imports numba, which reads it then

@@ -18,17 +18,14 @@ symbol. A temperature of the posteriors below these maps is as good (2.4 %), but
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, Protocol, Self, TypedDict
 
 import numpy as np
 
-from common.alphabet import normalise
-from common.metrics import matched
-
-if TYPE_CHECKING:  # it imports this module
-    from common.decoding import Hypothesis
+from carousel.common.text.alphabet import normalise
+from carousel.common.text.metrics import matched
 
 BINS = 15  # of equal width, as in Guo et al.
 LEAST = 10  # right ones, and wrong ones, without which nothing can be fitted
@@ -89,6 +86,27 @@ class Calibration:
 
 
 UNCALIBRATED = Calibration()
+
+
+class Sure(Protocol):
+    """A symbol or a word of a hypothesis."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def confidence(self) -> float: ...
+
+
+class Hypothesis(Protocol):
+    """What of common.decoding.Hypothesis is looked at here."""
+
+    @property
+    def confidence(self) -> float | None: ...
+    def stripped(self) -> Sequence[Sure]: ...
+    def words(self) -> Sequence[Sure]: ...
+    def calibrated(self, calibration: Calibration) -> Self: ...
+
+
 LEVELS = tuple(field.name for field in fields(Calibration))
 Outcomes = dict[str, tuple[np.ndarray, np.ndarray]]  # level -> (confidences, whether right), (count,) each
 

@@ -1,5 +1,13 @@
 """The exceptions for what a user gave and we cannot use."""
 
+import re
+import traceback
+from pathlib import Path
+
+DEBUG = "CAROUSEL_DEBUG"  # the environment's variable that shows tracebacks
+# As torch says it; a GPU's is a RuntimeError, too.
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -11,3 +19,30 @@ class InputError(ValueError):
 
 class UsageError(InputError):
     """The command line contradicts itself or asks for what does not exist: exit status 2."""
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    said = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return said
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(said)):
+        return "does not fit into memory"
+    if isinstance(error, OSError):
+        strerror = (error.strerror or "").lower()
+        return strerror + (f": {error.filename}" if error.filename else "") if strerror else said
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    detail = f" ({said})" if said else ""
+    return (
+        f"{type(error).__name__}{place}{detail}: this is a bug in Carousel; please report it with the "
+        f"traceback that {DEBUG}=1 shows"
+    )
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, without the stack that torch may add to it."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from common.errors import InputError
+from carousel.common.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # what a disk without room says, without a name
 SHOWN = 20  # characters of the name in that of the partial file: no file system has too long a name then

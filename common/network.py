@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
-from common.lstm import MDLSTM, LSTMStack
+from carousel.common.errors import InputError
+from carousel.common.lstm import MDLSTM, LSTMStack
 
 SLOPE = 0.01  # of the leaky ReLU below zero
 LONGEST = 1000  # frames or features; longer kernels and strides are mistakes

@@ -8,17 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import align_command, command
-from common.align_command import Task
-from common.command import Input
+from carousel.common.cli import align as align_command
+from carousel.common.cli import runner as command
+from carousel.common.cli.align import Task
+from carousel.common.cli.failures import Failures
+from carousel.common.cli.inputs import Input
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
-    from common.align import Spelling
-    from common.decoding import Hypothesis
-    from common.model_file import Model
-    from hwr.recognise import Line, Prepared
+    from carousel.common.decoding import Hypothesis
+    from carousel.common.decoding.align import Spelling
+    from carousel.common.model.file import Model
+    from carousel.hwr.recognise import Line, Prepared
 
     Source = tuple[Model, Prepared, Spelling]
 
@@ -32,20 +34,20 @@ def align(
     models: Callable[[str], Model],
     also: Callable[[Path], bool],
 ) -> int:
-    """The command; its options are those of common.align_command.
+    """The command; its options are those of common.cli.align.
 
     read_source: ("image", picture) or ("ink", strokes) of an input; models: the
     model for "image" or "ink"; also: whether a file of a folder is ink though its suffix does not tell.
     """
-    failures = command.Failures()
+    failures = Failures()
     tasks = align_command.tasks(args, suffixes, "picture or ink", failures, also)
     if not tasks:
         return failures.status
     emit = command.emitter([task.item for task in tasks], args)
 
-    from common.align import align as align_text
-    from common.recognise import log_probs
-    from hwr.recognise import by_model, line_of, read_task
+    from carousel.common.decoding.align import align as align_text
+    from carousel.common.recogniser import log_probs
+    from carousel.hwr.recognise import by_model, line_of, read_task
 
     if args.model:
         models("any")  # a model that cannot be used is told once, not for each input
@@ -74,7 +76,7 @@ def align(
 
 def as_json(line: Line, found: Hypothesis, frames: int, name: str, model: str) -> str:
     """As `hwr recognise` writes it, with the score of a frame, and of each symbol the network's frames."""
-    from hwr.formats import as_json as recognised
+    from carousel.hwr.formats import as_json as recognised
 
     whole = json.loads(recognised(line, name, model))
     del whole["nbest"]

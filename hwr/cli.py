@@ -9,16 +9,23 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import __version__, align_command, arguments, command, lm_command, spot_command
-from common.alphabet import Alphabet
-from hwr import align_command as aligning
-from hwr import spot as spotting
-from hwr.sources import IMAGES, INK, is_ink_xml, read_source, split_pages
+from carousel import __version__
+from carousel.common.cli import align as align_command
+from carousel.common.cli import lm as lm_command
+from carousel.common.cli import options as arguments
+from carousel.common.cli import runner as command
+from carousel.common.cli import spot as spot_command
+from carousel.common.cli.failures import Failures, guarded
+from carousel.common.cli.inputs import Input, Session, expand, session
+from carousel.common.text.alphabet import Alphabet
+from carousel.hwr import align_command as aligning
+from carousel.hwr import spot as spotting
+from carousel.hwr.sources import IMAGES, INK, is_ink_xml, read_source, split_pages
 
 if TYPE_CHECKING:  # loading them brings torch
-    from common.corpus import Sample
-    from common.model_file import Model
-    from hwr.recognise import Line, Prepared
+    from carousel.common.data.manifest import Sample
+    from carousel.common.model.file import Model
+    from carousel.hwr.recognise import Line, Prepared
 
 PROGRAM = "hwr"
 DOMAINS = ("image", "ink")
@@ -31,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["train"] and not {"-h", "--help"} & set(words):  # all that follows is Hydra's
-        return command.guarded(partial(_train, words[1:]), PROGRAM)
+        return guarded(partial(_train, words[1:]), PROGRAM)
     args = parser().parse_args(words)
-    return command.guarded(partial(args.run, args), PROGRAM)
+    return guarded(partial(args.run, args), PROGRAM)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,23 +92,23 @@ def _add_recognise(commands: arguments.Subparsers) -> None:
 
 
 def _alphabet(choice: str) -> Alphabet:
-    from common.shelf import open_model
+    from carousel.common.model.catalogue import open_model
 
     return open_model(choice, MODELS, DOMAINS).alphabet
 
 
 def _train(words: list[str]) -> int:
-    from common.train_command import main as train
-    from hwr.features import size
-    from hwr.reader import read
+    from carousel.common.cli.train import main as train
+    from carousel.hwr.features import size
+    from carousel.hwr.reader import read
 
     return train(DOMAINS, words, read, size, MODELS)
 
 
 def _models(args: argparse.Namespace) -> Callable[[str], Model]:
     """The model for a domain: the one that was asked for, whichever it is, or the default for that domain."""
-    from common.shelf import open_model
-    from hwr.features import size
+    from carousel.common.model.catalogue import open_model
+    from carousel.hwr.features import size
 
     @cache
     def model(domain: str) -> Model:
@@ -124,38 +131,36 @@ def _needed(
 
 def _recognise(args: argparse.Namespace) -> int:
     command.decoding(args)  # options that contradict each other are told before anything is loaded
-    failures = command.Failures()
-    inputs = command.expand(args.inputs, (*IMAGES, *INK), "picture or ink", failures, is_ink_xml)
+    failures = Failures()
+    inputs = expand(args.inputs, (*IMAGES, *INK), "picture or ink", failures, is_ink_xml)
     if not inputs:
         return failures.status
     emit = command.emitter(inputs, args)
 
-    from common.rescoring import open_rescorer
-    from hwr.formats import FORMATS as WRITERS
-    from hwr.recognise import by_model, prepare, recognise
+    from carousel.common.decoding.rescoring import open_rescorer
+    from carousel.hwr.formats import FORMATS as WRITERS
+    from carousel.hwr.recognise import by_model, prepare, recognise
 
     models = _models(args)
-    rescorer = open_rescorer(args)
+    rescorer = open_rescorer(args.rescore, args.rescore_weight, args.rescore_bonus)
     for model in _needed(args, models, [item.path for item in inputs]):
         command.decoding(args, model)  # what cannot be used is told once, not for each input
 
-    def read(item: command.Input) -> tuple[Model, Prepared, command.Session]:
+    def read(item: Input) -> tuple[Model, Prepared, Session]:
         domain, source = read_source(item)
         model = models(domain)
-        return model, prepare(source, model.features), command.session(item, args.session)
+        return model, prepare(source, model.features), session(item, args.session)
 
-    def work(lines: list[tuple[Model, Prepared, command.Session]]) -> list[tuple[Model, Line]]:
+    def work(lines: list[tuple[Model, Prepared, Session]]) -> list[tuple[Model, Line]]:
         return by_model(lines, read_lines)
 
-    def read_lines(
-        model: Model, lines: list[tuple[Model, Prepared, command.Session]]
-    ) -> list[tuple[Model, Line]]:
+    def read_lines(model: Model, lines: list[tuple[Model, Prepared, Session]]) -> list[tuple[Model, Line]]:
         _, prepared, sessions = zip(*lines, strict=True)
         options = command.decoding(args, model)
         found = recognise(model, prepared, args.batch_frames, rescorer, sessions, **options)
         return [(model, line) for line in found]
 
-    def write(item: command.Input, found: tuple[Model, Line]) -> None:
+    def write(item: Input, found: tuple[Model, Line]) -> None:
         model, line = found
         emit(item, WRITERS[args.format](line, item.name, model.card["name"], item.page))
 
@@ -175,8 +180,8 @@ def _recognise(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     command.decoding(args)
 
-    from common.evaluate import evaluate
-    from hwr.reader import read
+    from carousel.common.cli.evaluate import evaluate
+    from carousel.hwr.reader import read
 
     def choose(first: Sample) -> Model:
         return _models(args)("image" if first.strokes is None else "ink")
@@ -195,16 +200,16 @@ def _spot(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from common.decoding import decode
-    from common.demo import demo
-    from common.draw import draw_activations, draw_ink
-    from common.recognise import log_probs
-    from hwr.recognise import prepare
+    from carousel.common.cli.demo import demo
+    from carousel.common.decoding import decode
+    from carousel.common.plots import draw_activations, draw_ink
+    from carousel.common.recogniser import log_probs
+    from carousel.hwr.recognise import prepare
 
     models = _models(args)
 
     def see(path: Path, picture: Path) -> str:
-        domain, source = read_source(command.Input(str(path), path, path.stem))
+        domain, source = read_source(Input(str(path), path, path.stem))
         model = models(domain)
         line = prepare(source, model.features)
         (scores,) = log_probs(model, [line.features], args.batch_frames)

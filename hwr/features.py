@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import InputError
-from hwr import ink_features
+from carousel.common.errors import InputError
+from carousel.hwr.ink import features as ink_features
 
 # A file cannot ask for more: steps so small, or lines so long, that they fill the memory.
 LEAST = {"height": 1, "spread": 0.01, "spacing": 0.01, "pen_up_spacing": 0.01, "context_cell": 0.01}
@@ -23,7 +23,7 @@ def extract(
     """
     if _kind(settings) == "ink":
         return ink_features.extract(list(source), settings)
-    from hwr import image  # Pillow and SciPy, which ink does without
+    from carousel.hwr.image import columns as image  # Pillow and SciPy, which ink does without
 
     return image.extract_image(np.asarray(source), dict(settings))
 
@@ -33,7 +33,7 @@ def size(settings: Mapping[str, Any]) -> int:
     if _kind(settings) == "ink":
         _check(settings, ink_features.DEFAULTS)
         return ink_features.size(settings)
-    from hwr import image
+    from carousel.hwr.image import columns as image
 
     _check(settings, image.DEFAULTS)
     return image.size(dict(settings))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hwr.recognise import Line, Placed
+from carousel.hwr.recognise import Line, Placed
 
 
 def txt(line: Line, name: str, model: str, page: int | None = None) -> str:

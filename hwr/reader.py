@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from common.corpus import Sample
-from common.errors import InputError
-from hwr.features import extract
-from hwr.ink_augment import augment_ink
+from carousel.common.data.manifest import Sample
+from carousel.common.errors import InputError
+from carousel.hwr.features import extract
+from carousel.hwr.ink.augment import augment_ink
 
 
 def read(
@@ -23,9 +23,9 @@ def read(
 
     features, augment: settings (conf/features, conf/augment); without `rng` nothing is varied, and with the
     same generator state the result is the same. Where the features are of images and the sample has strokes,
-    these are drawn (hwr/render.py); in training the hand then varies by `augment["ink"]` and pen and paper by
-    `augment["render"]` (settings over the defaults; null: not at all). cache: keeps decoded pictures, path ->
-    uint8 (rows, columns).
+    these are drawn (hwr/ink/render.py); in training the hand then varies by `augment["ink"]`, pen and paper
+    by `augment["render"]` (settings over the defaults; null: not at all). cache: keeps decoded pictures,
+    path -> uint8 (rows, columns).
     Raises InputError naming the file, or the manifest's line where no file is named.
     """
     try:
@@ -66,7 +66,7 @@ def _grey(
         raise InputError('has neither "image" nor "strokes", so it cannot be read as handwriting')
     if rng is None or not augment:
         return grey
-    from hwr.image_augment import augment_image
+    from carousel.hwr.image.augment import augment_image
 
     return augment_image(grey, augment, rng)
 
@@ -74,7 +74,7 @@ def _grey(
 def _drawn(
     strokes: list[np.ndarray], height: int, augment: Mapping[str, Any] | None, rng: np.random.Generator | None
 ) -> np.ndarray:
-    from hwr.render import render
+    from carousel.hwr.ink.render import render
 
     if rng is None or not augment:
         return render(strokes, height)
@@ -85,7 +85,7 @@ def _drawn(
 
 
 def _picture(path: Path, cache: dict[Any, np.ndarray] | None) -> np.ndarray:
-    from hwr.image import read_image
+    from carousel.hwr.image.columns import read_image
 
     if cache is None:
         return read_image(path)

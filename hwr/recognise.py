@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from common.align_command import Task
-from common.command import Input
-from common.errors import InputError
-from common.reading import Reading
+from carousel.common.cli.align import Task
+from carousel.common.cli.inputs import Input
+from carousel.common.decoding.reading import Reading
+from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings torch
-    from common.decoding import Hypothesis, Symbol
-    from common.model_file import Model
-    from common.rescoring import Rescorer
+    from carousel.common.decoding import Hypothesis, Symbol
+    from carousel.common.decoding.rescoring import Rescorer
+    from carousel.common.model.file import Model
 
 Own = TypeVar("Own", bound=tuple)  # a model, and what goes with it
 Result = TypeVar("Result")
@@ -85,12 +85,12 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     Strokes for a model of images are drawn first. Raises InputError for a picture given to a model of
     strokes, for one without ink, and for a page of several lines.
     """
-    from hwr import features
+    from carousel.hwr import features
 
     if isinstance(source, np.ndarray):
         if settings["kind"] != "image":
             raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
-        from hwr.page import is_page
+        from carousel.hwr.image.page import is_page
 
         if is_page(source):  # before features are, which may find no ink in a page with black edges
             raise InputError(
@@ -100,7 +100,7 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
         return Prepared(*features.extract(source, settings), height=len(source))
     if settings["kind"] == "ink":
         return Prepared(*features.extract(source, settings), height=None)
-    from hwr.render import render
+    from carousel.hwr.ink.render import render
 
     drawn = render(list(source), height=settings.get("height", 48))
     return Prepared(features.extract(drawn, settings)[0], places=None, height=None)
@@ -147,7 +147,7 @@ def recognise(
     what each line belongs to; decoding: decoder, beam, nbest and further options of common.decoding.decode,
     over the defaults of the model.
     """
-    from common.recognise import recognise as hypotheses
+    from carousel.common.recogniser import recognise as hypotheses
 
     features = [line.features for line in lines]
     found = hypotheses(model, features, batch_frames, rescorer, sessions, **decoding)

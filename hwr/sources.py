@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common.command import Failures, Input
-from common.streams import standard_input
+from carousel.common.cli.failures import Failures
+from carousel.common.cli.inputs import Input
+from carousel.common.cli.streams import standard_input
 
 IMAGES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif"),
 )
 INK = (".json", ".jsonl", ".inkml", ".dat", ".unp", ".unipen")
-# Of JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink reads them; no picture that Pillow reads starts so.
+# Of JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink.file reads them; no picture that Pillow reads starts so.
 INK_STARTS = (b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b")
 
 
@@ -31,7 +32,7 @@ def split_pages(inputs: Iterable[Input], failures: Failures) -> Iterator[Input]:
             if ink:
                 yield replace(item, load=lambda source=source: ("ink", _read_ink(source)))  # type: ignore[misc]
                 continue
-            from hwr.image_file import read_pages
+            from carousel.hwr.image.file import read_pages
 
             for number, read in read_pages(source):
                 yield replace(item, page=number, load=lambda read=read: ("image", read()))  # type: ignore[misc]
@@ -46,13 +47,13 @@ def read_source(item: Input) -> tuple[str, Any]:
     ink, source = _open(item.path)
     if ink:
         return "ink", _read_ink(source)
-    from hwr.image_file import read_image
+    from carousel.hwr.image.file import read_image
 
     return "image", read_image(source)
 
 
 def _read_ink(source: Path | io.BytesIO) -> Any:
-    from hwr.ink import read_ink
+    from carousel.hwr.ink.file import read_ink
 
     return read_ink(source)
 
@@ -78,7 +79,7 @@ def is_ink_xml(path: Path) -> bool:
     """Whether a file of a folder is ink that ends in .xml, as IAM-OnDB's does; much else ends so, too."""
     if path.suffix.lower() != ".xml":
         return False
-    from hwr import ink
+    from carousel.hwr.ink import file as ink
 
     return ink.is_ink_xml(_head(path, 1 << 16))
 

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import spot_command
-from common.align_command import Task
-from common.command import Failures, Input
-from common.spot_command import Kind, Place, Room, Spotted
+from carousel.common.cli import spot as spot_command
+from carousel.common.cli.align import Task
+from carousel.common.cli.failures import Failures
+from carousel.common.cli.inputs import Input
+from carousel.common.cli.spot import Kind, Place, Room, Spotted
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
-    from common.align import Spelling
-    from common.decoding import Symbol
-    from common.model_file import Model
-    from common.spotting import Detection
-    from hwr.recognise import Prepared
+    from carousel.common.ctc.spotting import Detection
+    from carousel.common.decoding import Symbol
+    from carousel.common.decoding.align import Spelling
+    from carousel.common.model.file import Model
+    from carousel.hwr.recognise import Prepared
 
     Source = tuple[Model, Prepared]
 
@@ -60,15 +61,15 @@ def spot(
     also: Callable[[Path], bool],
     split: Callable[[Iterable[Input], Failures], Iterable[Input]],
 ) -> int:
-    """The command; its options are those of common.spot_command.
+    """The command; its options are those of common.cli.spot.
 
     read_source, models, also: as of hwr.align_command.align; needed: the models that files of these names
     are sure to be read with; split: inputs to the pages in them.
     """
 
     def open_room(tasks: Sequence[Task]) -> Room[Source]:
-        from common.recognise import log_probs
-        from hwr.recognise import by_model, read_task
+        from carousel.common.recogniser import log_probs
+        from carousel.hwr.recognise import by_model, read_task
 
         def score(model: Model, lines: list[Source]) -> list[Line]:
             scores = log_probs(model, [prepared.features for _, prepared in lines], args.batch_frames)
@@ -86,7 +87,7 @@ def spot(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that the network has read; of common.spot_command.Scored."""
+    """A line that the network has read; of common.cli.spot.Scored."""
 
     model: Model
     prepared: Prepared
@@ -100,7 +101,7 @@ class Line:
         """As of `hwr align`, between the symbols before it and after it that a greedy decoder reads."""
         import numpy as np
 
-        from common.decoding import Symbol
+        from carousel.common.decoding import Symbol
 
         read = np.flatnonzero(self.log_probs.argmax(axis=1))
         before, after = read[read < at.start][-1:].tolist(), read[read >= at.end][:1].tolist()
@@ -113,12 +114,12 @@ class Line:
         return start, end, self.prepared.box(start, end)
 
     def reaches(self, spelling: Spelling) -> list[tuple[float, float]]:
-        from common.align import align
+        from carousel.common.decoding.align import align
 
         return [*self._spans(align(self.log_probs, spelling).symbols)]
 
     def _spans(self, symbols: Sequence[Symbol]) -> list[tuple[int, int]]:
-        from hwr.recognise import symbol_spans
+        from carousel.hwr.recognise import symbol_spans
 
         return symbol_spans(symbols, len(self.prepared.features), self.model.stride)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from common import model_file
-from common.errors import InputError
-from recipes import command
+from carousel.common.errors import InputError
+from carousel.common.model import file as model_file
+from carousel.recipes import command
 
 ALIKE = ("domain", "alphabet", "features")
 
@@ -52,7 +52,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.average`."""
-    parser = command.parser("recipes.average", __doc__)
+    parser = command.parser("carousel.recipes.average", __doc__)
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="the model to write, ….safetensors")
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="best.safetensors of runs")
     return command.run(average, parser.parse_args(argv))

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from common.errors import InputError
-from common.failures import sentence
-from common.streams import say
+from carousel.common.cli.failures import sentence
+from carousel.common.cli.streams import say
+from carousel.common.errors import InputError
 
 
 def parser(module: str, description: str | None, output: str | None = None) -> argparse.ArgumentParser:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.alphabet import name_symbols, normalise
-from common.corpus import write_manifest
-from common.errors import InputError
+from carousel.common.data.manifest import write_manifest
+from carousel.common.errors import InputError
+from carousel.common.text.alphabet import name_symbols, normalise
 
 Row = dict[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from common.corpus import Sample, read_manifest, write_manifest
-from common.errors import InputError
-from hwr.ink_features import extract
-from recipes.command import require
+from carousel.common.data.manifest import Sample, read_manifest, write_manifest
+from carousel.common.errors import InputError
+from carousel.hwr.ink.features import extract
+from carousel.recipes.command import require
 
 SPLITS = ("train", "valid", "test")
 FRAMES_A_CHARACTER = 2  # ink of fewer frames than this for each character is cut short, or has a wrong label

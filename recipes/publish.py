@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from common import model_file
-from common.errors import InputError
-from recipes import command
+from carousel.common.errors import InputError
+from carousel.common.model import file as model_file
+from carousel.recipes import command
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def publish(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.publish`."""
-    parser = command.parser("recipes.publish", __doc__)
+    parser = command.parser("carousel.recipes.publish", __doc__)
     parser.add_argument("model", type=Path, metavar="MODEL", help="best.safetensors of a run")
     parser.add_argument("card", type=Path, metavar="CARD", help="the model card, NAME.md")
     return command.run(publish, parser.parse_args(argv))

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from asr.audio import duration
-from common.corpus import write_manifest
-from common.errors import InputError
+from carousel.asr.sound.read import duration
+from carousel.common.data.manifest import write_manifest
+from carousel.common.errors import InputError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".opus", ".ogg", ".mp3")  # in the order of preference
 

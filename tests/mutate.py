@@ -25,7 +25,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from common.errors import InputError
+from carousel.common.errors import InputError
 
 SLOW = 20.0  # s
 EXPECTED = (InputError, OSError, MemoryError)
@@ -37,14 +37,14 @@ Reader = tuple[Callable[[], Samples], Callable[[Path], object]]
 
 
 def audio() -> Reader:
-    from asr.audio import read_audio
+    from carousel.asr.sound.read import read_audio
     from tests.asr.sound_files import samples
 
     return samples, read_audio
 
 
 def picture() -> Reader:
-    from hwr.image_file import read_pages
+    from carousel.hwr.image.file import read_pages
     from tests.hwr.writing_files import pictures
 
     def read(path: Path) -> None:
@@ -61,8 +61,8 @@ def picture() -> Reader:
 
 
 def ink() -> Reader:
-    from hwr.ink import read_inks
-    from hwr.ink_features import extract
+    from carousel.hwr.ink.features import extract
+    from carousel.hwr.ink.file import read_inks
     from tests.hwr.writing_files import inks
 
     return inks, lambda path: [extract(strokes, {}) for strokes in read_inks(path)]

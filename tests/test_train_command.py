@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import yaml
 
-from common import model_file
-from common.corpus import read_manifest, write_manifest
+from carousel.common.data.manifest import read_manifest, write_manifest
+from carousel.common.model import file as model_file
 
 TONES = {"a": 400, "b": 900, "c": 1800}
 
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asr(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "asr.cli", *words]
+    command = [sys.executable, "-m", "carousel.asr.cli", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 

@@ -12,13 +12,13 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from common import model_file
+from carousel.common.model import file as model_file
 from tests.test_train_command import RECIPE, asr, folder  # noqa: F401
 
 # several commands in one process, as each start costs seconds
 MANY = """
 import json, sys
-from asr.cli import main
+from carousel.asr.cli import main
 for words in json.load(sys.stdin):
     print(main(words), flush=True)
 """

@@ -25,11 +25,11 @@ def tiny_model(path: Path, domain: str, symbols: str = " abcdefgh", seed: int = 
     """Writes a model file. Its weights are drawn large, so that frames differ and the text is not empty."""
     import torch
 
-    from asr import features as speech
-    from common import model_file
-    from common.alphabet import Alphabet
-    from common.network import Network
-    from hwr import features as handwriting
+    from carousel.asr import features as speech
+    from carousel.common.model import file as model_file
+    from carousel.common.network import Network
+    from carousel.common.text.alphabet import Alphabet
+    from carousel.hwr import features as handwriting
 
     settings = FEATURES[domain]
     size = (speech if domain == "speech" else handwriting).size(settings)
@@ -54,7 +54,7 @@ def with_features(path: Path, **features: Any) -> Path:
     """The same model with other features in its header; None leaves one out."""
     from safetensors.torch import load_file, save_file
 
-    from common import model_file
+    from carousel.common.model import file as model_file
 
     header = model_file.read_header(path)
     changed = {key: value for key, value in {**header["features"], **features}.items() if value is not None}

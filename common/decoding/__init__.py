@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.alphabet import Alphabet
-from common.calibration import UNCALIBRATED, Calibration
-from common.errors import InputError
+from carousel.common.calibration import UNCALIBRATED, Calibration
+from carousel.common.errors import InputError
+from carousel.common.text.alphabet import Alphabet
 
 DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be missing and is slow to load
-    "greedy": "common.decoding.greedy",
-    "beam": "common.decoding.beam",
-    "pyctcdecode": "common.decoding.with_pyctcdecode",
+    "greedy": "carousel.common.decoding.greedy",
+    "beam": "carousel.common.decoding.beam",
+    "pyctcdecode": "carousel.common.decoding.with_pyctcdecode",
 }
 
 ROUNDING = 1.0  # natural log by which a log-probability may be above 0, as of quantised networks

@@ -10,8 +10,8 @@ Frames where nothing but the blank passes the symbol threshold only update the s
 through them has still ended in a blank, so a doubled letter is not lost.
 
 With a language model or a lexicon, what a word costs is charged as early as it is known
-(common.decoding.places), and of the texts that go on alike only the likeliest are kept
-(common.decoding.recombine).
+(common.decoding.compiled.lexicon_tree), and of the texts that go on alike only the likeliest are kept
+(common.decoding.compiled.recombine).
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from common.alphabet import Alphabet
-from common.ctc import forced_align, log_likelihood
-from common.decoding import Hypothesis, Symbol, check_search, check_shape, check_values, place, search
-from common.decoding.batch import search_all
-from common.decoding.best_path import best_text
-from common.decoding.knowledge import Knowledge, know, know_nothing
-from common.decoding.ngram import NGrams
-from common.decoding.results import best_texts
-from common.decoding.tree import ENTRY, Tree, begin, compact, new_tree
+from carousel.common.ctc.loss import forced_align, log_likelihood
+from carousel.common.decoding import Hypothesis, Symbol, check_search, check_shape, check_values, place
+from carousel.common.decoding.compiled import search
+from carousel.common.decoding.compiled.backtrace import best_texts
+from carousel.common.decoding.compiled.batch import search_all
+from carousel.common.decoding.compiled.best_path import best_text
+from carousel.common.decoding.compiled.prefix_tree import ENTRY, Tree, begin, compact, new_tree
+from carousel.common.decoding.constraints import Knowledge, know, know_nothing
+from carousel.common.language.ngram import NGrams
+from carousel.common.text.alphabet import Alphabet
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def decode_batch(
         unless it is the frame's highest; blank and repetition always go on. -inf switches this off.
     score_threshold: prefixes by more than this below the best one (natural log) are dropped; with a language
         model or a lexicon, so are those from which all goes on as from `nbest` better ones
-        (common.decoding.recombine). inf: neither.
+        (common.decoding.compiled.recombine). inf: neither.
     lm: an n-gram model over characters or words, or its file. Its natural logs count `lm_weight` times, and
         each token adds `bonus`; None: what was tuned for the model, else 0.5 and 0.
     lm_unit: "words" or "characters", what the tokens of a foreign file are; None: what they look like.

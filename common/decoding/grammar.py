@@ -14,15 +14,15 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from common.alphabet import Alphabet, name_symbols
-from common.decoding import jsgf
-from common.decoding.gains import BETWEEN
-from common.decoding.jsgf import Expression
-from common.decoding.lines import read_lines
-from common.decoding.ngram import UNKNOWN_ID
-from common.decoding.places import Places, places_of
-from common.decoding.tree import NONE
-from common.errors import InputError
+from carousel.common.decoding import jsgf
+from carousel.common.decoding.compiled.lexicon_tree import Places, places_of
+from carousel.common.decoding.compiled.prefix_tree import NONE
+from carousel.common.decoding.compiled.scoring import BETWEEN
+from carousel.common.decoding.jsgf import Expression
+from carousel.common.errors import InputError
+from carousel.common.language.ngram import UNKNOWN_ID
+from carousel.common.text.alphabet import Alphabet, name_symbols
+from carousel.common.text.lines import read_lines
 
 MOST = 1_000_000  # states or places of a grammar: some seconds, and some hundred megabytes
 WORK = 1_000_000, 4  # arcs, and states looked at, of the deterministic automaton: so many, and for each state

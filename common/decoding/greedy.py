@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from common.alphabet import Alphabet
-from common.decoding import Hypothesis, check, place
+from carousel.common.decoding import Hypothesis, check, place
+from carousel.common.text.alphabet import Alphabet
 
 
 def decode(log_probs: np.ndarray, alphabet: Alphabet) -> list[Hypothesis]:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.alphabet import Alphabet, name_symbols
-from common.decoding.gains import HOT
-from common.decoding.lines import read_lines
-from common.errors import InputError
+from carousel.common.decoding.compiled.scoring import HOT
+from carousel.common.errors import InputError
+from carousel.common.text.alphabet import Alphabet, name_symbols
+from carousel.common.text.lines import read_lines
 
 log = logging.getLogger(__name__)
 

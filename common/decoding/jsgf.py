@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import InputError
+from carousel.common.errors import InputError
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from common.alphabet import Alphabet
-from common.ctc import forced_align
-from common.decoding import Hypothesis, check, check_search, place
-from common.errors import InputError
+from carousel.common.ctc.loss import forced_align
+from carousel.common.decoding import Hypothesis, check, check_search, place
+from carousel.common.errors import InputError
+from carousel.common.text.alphabet import Alphabet
 
 PRIVATE = 0xF0000  # first code point of the private planes 15 and 16: room for 131,072 symbols
 LEAST = 1e-15  # pyctcdecode's lowest probability (its MIN_TOKEN_CLIP_P): no path is impossible to it

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from common.errors import InputError
-from common.lstm.fused import Steps, is_empty
+from carousel.common.errors import InputError
+from carousel.common.lstm.torch_path.fused import Steps, is_empty
 
 CORNERS = ((False, False), (False, True), (True, False), (True, True))  # flipped rows, flipped columns
 

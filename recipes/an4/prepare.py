@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
-from recipes import command, speech
+from carousel.common.errors import InputError
+from carousel.recipes import command, speech
 
 VALID_EVERY, VALID_FIRST = 9, 1  # of the speakers in order of name: women (f…) come first, men (m…) after
 RAW_RATE = 16000  # Hz, of the headerless .raw files, 16 bit

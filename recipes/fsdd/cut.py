@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.align import word_segments
-from asr.audio import SAMPLE_RATE, read_audio
-from common.corpus import Sample, read_manifest, write_manifest
-from common.errors import InputError
-from common.model_file import Model, load
-from recipes import command
-from recipes.fsdd.prepare import WORDS
+from carousel.asr.align import word_segments
+from carousel.asr.sound.read import SAMPLE_RATE, read_audio
+from carousel.common.data.manifest import Sample, read_manifest, write_manifest
+from carousel.common.errors import InputError
+from carousel.common.model.file import Model, load
+from carousel.recipes import command
+from carousel.recipes.fsdd.prepare import WORDS
 
 SHORTEST, LONGEST = 0.12, 1.2  # s; what is shorter or longer was not aligned well
 
@@ -64,7 +64,7 @@ def cut(arguments: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.fsdd.cut`."""
-    parser = command.parser("recipes.fsdd.cut", __doc__)
+    parser = command.parser("carousel.recipes.fsdd.cut", __doc__)
     parser.add_argument("model", type=Path, metavar="MODEL", help="a model that reads the manifests well")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the recordings")
     parser.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST", help="where digits are said")

@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import InputError
-from recipes import command, speech
+from carousel.common.errors import InputError
+from carousel.recipes import command, speech
 
 WORDS = ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")
 NAME = re.compile(r"(\d)_([a-z]+)_(\d+)")  # digit, speaker, number of the recording
@@ -56,7 +56,7 @@ def read_corpus(corpus: Path) -> dict[str, list[dict]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.fsdd.prepare`."""
-    parser = command.parser("recipes.fsdd.prepare", __doc__, "data/fsdd")
+    parser = command.parser("carousel.recipes.fsdd.prepare", __doc__, "data/fsdd")
     parser.add_argument("--fold", metavar="SPEAKER", help="only the fold that leaves this speaker out [all]")
     return command.run(prepare, parser.parse_args(argv))
 

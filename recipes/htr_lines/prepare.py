@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common import arguments
-from common.corpus import read_manifest
-from common.errors import InputError
-from recipes import command, images
-from recipes.images import Row
+from carousel.common.cli import options as arguments
+from carousel.common.data.manifest import read_manifest
+from carousel.common.errors import InputError
+from carousel.recipes import command, images
+from carousel.recipes.images import Row
 
 SPLITS = {
     "train": "train", "training": "train",
@@ -142,7 +142,7 @@ def _page(row: Row) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.htr_lines.prepare`."""
-    parser = command.parser("recipes.htr_lines.prepare", __doc__)
+    parser = command.parser("carousel.recipes.htr_lines.prepare", __doc__)
     parser.add_argument(
         "folders", type=Path, metavar="FOLDER", nargs="+", help="folder of line images and texts"
     )

@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from common.errors import InputError
-from recipes import command, images
-from recipes.images import Row
+from carousel.common.errors import InputError
+from carousel.recipes import command, images
+from carousel.recipes.images import Row
 
 LISTS = {
     "train": ("trainset", "train", "tr"),
@@ -174,7 +174,7 @@ def split_by_lists(rows: dict[str, Row], lists: dict[str, list[str]]) -> dict[st
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.iam.prepare`."""
-    parser = command.parser("recipes.iam.prepare", __doc__)
+    parser = command.parser("carousel.recipes.iam.prepare", __doc__)
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder of IAM as published")
     parser.add_argument("output", type=Path, metavar="OUTPUT", nargs="?", default=Path("data/iam"),
                         help="folder for manifests [%(default)s]")  # fmt: skip

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from common.errors import InputError
-from hwr.ink import read_ink
-from recipes import command
-from recipes.ink import compact, write_splits
+from carousel.common.errors import InputError
+from carousel.hwr.ink.file import read_ink
+from carousel.recipes import command
+from carousel.recipes.ink import compact, write_splits
 
 LISTS = {
     "train": "trainset.txt",
@@ -100,7 +100,7 @@ def find_writer(folder: Path, form: str) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.iam_ondb.prepare`."""
-    parser = command.parser("recipes.iam_ondb.prepare", __doc__, "data/iam_ondb")
+    parser = command.parser("carousel.recipes.iam_ondb.prepare", __doc__, "data/iam_ondb")
     return command.run(prepare, parser.parse_args(argv))
 
 

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from common import arguments
-from common.command import write_whole
-from common.errors import InputError
-from common.lm_command import read_texts
-from recipes import command
+from carousel.common.cli import options as arguments
+from carousel.common.cli.runner import write_whole
+from carousel.common.errors import InputError
+from carousel.common.language.texts import read_texts
+from carousel.recipes import command
 
 SEED = 1
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -49,7 +49,7 @@ def words(lines: Iterable[str], most: int | None) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.language.prepare`."""
-    options = command.parser("recipes.language.prepare", __doc__)
+    options = command.parser("carousel.recipes.language.prepare", __doc__)
     options.add_argument("texts", nargs="+", type=Path, metavar="TEXT", help="UTF-8, also .gz or .xz")
     options.add_argument("output", type=Path, metavar="OUTPUT", help="folder for train.txt and valid.txt")
     options.add_argument(

@@ -11,8 +11,8 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from common.errors import InputError
-from recipes import command, speech
+from carousel.common.errors import InputError
+from carousel.recipes import command, speech
 
 VALID_SHARE = 10  # one speaker in so many, where no split is named for valid
 
@@ -68,7 +68,7 @@ def _numbers(path: Path) -> tuple[int, int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.librispeech.prepare`."""
-    parser = command.parser("recipes.librispeech.prepare", __doc__, "data/librispeech")
+    parser = command.parser("carousel.recipes.librispeech.prepare", __doc__, "data/librispeech")
     for name, default in (("train", "train-clean-100"), ("valid", None), ("test", "test-other")):
         text = f"splits for {name} [{default or 'a tenth of the speakers of train'}]"
         parser.add_argument(f"--{name}", nargs="+", metavar="SPLIT", default=default and [default], help=text)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from common import arguments
-from common.corpus import read_manifest
-from common.errors import InputError
-from recipes import command, images
-from recipes.images import Row
+from carousel.common.cli import options as arguments
+from carousel.common.data.manifest import read_manifest
+from carousel.common.errors import InputError
+from carousel.recipes import command, images
+from carousel.recipes.images import Row
 
 VALID_SHARE = 12  # one training digit in so many is kept for valid: 5,000 of MNIST's 60,000
 LENGTHS = (3, 8)  # digits in a string, both ends included
@@ -163,7 +163,7 @@ def read_idx(corpus: Path, name: str, kind: str, magic: int) -> tuple[Path, np.n
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.mnist_strings.prepare`."""
-    parser = command.parser("recipes.mnist_strings.prepare", __doc__)
+    parser = command.parser("carousel.recipes.mnist_strings.prepare", __doc__)
     parser.add_argument(
         "corpus", type=Path, metavar="CORPUS", help="folder of strings, or of MNIST's idx files"
     )

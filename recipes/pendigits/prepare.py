@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import InputError
-from hwr.ink import Ink, parse_unipen
-from recipes import command
-from recipes.ink import SPLITS, prepare_manifests, write_splits
+from carousel.common.errors import InputError
+from carousel.hwr.ink.file import Ink, parse_unipen
+from carousel.recipes import command
+from carousel.recipes.ink import SPLITS, prepare_manifests, write_splits
 
 ORIGINALS = {"tra": "pendigits-orig.tra", "tes": "pendigits-orig.tes"}
 VALID_EVERY = 6  # of the writers of the training part
@@ -119,7 +119,7 @@ def compose(inks: Sequence[Ink], height: float, rng: np.random.Generator) -> Ink
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.pendigits.prepare`."""
-    parser = command.parser("recipes.pendigits.prepare", __doc__, "data/pendigits")
+    parser = command.parser("carousel.recipes.pendigits.prepare", __doc__, "data/pendigits")
     return command.run(prepare, parser.parse_args(argv))
 
 

@@ -10,8 +10,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import InputError
-from recipes import command, speech
+from carousel.common.errors import InputError
+from carousel.recipes import command, speech
 
 VALID_EVERY, VALID_FIRST = 8, 7  # of the speakers in order of their number
 

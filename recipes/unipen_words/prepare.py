@@ -8,15 +8,17 @@ seen_label (whether the text is in train). These keys are kept.
 import sys
 from collections.abc import Sequence
 
-from recipes import command
-from recipes.ink import prepare_manifests
+from carousel.recipes import command
+from carousel.recipes.ink import prepare_manifests
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.unipen_words.prepare`."""
     return command.run(
         prepare_manifests,
-        command.parser("recipes.unipen_words.prepare", __doc__, "data/unipen_words").parse_args(argv),
+        command.parser("carousel.recipes.unipen_words.prepare", __doc__, "data/unipen_words").parse_args(
+            argv
+        ),
     )
 
 

@@ -15,11 +15,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from asr.audio import SAMPLE_RATE, read_recording
-from common.corpus import write_manifest
-from common.errors import InputError
-from common.text_file import UNREADABLE, open_text
-from recipes import command
+from carousel.asr.sound.read import SAMPLE_RATE, read_recording
+from carousel.common.data.manifest import write_manifest
+from carousel.common.errors import InputError
+from carousel.common.text.file import UNREADABLE, open_text
+from carousel.recipes import command
 
 SPLITS = ("train", "valid", "test", "machine")
 SURE = 0.9  # mean probability of the words of a machine transcript
@@ -90,7 +90,7 @@ def _cut(name: str, rows: Sequence[dict], arguments: Namespace) -> Iterator[dict
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m recipes.voa.prepare`."""
-    parser = command.parser("recipes.voa.prepare", __doc__, "data/voa")
+    parser = command.parser("carousel.recipes.voa.prepare", __doc__, "data/voa")
     parser.add_argument("--sound", type=Path, required=True, metavar="SOUND", help="folder of the mp3 files")
     return command.run(prepare, parser.parse_args(argv))
 

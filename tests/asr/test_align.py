@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.align import BELOW, loudness, symbol_edges, word_edges, word_segments
-from asr.cli import main
-from common.corpus import Sample
-from common.decoding import Symbol
-from common.errors import InputError
+from carousel.asr.align import BELOW, loudness, symbol_edges, word_edges, word_segments
+from carousel.asr.cli import main
+from carousel.common.data.manifest import Sample
+from carousel.common.decoding import Symbol
+from carousel.common.errors import InputError
 from tests.asr.test_transcribe import noise
 from tests.tiny import tiny_model
 
@@ -134,7 +134,7 @@ def test_every_way_to_give_a_text_gives_the_same(model, recordings, tmp_path, ca
     one = run(capsys, "align", recordings / "a.wav", *rest, "--transcript", texts / "a.txt")[1]
     assert beside == folder == manifest and objects(one) == beside[:1]
     done = subprocess.run(
-        [sys.executable, "-m", "asr.cli", "align", "-", "--text", "dead beef", *map(str, rest)],
+        [sys.executable, "-m", "carousel.asr.cli", "align", "-", "--text", "dead beef", *map(str, rest)],
         input=(recordings / "a.wav").read_bytes(),
         capture_output=True,
     )
@@ -265,8 +265,8 @@ def test_wrong_usage_is_status_2_and_one_line(words, capsys):
 
 
 def test_word_segments_are_those_of_the_command(model, recordings, capsys):
-    from asr.features import size
-    from common.shelf import open_model
+    from carousel.asr.features import size
+    from carousel.common.model.catalogue import open_model
 
     opened = open_model(model, recordings, ("speech",), "cpu", size)
     found = word_segments(opened, Sample("Bad cab head", audio=recordings / "b.flac"))
@@ -284,9 +284,9 @@ def test_a_recording_in_windows_is_aligned_over_the_cuts(model, tmp_path, capsys
     wave = np.concatenate([noise(3, 1), np.zeros(RATE // 2, np.float32), noise(3, 2)])
     soundfile.write(tmp_path / "long.wav", wave, RATE)
     words = ["align", tmp_path / "long.wav", "--model", model, "--text", "bad cab " * 8, "--format", "json"]
-    monkeypatch.setattr("asr.transcribe.WHOLE", 4.0)
-    monkeypatch.setattr("asr.transcribe.SHORTEST", 1.0)
-    monkeypatch.setattr("asr.transcribe.LONGEST", 2.5)
+    monkeypatch.setattr("carousel.asr.transcribe.WHOLE", 4.0)
+    monkeypatch.setattr("carousel.asr.transcribe.SHORTEST", 1.0)
+    monkeypatch.setattr("carousel.asr.transcribe.LONGEST", 2.5)
     status, out, _ = run(capsys, *words)
     (found,) = objects(out)
     times = [time for word in found["words"] for time in (word["start"], word["end"])]

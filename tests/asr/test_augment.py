@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import augment
-from common.errors import InputError
+from carousel.asr import augment
+from carousel.common.errors import InputError
 from tests.conftest import REPOSITORY
 
 RATE = 16000

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import features
-from asr.augment import change_speed
-from asr.torchaudio_guard import import_torchaudio
-from common.errors import InputError
+from carousel.asr import features
+from carousel.asr.augment import change_speed
+from carousel.asr.torchaudio_guard import import_torchaudio
+from carousel.common.errors import InputError
 from tests.conftest import REPOSITORY, corpus
 
 RATE = 16000
@@ -291,7 +291,7 @@ def test_deltas_widen_log_mel_as_well() -> None:
 
 
 def test_real_speech_is_far_from_the_floors() -> None:
-    from asr.audio import read_audio
+    from carousel.asr.sound.read import read_audio
 
     path = sorted(corpus("an4").glob("wav/an4_clstk/*/*"))[0]
     array = raw(read_audio(path))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr import formats
-from asr.transcribe import Timed, Transcript
-from common.reading import Reading
+from carousel.asr import formats
+from carousel.asr.transcribe import Timed, Transcript
+from carousel.common.decoding.reading import Reading
 
 LETTERS = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1, max_size=100)
 

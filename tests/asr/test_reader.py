@@ -7,11 +7,11 @@ import pytest
 import soundfile
 import yaml
 
-from asr import features
-from asr.audio import read_audio
-from asr.reader import read
-from common.corpus import Sample
-from common.errors import InputError
+from carousel.asr import features
+from carousel.asr.reader import read
+from carousel.asr.sound.read import read_audio
+from carousel.common.data.manifest import Sample
+from carousel.common.errors import InputError
 from tests.conftest import REPOSITORY
 
 RATE = 16000

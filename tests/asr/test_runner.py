@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-import asr.audio
+import carousel.asr.sound.read
 from tests.asr.test_cli import COMMAND, model, recordings, run  # noqa: F401
 from tests.tiny import tiny_model
 
@@ -224,7 +224,7 @@ def test_whatever_one_input_raises_stays_with_it(
     command, error, model, recordings, tmp_path, capsys, monkeypatch
 ):
     """As a library may, for one of its files in ten thousand."""
-    monkeypatch.setattr("asr.cli.SAMPLES", recordings)
+    monkeypatch.setattr("carousel.asr.cli.SAMPLES", recordings)
 
     def failing(real):
         def read(source, *rest):
@@ -234,8 +234,9 @@ def test_whatever_one_input_raises_stays_with_it(
 
         return read
 
-    for place in ("audio.read_audio", "audio.read_recording", "reader.read_audio"):
-        monkeypatch.setattr(f"asr.{place}", failing(getattr(asr.audio, place.split(".")[1])))
+    for place in ("sound.read.read_audio", "sound.read.read_recording", "reader.read_audio"):
+        real = getattr(carousel.asr.sound.read, place.rpartition(".")[2])
+        monkeypatch.setattr(f"carousel.asr.{place}", failing(real))
     (recordings / "b.wav").write_bytes((recordings / "a.wav").read_bytes())
     inputs = [recordings / "a.wav", recordings / "b.wav"]
     for path in inputs:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import read_audio
-from asr.cli import SAMPLES, main
-from common.corpus import read_manifest
-from recipes.an4 import prepare as an4
+from carousel.asr.cli import SAMPLES, main
+from carousel.asr.sound.read import read_audio
+from carousel.common.data.manifest import read_manifest
+from carousel.recipes.an4 import prepare as an4
 from tests.conftest import corpus
 
 RATE = 16000

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import transcribe as t
-from asr.transcribe import Timed
-from common import model_file
-from common.errors import InputError
+from carousel.asr import transcribe as t
+from carousel.asr.transcribe import Timed
+from carousel.common.errors import InputError
+from carousel.common.model import file as model_file
 from tests.tiny import FEATURES, tiny_model
 
 RATE = 1000  # samples a second: windows do not care, and an hour is small

@@ -26,17 +26,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.alphabet import Alphabet
-from common.command import say
-from common.corpus import read_manifest
-from common.ctc import log_likelihood
-from common.decoding import decode_batch
-from common.decoding.kneser_ney import estimate
-from common.decoding.knowledge import UNKNOWN_COST
-from common.decoding.ngram import NGrams
-from common.decoding.places import unknown_word
-from common.errors import InputError
-from common.metrics import error_rates
+from carousel.common.cli.streams import say
+from carousel.common.ctc.loss import log_likelihood
+from carousel.common.data.manifest import read_manifest
+from carousel.common.decoding import decode_batch
+from carousel.common.decoding.compiled.lexicon_tree import unknown_word
+from carousel.common.decoding.constraints import UNKNOWN_COST
+from carousel.common.errors import InputError
+from carousel.common.language import ngram_files
+from carousel.common.language.kneser_ney import estimate
+from carousel.common.language.ngram import NGrams
+from carousel.common.text.alphabet import Alphabet
+from carousel.common.text.metrics import error_rates
 
 EQUAL = 1e-6  # natural log: of two texts with one score, rounding makes either the better
 ENOUGH = 1.0  # s of processor time, after which no further round is begun; the median of the rounds counts
@@ -96,13 +97,13 @@ def real(source: str, data: Path, count: int) -> Task | None:
     domain, test, train = SOURCES[source]
     try:
         if domain == "speech":
-            from asr.cli import MODELS
-            from asr.reader import read
+            from carousel.asr.cli import MODELS
+            from carousel.asr.reader import read
         else:
-            from hwr.cli import MODELS
-            from hwr.reader import read
-        from common.recognise import log_probs
-        from common.shelf import open_model
+            from carousel.hwr.cli import MODELS
+            from carousel.hwr.reader import read
+        from carousel.common.model.catalogue import open_model
+        from carousel.common.recogniser import log_probs
 
         model = open_model(None, MODELS, (domain,))
         samples = [sample for sample, _ in zip(read_manifest(data / test), range(count), strict=False)]
@@ -261,7 +262,7 @@ def language_model(task: Task, path: Path) -> NGrams:
     lines = [[w for w in text.split() if not task.alphabet.unknown(w)] for text in task.training]
     model = estimate(lines, 3)
     words = [*model.words[:3], *(private(word, task.alphabet) for word in model.words[3:])]
-    NGrams(**{**model.__dict__, "words": words}).save(path)
+    ngram_files.save(NGrams(**{**model.__dict__, "words": words}), path)
     return model
 
 

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.device import has_bf16
-from common.lstm import LSTMStack
-from common.lstm.cells import peephole_step
+from carousel.common.hardware import has_bf16
+from carousel.common.lstm import LSTMStack
+from carousel.common.lstm.cells import peephole_step
 
 SHAPES = [  # layers, hidden, batch, shortest and longest row in frames
     (3, 256, 32, 150, 300),

@@ -8,22 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from common import language_model, model_file
-from common.alphabet import Alphabet
-from common.corpus import read_manifest
-from common.decoding import decode, ngram
-from common.decoding.kneser_ney import estimate
-from common.errors import InputError
-from common.lm_command import read_texts
-from common.model_file import Model
-from common.recognise import recognise
-from common.rescoring import Rescorer
-from common.shelf import open_model
+from carousel.common.data.manifest import read_manifest
+from carousel.common.decoding import decode
+from carousel.common.decoding.rescoring import Rescorer
+from carousel.common.errors import InputError
+from carousel.common.language import lstm as language_model
+from carousel.common.language import ngram_files
+from carousel.common.language.kneser_ney import estimate
+from carousel.common.language.texts import read_texts
+from carousel.common.model import file as model_file
+from carousel.common.model.catalogue import open_model
+from carousel.common.model.file import Model
+from carousel.common.recogniser import recognise
+from carousel.common.text.alphabet import Alphabet
 from tests.tiny import tiny_model
 
 AB = Alphabet(" ab")
 TEXTS = [line.split() for line in ("a b a ab", "b a a", "ab", "a b ab a b")]
-KENLM = Path(__file__).with_name("kenlm")
+KENLM = Path(__file__).with_name("language") / "kenlm"
 JSGF = """#JSGF V1.0;
 grammar g;
 <name> = a | b /2.5/ | ("a b" | ab) {tag};
@@ -44,7 +46,7 @@ def ngrams() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("m.arpa", "m.arpa.gz", "m.safetensors"):
             path = Path(folder) / name
-            estimate(TEXTS, 3).save(path)
+            ngram_files.save(estimate(TEXTS, 3), path)
             found[name] = path.read_bytes()
     found["m.bin"] = gzip.decompress((KENLM / "3.bin.gz").read_bytes())
     return found
@@ -52,7 +54,7 @@ def ngrams() -> dict[str, bytes]:
 
 def read_ngrams(path: Path) -> None:
     """Loads a model and searches with it."""
-    lm = ngram.load(path)
+    lm = ngram_files.load(path)
     try:
         found = decode(spoken(), AB, "beam", lm=lm, beam=8)[0]
     except InputError:  # such as that none of its words can be written
@@ -75,7 +77,7 @@ def models() -> dict[str, bytes]:
         language_model.LanguageModel(network, tokens, settings).save(folder / "lm.safetensors")
         found["lm.safetensors"] = (folder / "lm.safetensors").read_bytes()
         try:
-            from common.onnx_export import export
+            from carousel.common.model.onnx_export import export
 
             export(model_file.load(folder / "ink.safetensors"), folder / "m.onnx")
             found["m.onnx"] = (folder / "m.onnx").read_bytes()
@@ -87,7 +89,7 @@ def models() -> dict[str, bytes]:
 def read_model(path: Path) -> None:
     """Loads a model and reads something with it."""
     if path.name.endswith("lm.safetensors"):
-        from common.decoding import Hypothesis, Symbol
+        from carousel.common.decoding import Hypothesis, Symbol
 
         lm = language_model.load(path)
         texts = [Hypothesis((Symbol(c, 0, 1, 0.5),), -1.0) for c in "abz"]
@@ -95,8 +97,8 @@ def read_model(path: Path) -> None:
         if not np.isfinite(scores).all():
             raise ArithmeticError(f"scores of {scores}")
         return
-    from asr import features as asr_features
-    from hwr import features as hwr_features
+    from carousel.asr import features as asr_features
+    from carousel.hwr import features as hwr_features
 
     domains, size = (("ink", "image"), hwr_features.size)
     if "speech" in path.name:
@@ -109,13 +111,13 @@ def features(model: Model) -> np.ndarray:
     """Of half a second of noise, a small picture or a stroke, whatever the model is for."""
     rng = np.random.default_rng(0)
     if model.domain == "speech":
-        from asr.features import extract, frame_stride
+        from carousel.asr.features import extract, frame_stride
 
         rate = model.features["sample_rate"]
         array = extract(rng.normal(0, 0.1, rate // 2).astype(np.float32), model.features)
         frame_stride(model.features)
         return array
-    from hwr.features import extract as extract_line
+    from carousel.hwr.features import extract as extract_line
 
     picture = rng.integers(0, 255, (30, 60), dtype=np.uint8)
     stroke = rng.normal(0, 9, (30, 2)).cumsum(0).astype(np.float32)

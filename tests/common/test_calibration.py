@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.transcribe import Timed
-from common import calibration, model_file
-from common.alphabet import Alphabet
-from common.calibration import Calibration, Map, calibration_error, fit_map, outcomes
-from common.corpus import Sample, read_manifest, write_manifest
-from common.decoding import Hypothesis, Symbol, decode
-from common.errors import InputError
-from common.metrics import edits, matched
-from common.reading import Reading
-from common.recognise import recognise
+from carousel.asr.transcribe import Timed
+from carousel.common import calibration
+from carousel.common.calibration import Calibration, Map, calibration_error, fit_map, outcomes
+from carousel.common.data.manifest import Sample, read_manifest, write_manifest
+from carousel.common.decoding import Hypothesis, Symbol, decode
+from carousel.common.decoding.reading import Reading
+from carousel.common.errors import InputError
+from carousel.common.model import file as model_file
+from carousel.common.recogniser import recognise
+from carousel.common.text.alphabet import Alphabet
+from carousel.common.text.metrics import edits, matched
 from tests.common import toy
 from tests.tiny import tiny_model
 
@@ -249,7 +250,7 @@ def half_right(path: Path, folder: Path) -> Path:
     """A manifest of noise, whose texts are what the model reads, the less the less sure it is."""
     import soundfile
 
-    from asr.reader import read
+    from carousel.asr.reader import read
 
     model, rng, rows = model_file.load(path), np.random.default_rng(5), []
     for number in range(30):
@@ -331,7 +332,7 @@ def test_an_onnx_file_keeps_no_calibration_and_says_so_first(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture, run_asr: Callable[..., int]
 ):
     pytest.importorskip("onnxruntime")
-    from common.onnx_export import export
+    from carousel.common.model.onnx_export import export
 
     export(model_file.load(path), tmp_path / "m.onnx")
     manifest = half_right(path, tmp_path)
@@ -347,7 +348,7 @@ def test_the_model_that_ships_is_calibrated_only_if_it_is_named(
     run_asr: Callable[..., int],
 ):
     shipped = tiny_model(tmp_path / "models" / "own.safetensors", "speech", default=True)
-    monkeypatch.setattr("asr.cli.MODELS", shipped.parent)
+    monkeypatch.setattr("carousel.asr.cli.MODELS", shipped.parent)
     manifest, before = half_right(shipped, tmp_path), shipped.read_bytes()
     assert run_asr(manifest, "--calibrate") == 2
     out, err = capsys.readouterr()
@@ -367,6 +368,6 @@ def test_pictures_that_cannot_be_written_are_told_first(
 
 @pytest.fixture
 def run_asr() -> Callable[..., int]:
-    from asr.cli import main
+    from carousel.asr.cli import main
 
     return lambda *arguments: main(["evaluate", *map(str, arguments)])

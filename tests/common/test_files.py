@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from common import draw, model_file
-from common.checkpoint import save_checkpoint
-from common.command import write_whole
-from common.corpus import write_manifest
-from common.decoding.kneser_ney import estimate
-from common.errors import InputError
-from common.files import atomic_text, atomic_write
-from common.onnx_export import export
-from common.validation import report
-from tests.common.test_language_model import model as language_model
+from carousel.common import plots as draw
+from carousel.common.cli.runner import write_whole
+from carousel.common.data.manifest import write_manifest
+from carousel.common.errors import InputError
+from carousel.common.files import atomic_text, atomic_write
+from carousel.common.language import ngram_files
+from carousel.common.language.kneser_ney import estimate
+from carousel.common.model import file as model_file
+from carousel.common.model.onnx_export import export
+from carousel.common.train.checkpoint import save_checkpoint
+from carousel.common.train.validation import report
+from tests.common.language.test_lstm import model as language_model
 from tests.tiny import tiny_model
 
 ROW = {"epoch": 1, "train_loss": 1.0, "frames_per_second": 1.0, "minutes": 0.1, "unvaried": 0}
@@ -48,9 +50,9 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "noted.safetensors": noted,
     "last.safetensors": checkpoint,
     "lstm.safetensors": lambda path: language_model().save(path),
-    "ngram.safetensors": lambda path: estimate(["abc"] * 9, 2).save(path),
-    "ngram.arpa": lambda path: estimate(["abc"] * 9, 2).save(path),
-    "ngram.arpa.gz": lambda path: estimate(["abc"] * 9, 2).save(path),
+    "ngram.safetensors": lambda path: ngram_files.save(estimate(["abc"] * 9, 2), path),
+    "ngram.arpa": lambda path: ngram_files.save(estimate(["abc"] * 9, 2), path),
+    "ngram.arpa.gz": lambda path: ngram_files.save(estimate(["abc"] * 9, 2), path),
     "model.onnx": onnx,
     "text.txt": lambda path: write_whole(path, "x" * 1000),
     "train.jsonl": lambda path: write_manifest(path, [{"text": "a" * 1000}]),

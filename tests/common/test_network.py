@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import InputError
-from common.network import Network
+from carousel.common.errors import InputError
+from carousel.common.network import Network
 
 FRONTS = {
     "stack": {"front": "stack", "stride": 3},
@@ -54,7 +54,7 @@ def test_a_row_of_a_padded_batch_gives_what_it_gives_alone(front, cell, lengths)
     net = network(front, cell)
     x = torch.randn(len(lengths), max(lengths), SIZE) * 3
     for row, length in enumerate(lengths):
-        x[row, length:] = 0  # as common.batching.pad does
+        x[row, length:] = 0  # as common.data.batching.pad does
     log_probs, out_lengths = net(x, torch.tensor(lengths))
     for row, length in enumerate(lengths):
         alone, (out_length,) = net(x[row : row + 1, :length], torch.tensor([length]))

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from common.corpus import write_manifest
-from common.training import train
+from carousel.common.data.manifest import write_manifest
+from carousel.common.train.loop import train
 
 SYMBOLS = "abcd"
 SIZE = 6

@@ -1,21 +1,20 @@
 """The way from a sample to features: what varies, what does not, and what is said of unreadable samples."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-import conf
-from common.corpus import Sample
-from common.errors import InputError
-from hwr import features as dispatch
-from hwr import ink_augment, ink_features
-from hwr.reader import read
-from hwr.render import render
+from carousel.common.data.manifest import Sample
+from carousel.common.errors import InputError
+from carousel.hwr import features as dispatch
+from carousel.hwr.ink import augment as ink_augment
+from carousel.hwr.ink import features as ink_features
+from carousel.hwr.ink.render import render
+from carousel.hwr.reader import read
+from tests.conftest import REPOSITORY
 
-CONF = Path(conf.__path__[0])
+CONF = REPOSITORY / "conf"
 INK = {"kind": "ink"}
 IMAGE = {"kind": "image", "height": 32}
 WORD = [

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from common.align import spell
-from common.alphabet import Alphabet
-from common.decoding import Symbol
-from common.spot_command import APART, Finder, bounds, occurrences
-from common.spotting import Detection
-from hwr.cli import main
-from hwr.recognise import Prepared, symbol_boxes
-from hwr.spot import Line
+from carousel.common.cli.spot import APART, Finder, bounds, occurrences
+from carousel.common.ctc.spotting import Detection
+from carousel.common.decoding import Symbol
+from carousel.common.decoding.align import spell
+from carousel.common.text.alphabet import Alphabet
+from carousel.hwr.cli import main
+from carousel.hwr.recognise import Prepared, symbol_boxes
+from carousel.hwr.spot import Line
 from tests.hwr.test_cli import INKML, STROKES, lines, models  # noqa: F401
 from tests.tiny import tiny_model
 
@@ -65,7 +65,7 @@ def test_ink_and_pictures_mix_and_ink_drawn_for_a_model_of_images_has_no_box(
 ):
     for domain in ("image", "ink"):
         tiny_model(tmp_path / "shipped" / f"{domain}.safetensors", domain, default=True)
-    monkeypatch.setattr("hwr.cli.MODELS", tmp_path / "shipped")
+    monkeypatch.setattr("carousel.hwr.cli.MODELS", tmp_path / "shipped")
     (lines / "word.inkml").write_text(INKML)
     words = ["spot", "a,b,c,d,e", lines, "--threshold", "0.01", "--inside", "--format", "json"]
     status, out, err = run(capsys, *words)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from common import model_file
-from recipes import average
+from carousel.common.model import file as model_file
+from carousel.recipes import average
 from tests.tiny import tiny_model, with_features
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.corpus import read_manifest
-from recipes.iam import prepare as iam
+from carousel.common.data.manifest import read_manifest
+from carousel.recipes.iam import prepare as iam
 
 
 def picture(path: Path) -> Path:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.corpus import check, read_manifest
-from hwr.image import extract_image, read_image
-from recipes import images
-from recipes.htr_lines import prepare as htr_lines
-from recipes.mnist_strings import prepare as mnist_strings
+from carousel.common.data.manifest import check, read_manifest
+from carousel.hwr.image.columns import extract_image, read_image
+from carousel.recipes import images
+from carousel.recipes.htr_lines import prepare as htr_lines
+from carousel.recipes.mnist_strings import prepare as mnist_strings
 from tests.conftest import corpus
 
 
@@ -325,7 +325,7 @@ def test_recipe_composes(name: str) -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from common.recipe import ROOT, find_recipe
+    from carousel.common.train.recipe import ROOT, find_recipe
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         base = compose("base", ["features=image", "augment=image", "network=conv2d"])

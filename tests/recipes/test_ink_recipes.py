@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from common.corpus import read_manifest
-from recipes.iam_ondb import prepare as iam_ondb
-from recipes.ink import fault
-from recipes.pendigits import prepare as pendigits
-from recipes.unipen_lines import prepare as unipen_lines
-from recipes.unipen_words import prepare as unipen_words
+from carousel.common.data.manifest import read_manifest
+from carousel.recipes.iam_ondb import prepare as iam_ondb
+from carousel.recipes.ink import fault
+from carousel.recipes.pendigits import prepare as pendigits
+from carousel.recipes.unipen_lines import prepare as unipen_lines
+from carousel.recipes.unipen_words import prepare as unipen_words
 from tests.conftest import corpus
 
 INK = [[0, 0, 10, 40, 20, 0, 30, 40, 40, 0, 50, 40, 60, 0, 70, 40], [20, -30]]

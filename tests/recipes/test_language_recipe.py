@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.language.prepare import WORD, main
+from carousel.recipes.language.prepare import WORD, main
 
 LINES = [f"Line {n},  d'un été long-temps (no. {n})." for n in range(100)]
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import model_file
-from recipes.publish import main
+from carousel.common.model import file as model_file
+from carousel.recipes.publish import main
 from tests.tiny import tiny_model
 
 CARD = """---

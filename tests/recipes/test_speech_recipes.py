@@ -13,15 +13,15 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from asr import augment, features
-from asr.audio import read_audio
-from asr.transcribe import Timed
-from common.corpus import read_manifest
-from recipes.an4 import prepare as an4
-from recipes.fsdd import cut as fsdd_cut
-from recipes.fsdd import prepare as fsdd
-from recipes.librispeech import prepare as librispeech
-from recipes.speechocean762 import prepare as speechocean762
+from carousel.asr import augment, features
+from carousel.asr.sound.read import read_audio
+from carousel.asr.transcribe import Timed
+from carousel.common.data.manifest import read_manifest
+from carousel.recipes.an4 import prepare as an4
+from carousel.recipes.fsdd import cut as fsdd_cut
+from carousel.recipes.fsdd import prepare as fsdd
+from carousel.recipes.librispeech import prepare as librispeech
+from carousel.recipes.speechocean762 import prepare as speechocean762
 from tests.conftest import REPOSITORY, corpus
 
 RECIPES = ["an4", "fsdd", "librispeech", "speechocean762", "voa"]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import read_audio
-from common.corpus import read_manifest
-from recipes.voa import prepare as voa
+from carousel.asr.sound.read import read_audio
+from carousel.common.data.manifest import read_manifest
+from carousel.recipes.voa import prepare as voa
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,350 @@
+"""One recording in, one array out: mono float32 at the rate asked for; a bad file is a named `InputError`.
+
+libsndfile (wav, flac, mp3, ogg, opus, aiff, au, NIST sphere …) reads what it knows, ffmpeg the rest. Neither
+says that a file ends too early; asr.sound.containers finds out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from carousel.asr.sound.containers import LOOSE, PLAYLIST, layout
+from carousel.asr.sound.ffmpeg import Sound, Undecodable, opened
+from carousel.asr.sound.frames import flac_rest
+from carousel.asr.sound.layout import SLACK, Layout, Spliced, at
+from carousel.common.errors import InputError
+
+SAMPLE_RATE = 16000  # Hz, of every model that ships
+BLOCK = 1 << 19  # samples decoded at a time: hours in stereo must not be in memory twice
+SMALLEST_RATE = 1000  # Hz; below this nobody is understood, and resampling would fill the memory
+LARGEST_RATE = 768_000  # Hz; above this a header is nonsense
+CANCELLED = 0.1  # of the power that the mean of unlike channels has: less, and they cancel each other
+OVER = 4.0  # × full scale: floats that are mostly below are loud, those above count in another unit
+LOUDEST = 64.0  # × full scale: floats above are integers of 16, 24 or 32 bits
+BITS = {"PCM_24": 24, "PCM_32": 32}  # subtypes of libsndfile that may hold shorter integers
+SOUND = 0.01  # of full scale: less is taken for noise
+
+Source = str | os.PathLike[str] | BinaryIO | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What was there of a recording, and what the user should know of it.
+
+    samples: (samples,) float32 in [-1, 1] at the rate asked for; fault: that the file is truncated, or empty;
+    notes: of what was done to read it.
+    """
+
+    samples: np.ndarray
+    fault: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_audio(source: Source, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """As `read_recording`, the samples alone; a truncated file is an InputError as well."""
+    recording = read_recording(source, sample_rate)
+    if recording.fault:
+        raise InputError(f"{_name(source)}: {recording.fault}; copy it again")
+    return recording.samples
+
+
+def read_recording(source: Source, sample_rate: int = SAMPLE_RATE) -> Recording:
+    """Read a recording as mono.
+
+    source: a path, of a pipe as well, an open binary file (standard input as well: it is read to its end) or
+    the bytes of a file. Channels are averaged, or the loudest is taken where they cancel each other; other
+    rates resampled (soxr, high quality); what float files hold beyond full scale is clipped. What of a
+    truncated or damaged file is there is read, and `fault` tells so. Of files joined to one, all are read.
+    Raises InputError, one sentence naming the file, when it is missing, a folder, empty, of an unknown
+    format, without a single sample, or holds NaN or infinite values.
+    """
+    name = _name(source)
+    with _opened(source, name) as stream:
+        if not stream.read(1):
+            raise InputError(f"{name}: is empty (0 bytes); record or copy it again")
+        plan = layout(stream)
+        _refuse(stream, plan, name)
+        path = (
+            Path(stream.name) if isinstance(source, str | os.PathLike) and hasattr(stream, "name") else None
+        )
+        return _decode(stream, plan, path, name, sample_rate)
+
+
+def duration(path: str | os.PathLike[str]) -> float:
+    """Length in seconds, from the header where that is possible; errors as of `read_audio`."""
+    import soundfile
+
+    try:
+        info = soundfile.info(os.fspath(path))
+        with open(path, "rb") as stream:
+            plan = layout(stream)
+    except (OSError, RuntimeError, ValueError):  # libsndfile's among them
+        return len(read_audio(path)) / SAMPLE_RATE
+    seconds = info.frames / info.samplerate
+    if not seconds or plan.cut or plan.promised is None or abs(seconds - plan.promised) > plan.slack:
+        return len(read_audio(path)) / SAMPLE_RATE  # the header alone does not tell
+    return seconds
+
+
+def _name(source: Source) -> str:
+    """A source as messages name it."""
+    if isinstance(source, str | os.PathLike):
+        return str(source)
+    if isinstance(source, bytes | bytearray):
+        return "the given bytes"
+    name = getattr(source, "name", None)
+    if name in (0, "<stdin>"):
+        return "standard input"
+    return name if isinstance(name, str) else "the given file"
+
+
+def _opened(source: Source, name: str) -> BinaryIO:
+    """A seekable binary file. The caller's own file is read to its end and left open."""
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(source))
+    if isinstance(source, bytes | bytearray):
+        return io.BytesIO(source)
+    data = source.read()
+    if not isinstance(data, bytes):
+        raise InputError(f"{name}: was opened as text; open it in binary mode")
+    return io.BytesIO(data)
+
+
+def _open_path(path: Path) -> BinaryIO:
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISREG(kind):
+            return path.open("rb")
+        if stat.S_ISFIFO(kind):
+            with path.open("rb") as pipe:
+                return io.BytesIO(pipe.read())
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; correct the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be opened ({reason})") from None
+    what = (
+        "a folder, not a recording; give a file in it" if stat.S_ISDIR(kind) else "a device; give a file or -"
+    )
+    raise InputError(f"{path}: is {what}")
+
+
+def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:
+    """Raise InputError for what no decoder should see, or none here understands."""
+    head = at(stream, 0, 1024)
+    if not plan.container and PLAYLIST.match(head.lstrip(b"\xef\xbb\xbf")):
+        raise InputError(f"{name}: is a playlist, not a recording; give the recordings that it names")
+    if plan.container == "nistsphere" and (coding := re.search(rb"embedded-(\w+)", head)):
+        raise InputError(
+            f"{name}: is compressed with {coding[1].decode()}, which is not read here;"
+            " expand it with sph2pipe (sph2pipe -f wav IN OUT)"
+        )
+
+
+def _decode(stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: int) -> Recording:
+    """All parts, one after the other; those that cannot be decoded are missing."""
+    found: list[Decoded] = []
+    failure: Undecodable | None = None
+    parts = list(plan.parts)
+    while parts:
+        part = parts.pop(0)
+        try:
+            found.append(_part(part.open(stream), path if len(plan.parts) == 1 else None, plan, name, rate))
+        except Undecodable as error:
+            failure = failure or error
+            continue
+        if plan.container == "flac" and (rest := flac_rest(stream, part, len(found[-1].wave) / rate)):
+            parts.insert(0, rest)
+    if not found:
+        if plan.cut:
+            raise InputError(
+                f"{name}: is truncated, and none of it can be decoded ({failure}); copy it again"
+            )
+        raise InputError(f"{name}: cannot be read as audio ({failure}); give wav, flac, mp3, ogg or opus")
+    wave = np.concatenate([one.wave for one in found]) if len(found) > 1 else found[0].wave
+    fault = _fault(plan, found, failure, len(wave) / rate)
+    if not wave.size:
+        lost, none = (
+            "is truncated, and none of its sound is there; copy it again",
+            "holds no audio (zero samples)",
+        )
+        raise InputError(f"{name}: {lost if fault else none + '; record or export it again'}")
+    wave, note = _levelled(wave, max(one.bits for one in found), name)
+    notes = dict.fromkeys(filter(None, [plan.note, *(one.note for one in found), note]))  # each once
+    return Recording(np.clip(wave, -1.0, 1.0, out=wave), fault, tuple(notes))
+
+
+def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there: float) -> str:
+    """That sound is missing, in words, or nothing. there: seconds."""
+    promised, slack = plan.promised, plan.slack
+    if plan.headed and all(one.promised for one in found):
+        promised, slack = sum(one.promised or 0.0 for one in found), LOOSE
+    cut = plan.cut or failure is not None or any(one.cut for one in found)
+    missing = None if promised is None else promised - there
+    if not (cut if missing is None else missing > (SLACK if cut else slack)):
+        return ""
+    what = "is truncated" if plan.cut else "is truncated or damaged"
+    if promised is None:
+        return f"{what}: it does not tell how long it was, and {there:.2f} s are there"
+    return f"{what}: its header promises {promised:.2f} s, and {there:.2f} s are there"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A part as mono at the rate asked for. bits: of its integers; promised, cut: of ffmpeg.Sound."""
+
+    wave: np.ndarray
+    note: str
+    bits: int
+    promised: float | None
+    cut: bool
+
+
+def _part(stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int) -> Decoded:
+    """Raises Undecodable, and InputError for a rate that is none."""
+    with _sound(stream, path, plan.container) as sound:
+        powers = Powers()
+        wave = _resampled(powers.mean(sound.blocks), sound.rate, rate, name)
+        promised, cut = sound.told()
+    loudest, note = powers.loudest_if_cancelled(), ""
+    if loudest is not None:
+        note = f"its channels cancel each other (one is inverted), so channel {loudest + 1} alone is read"
+        with _sound(stream, path, plan.container) as sound:
+            wave = _resampled((block[:, loudest] for block in sound.blocks), sound.rate, rate, name)
+    return Decoded(wave, note, sound.bits, promised, cut)
+
+
+class Powers:
+    """Sums of squares of the channels of a recording, and of their mean."""
+
+    def __init__(self) -> None:
+        self.channels: np.ndarray = np.zeros(1)
+        self.mixed = 0.0
+
+    def mean(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """(samples,) of blocks (samples, channels)."""
+        for block in blocks:
+            if block.shape[1] == 1:
+                yield block[:, 0]
+                continue
+            mixed = block.mean(axis=1)
+            self.mixed += float(np.dot(mixed, mixed))
+            self.channels = self.channels + np.einsum("ij,ij->j", block, block, dtype=np.float64)
+            yield mixed
+
+    def loudest_if_cancelled(self) -> int | None:
+        """The loudest channel, if the mean holds much less than that of channels which differ."""
+        count = len(self.channels)
+        if count > 1 and self.mixed < CANCELLED * self.channels.sum() / count**2:
+            return int(self.channels.argmax())
+        return None
+
+
+@contextmanager
+def _sound(stream: Spliced, path: Path | None, container: str) -> Iterator[Sound]:
+    import soundfile
+
+    stream.seek(0)
+    file, reason = None, ""
+    try:
+        file = _unseeking()(stream)
+    except soundfile.LibsndfileError as error:
+        reason = str(error.error_string).rstrip(". ").removeprefix("Error : ")
+    except Exception as error:  # soundfile lets out others where a header is damaged
+        reason = str(error) or type(error).__name__
+    if file is None:
+        with opened(stream, path, container, reason) as sound:
+            yield sound
+        return
+    with file:
+        yield Sound(file.samplerate, _blocks(file), bits=BITS.get(file.subtype, 0))
+
+
+@cache
+def _unseeking() -> type:
+    """soundfile's SoundFile, which does not ask libsndfile where it is: of damaged files that is nonsense."""
+    import soundfile
+
+    class Unseeking(soundfile.SoundFile):
+        def seekable(self) -> bool:
+            return False
+
+    return Unseeking
+
+
+def _blocks(file: Any) -> Iterator[np.ndarray]:
+    """(samples, channels) float32; where decoding fails, libsndfile goes on behind the damage if it can."""
+    import soundfile
+
+    failures = 0
+    while failures < 100:
+        out = np.full((max(BLOCK // file.channels, 1), file.channels), np.nan, np.float32)
+        try:
+            block = file.read(out=out)
+        except soundfile.LibsndfileError:  # what came before it is in `out`
+            failures += 1
+            block = out[: int(np.isnan(out).all(axis=1).argmax())]
+            if len(block):
+                yield block
+            continue
+        if not len(block):
+            break
+        yield block
+
+
+def _resampled(blocks: Iterable[np.ndarray], rate: int, sample_rate: int, name: str) -> np.ndarray:
+    """Blocks of mono float32 at `rate` -> one array at `sample_rate`, resampled as they come."""
+    if not SMALLEST_RATE <= rate <= LARGEST_RATE:
+        raise InputError(
+            f"{name}: its header says {rate} samples a second, which is not from {SMALLEST_RATE}"
+            f" to {LARGEST_RATE}; export it again"
+        )
+    if rate != sample_rate:
+        blocks = _resampling(blocks, rate, sample_rate)
+    parts = list(blocks)
+    if len(parts) == 1:
+        return np.array(parts[0], dtype=np.float32)  # a copy: contiguous, and writable
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _resampling(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    import soxr
+
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(np.ascontiguousarray(block))
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _levelled(wave: np.ndarray, bits: int, name: str) -> tuple[np.ndarray, str]:
+    """A wave whose full scale is 1, and a note if it was another. bits: of the file's integers, or 0.
+
+    Programs write integers as floats without scaling them, and 16 bits into 24 or 32 without moving them up.
+    """
+    if not np.isfinite(wave).all():
+        raise InputError(f"{name}: holds samples that are not finite numbers; export it again, as 16-bit PCM")
+    peak = float(np.abs(wave).max())
+    level = float(np.quantile(np.abs(wave), 0.999)) if peak > OVER else peak  # no single one that is damaged
+    if level > OVER:
+        units = [level] if level <= LOUDEST else [2.0**held for held in (15, 23, 31) if level <= 2.0**held]
+        if not units:
+            raise InputError(f"{name}: holds samples of {level:.3g}, where 1 is full scale; export it again")
+        note = f"its samples reach {level:.3g}, where 1 is full scale, so they are divided by {units[0]:.6g}"
+        return wave / np.float32(units[0]), note
+    for held in (16, 24):
+        full = 2.0 ** (held - bits)
+        if bits > held and SOUND * full < peak <= 1.05 * full:
+            note = f"its samples of {bits} bits use the range of {held} bits alone, so they are read as such"
+            return wave / np.float32(full), note
+    return wave, ""

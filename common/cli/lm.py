@@ -1,0 +1,103 @@
+"""`asr lm` and `hwr lm`: an n-gram language model from texts, in the letters of a recogniser."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from carousel.common.cli import options as arguments
+from carousel.common.cli.failures import DONE
+from carousel.common.cli.streams import say, show
+from carousel.common.errors import UsageError
+from carousel.common.text.alphabet import Alphabet
+
+
+def add(commands: arguments.Subparsers, program: str, alphabet_of: Callable[[str], Alphabet]) -> None:
+    """alphabet_of: the alphabet of a model by what --model may name."""
+    parser = arguments.command_parser(
+        commands,
+        "lm",
+        "make an n-gram language model of texts",
+        f"""
+        {program} lm train.jsonl --output words.safetensors
+        {program} lm novels.txt.xz --unit characters --running --model M --output letters.safetensors
+        {program} lm texts/*.txt --order 4 --prune 0 0 1 --valid valid.jsonl --output words.arpa.gz
+        """,
+    )
+    parser.add_argument(
+        "texts", nargs="+", type=Path, metavar="TEXT",
+        help="a text of one sentence a line (also packed: .gz, .xz, .bz2), or a manifest (.jsonl, .jsonl.gz)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE",
+        help="the model: .safetensors (loads at once), .arpa or .arpa.gz",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unit", choices=("words", "characters"), default="words", help="what is counted (default: words)"
+    )
+    parser.add_argument(
+        "--order",
+        type=arguments.number(1, 6, int),
+        metavar="N",
+        help="1 to 6 (default: 3 for words, 6 for characters)",
+    )
+    parser.add_argument(
+        "--prune", type=arguments.number(0, kind=int), nargs="+", default=(), metavar="COUNT",
+        help="leave out n-grams that occur so often or less, for order 1, 2, …; the last for all that follow",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vocabulary", type=arguments.count, metavar="N", help="keep the N most frequent tokens"
+    )
+    parser.add_argument(
+        "--running", action="store_true",
+        help="running text: lines may begin and end anywhere in a sentence, as those of a page do",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", metavar="M",
+        help="write the texts as this recogniser would: in its case, without characters that it lacks",
+    )  # fmt: skip
+    parser.add_argument(
+        "--valid",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="measure the perplexity on this",
+    )
+    parser.set_defaults(run=lambda args: make(args, alphabet_of))
+
+
+def make(args: argparse.Namespace, alphabet_of: Callable[[str], Alphabet]) -> int:
+    from carousel.common.language.kneser_ney import estimate
+    from carousel.common.language.ngram import UNITS, tokens
+    from carousel.common.language.ngram_files import save
+    from carousel.common.language.texts import Fit, read_texts, running
+
+    if not args.output.name.endswith((".safetensors", ".arpa", ".arpa.gz")):
+        raise UsageError(
+            f"--output {args.output}: a language model is written as .safetensors, .arpa or .arpa.gz"
+        )
+    if args.running and args.unit == "words":
+        raise UsageError("--running goes with --unit characters")
+    order = args.order or (3 if args.unit == UNITS[0] else 6)
+    fit = Fit(alphabet_of(args.model) if args.model else None)
+
+    def sentences(paths: Iterable[Path]) -> Iterator[list[str]]:
+        lines = (line for path in paths for line in read_texts(path))
+        cut = (tokens(text, args.unit) for text in map(fit, lines) if text)
+        return running(cut) if args.running else cut
+
+    found = estimate(sentences(args.texts), order, prune=args.prune, vocabulary=args.vocabulary)
+    found = replace(found, unit=args.unit, running=args.running)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    save(found, args.output)
+    if fit.left_out:
+        say(fit.note())
+    for path in args.valid:
+        perplexity, count, unknown = found.perplexity(sentences([path]))
+        show(f"{path}: perplexity {perplexity:.2f}, {count:,} tokens, {unknown / max(count, 1):.2%} unknown")
+    numbers = ", ".join(f"{count:,} of order {n}" for n, count in enumerate(found.counts, start=1))
+    show(f"{args.output}: {args.unit}, {numbers}; {args.output.stat().st_size / 1e6:.1f} MB")
+    return DONE

@@ -1,0 +1,252 @@
+"""`asr train` and `hwr train`: from a Hydra command line to a training."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
+
+from carousel.common.cli.failures import DONE, FAILED, USAGE
+from carousel.common.errors import InputError, UsageError, sentence
+from carousel.common.train import settings as setting
+from carousel.common.train.recipe import ROOT, TEXT, find_recipe
+from carousel.common.train.recipe_file import check_data, overlaid, read_recipe, read_run
+from carousel.common.train.runs import CONFIG, best_rate
+
+log = logging.getLogger(__name__)
+
+# keys whose values are texts, whatever Hydra's grammar says to them
+TEXTS = ("name", "init", "fit", "data.train", "data.valid", "data.test", "hydra.run.dir", "hydra.sweep.dir")
+
+
+class ProgressHandler(logging.StreamHandler):
+    """Log lines on stderr that do not tear the progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def main(
+    domains: tuple[str, ...],
+    argv: list[str],
+    read: Callable[..., np.ndarray],
+    size: Callable[[Mapping[str, Any]], int],
+    models: Path,
+) -> int:
+    """Runs the training that the arguments after `train` describe; returns the exit status.
+
+    It is 2 for settings that cannot be used, 1 for a training that cannot be done with them.
+    domains: those that this command trains ("speech"; "image", "ink"); read, size: as
+    `common.train.loop.train` takes them; models: the folder of those that ship, for init=NAME.
+    """
+    recipe = next((a.removeprefix("recipe=") for a in argv if a.startswith("recipe=")), None)
+    helping = any(a in ("-h", "--help", "--hydra-help", "--version") for a in argv)
+    given = [a for a in argv if not a.startswith("recipe=")]
+    overrides = [a for a in given if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    # in front, as argparse takes the overrides in one piece
+    options = [a for a in given if a not in overrides]
+    overrides = list(map(_quoted, overrides))
+    primary = "base"
+    if recipe is not None or not helping:
+        # in Hydra's own store, not in its search path: what else lies in a recipe's folder is never read
+        node, overrides = _recipe(recipe, overrides) if recipe is not None else _run(overrides)
+        primary = "recipe"
+        with _settings():
+            ConfigStore.instance().store(primary, node)
+    status = DONE
+
+    @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=primary)
+    def run(config: DictConfig) -> float:
+        """Returns what a sweeper seeks the least of: the best valid CER, or perplexity."""
+        nonlocal status
+        try:
+            return _train(config, domains, read, size, models)
+        except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
+            log.error("%s", sentence(error))
+            status = max(status, USAGE if isinstance(error, UsageError) else FAILED)
+            return math.inf
+
+    sys.argv = [sys.argv[0], *options, *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print and exit itself, with status 1
+    try:
+        run()
+    except HydraException as error:
+        reason = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+        where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+        raise UsageError(f"{where}{error}{reason}") from error
+    return status
+
+
+def _quoted(override: str) -> str:
+    """`name=réc`, whose value Hydra's grammar does not know, as it does: `name='réc'`."""
+    key, equals, value = override.partition("=")
+    if key.lstrip("+") not in TEXTS or not equals:
+        return override
+    try:
+        known = OverridesParser.create().parse_override(override)
+        number = None if known.is_sweep_override() else known.value()
+        if not (isinstance(number, bool | int | float) or (key == "name" and value == "null")):
+            return override
+    except HydraException:
+        pass
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+
+
+def _recipe(recipe: str, overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The primary configuration of a recipe, and the overrides."""
+    node = read_recipe(find_recipe(recipe))
+    return node, [f"++name={QuotedString(node['name'], Quote.single).with_quotes()}", *overrides]
+
+
+def _run(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The primary configuration of the run that resume=true goes on with, and the overrides but its name."""
+    wanted = (
+        "train needs recipe=NAME (a recipe's name or its folder), or resume=true with the name=… of a run"
+    )
+    try:
+        given = {o.key_or_group: o for o in OverridesParser.create().parse_overrides(overrides)}
+    except HydraException as error:
+        raise UsageError(str(error)) from error
+    if "resume" not in given or given["resume"].value() is not True:
+        raise UsageError(wanted)
+    asked = given.get("hydra.run.dir") or given.get("name")
+    if asked is None or asked.is_sweep_override():
+        raise UsageError(wanted)
+    folder = Path(str(asked.value()))
+    if asked.key_or_group == "name":
+        folder = "runs" / folder
+    if not (folder / CONFIG).is_file():
+        raise InputError(
+            f"{folder}: holds no run to go on with, as there is no {CONFIG} in it; give the name=… of a run "
+            "or its folder as hydra.run.dir=…"
+        )
+    ours = ["runs", {"override hydra/job_logging": "carousel"}, {"override hydra/hydra_logging": "carousel"}]
+    node = read_run(folder) | {"defaults": [*ours, "_self_"], "hydra": {"run": {"dir": str(folder)}}}
+    return node, [text for text in overrides if not text.startswith("name=")]
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """What is wrong with settings themselves is wrong usage."""
+    try:
+        yield
+    except (InputError, OmegaConfBaseException) as error:
+        raise UsageError(str(error)) from error
+
+
+def _train(
+    config: DictConfig, domains: tuple[str, ...], read: Callable, size: Callable, models: Path
+) -> float:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    settings = _resolved(config)
+    overrides = list(HydraConfig.get().overrides.task)
+    switched = {override.partition("=")[0] for override in overrides}
+    whole: Any = HydraConfig.instance().cfg
+    referenced = set(re.findall(r"\$\{\.*([\w-]+)", OmegaConf.to_yaml(config) + OmegaConf.to_yaml(whole)))
+    if settings["resume"] is True and (folder / CONFIG).is_file():
+        saved = read_run(folder)
+        settings = overlaid(saved, settings, [o for o in overrides if not o.startswith("++name=")])
+        switched |= set(setting.GROUPS)  # its settings were checked when it began
+        referenced |= set(saved)
+    if settings["domain"] == TEXT:
+        _train_language(settings, overrides, switched, models, folder)
+        return best_rate(folder)
+    with _settings():
+        check_domain(settings["domain"], domains)
+        setting.check(settings, referenced, switched)
+
+    # torch only now: --help and mistakes in the command answer at once
+    from carousel.common.model.catalogue import find_model
+    from carousel.common.model.file import read_header
+    from carousel.common.train.loop import train
+
+    if settings["init"] and not settings["resume"]:
+        settings["init"] = str(find_model(settings["init"], models))
+        header = read_header(settings["init"])
+        if header["domain"] != settings["domain"]:
+            raise InputError(
+                f"init={settings['init']}: is a model for {header['domain']}, and domain={settings['domain']}"
+            )
+        settings = _come_along(settings, overrides, network=header["network"], features=header["features"])
+        with _settings():
+            setting.check(settings, referenced, switched | {"network", "features"})
+    train(settings, read, size, folder)
+    return best_rate(folder)
+
+
+def _train_language(
+    settings: dict[str, Any], overrides: list[str], switched: set[str], models: Path, folder: Path
+) -> None:
+    with _settings():
+        setting.check_language(settings, switched)
+
+    from carousel.common.language import lstm as language_model
+    from carousel.common.model import file as model_file
+    from carousel.common.model.catalogue import find_model
+    from carousel.common.train.language import train
+
+    alphabet = None
+    if not settings["resume"]:  # else the checkpoint says it all
+        for key in ("fit", "init"):
+            if settings[key]:
+                settings[key] = str(find_model(settings[key], models))
+        if settings["fit"]:
+            alphabet = model_file.load(settings["fit"]).alphabet
+        if settings["init"]:
+            network = language_model.load(settings["init"]).settings
+            settings = _come_along(settings, overrides, network=network)
+            with _settings():
+                setting.check_language(settings, switched)
+    train(settings, alphabet, folder)
+
+
+def _come_along(settings: dict[str, Any], overrides: list[str], **groups: dict[str, Any]) -> dict[str, Any]:
+    """The settings with groups as the model of `init` has them, but for what the command line says."""
+    check_data(settings["init"], groups)
+    told = setting.completed(groups)
+    again = [o for o in overrides if re.match(r"[+~]*(\w+)", o)[1] in groups]  # type: ignore[index]
+    result = overlaid(settings | told, settings, again)
+    for group in groups:
+        if changed := sorted(k for k, v in result[group].items() if settings[group].get(k) != v):
+            log.info("%s as in %s: %s", group, settings["init"], ", ".join(changed))
+    return result
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        settings: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        raise UsageError(f"the recipe cannot be resolved: {error}") from error
+    if missing:
+        raise UsageError(
+            f"the recipe leaves out {', '.join(missing)}: add it to recipe.yaml or to the command"
+        )
+    check_data("the settings", settings)  # a ${…} that is left would be resolved when the run is resumed
+    return settings
+
+
+def check_domain(domain: str, domains: tuple[str, ...]) -> None:
+    """Raises InputError if this command does not train recognisers of `domain`."""
+    if domain not in domains:
+        other = "asr" if domain == "speech" else "hwr"
+        raise InputError(
+            f"domain={domain} is not what this command trains ({', '.join(domains)}); use {other} train"
+        )

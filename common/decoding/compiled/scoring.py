@@ -1,0 +1,134 @@
+"""What a further symbol adds to the score of a text, compiled: language model, spelling, hotwords.
+
+Three automata are read side by side, and a text keeps its place in each. The language model
+(common.language.ngram) reads characters, or words where they end. Places are a lexicon, the vocabulary of a
+language model or a grammar, spelled out symbol by symbol. Hotwords are a table (common.decoding.hotwords).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from carousel.common.compiling.decorators import borrowing
+from carousel.common.decoding.compiled.prefix_tree import NONE
+from carousel.common.language.ngram import UNKNOWN_ID, step
+
+NOTHING, OTHER, CHARACTERS, WORDS = range(4)  # units; OTHER: no tokens are counted, but something is known
+OUTSIDE = -1  # place of a word that has left the places
+BETWEEN = -2  # `word` of a place where no word has begun
+
+# Records, as compiled functions hand each array on at a price.
+PLACE = np.dtype(
+    [
+        ("first", np.int32),  # arcs first … stop go on from here,
+        ("stop", np.int32),  # … their symbols rising, spaces not among them
+        ("word", np.int32),  # the token of the word that ends here, or BETWEEN
+        ("after", np.int32),  # the place after a space, NONE: none may follow
+        ("leave", np.float32),  # ln for a symbol that no arc has, which leads OUTSIDE; -inf: there is none
+        ("close", np.float32),  # ln for the end of a word; -inf: none ends here
+        ("end", np.float32),  # ln for the end of the text: 0, or -inf
+        ("most", np.float64),  # e to the most that a symbol gives here, hotwords left aside
+    ]
+)
+ARC = np.dtype([("symbol", np.int32), ("place", np.int32), ("gain", np.float32)])
+HOT = np.dtype([("gain", np.float64), ("state", np.int32)])
+
+
+class Knowledge(NamedTuple):
+    """Language model, places and hotwords, by the alphabet's indices."""
+
+    units: int  # what tokens are; 0: nothing is known, so every gain is 0
+    spelled: bool  # whether words follow the places
+    hinted: bool  # whether there are hotwords
+    weight: float  # of the language model's logarithms
+    bonus: float  # ln a token
+    most: float  # e to the most that a symbol gives beside what it does by its place
+    space: int  # index of the symbol between words, NONE if there is none
+    token: np.ndarray  # (symbols,) the language model's token of each symbol
+    places: np.ndarray  # (places,) PLACE; place 0 is the begin
+    arcs: np.ndarray  # (arcs,) ARC
+    hot: np.ndarray  # (states, symbols) HOT: what a symbol does in each state of the hotwords
+    hot_end: np.ndarray  # (states,) ln that the end of the text adds there
+    first: np.ndarray  # the automaton of `ngram.step`
+    arc_token: np.ndarray
+    log_prob: np.ndarray
+    follow: np.ndarray
+    backoff: np.ndarray
+    shorter: np.ndarray
+
+
+@borrowing
+def token_gain(know, state, token):  # type: ignore[no-untyped-def]
+    """What the language model gives for a token, and its state after it."""
+    score, state = step(
+        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, token
+    )
+    return know.weight * score, state
+
+
+@borrowing
+def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
+    """What a symbol gives that goes on or ends a word; the token that is then known, or NONE; the place after
+    it. Of an unknown word the token is known where it leaves the places."""
+    if spot == OUTSIDE:
+        if symbol == know.space:
+            return 0.0, NONE, 0
+        return float(know.places[0].leave), NONE, OUTSIDE
+    here = know.places[spot]
+    if symbol != know.space:
+        for arc in range(here.first, here.stop):
+            if know.arcs[arc].symbol == symbol:
+                return float(know.arcs[arc].gain), NONE, know.arcs[arc].place
+        return float(here.leave), UNKNOWN_ID, OUTSIDE
+    if here.after == NONE:
+        return -np.inf, NONE, OUTSIDE
+    if here.word == BETWEEN:
+        return 0.0, NONE, here.after
+    return float(here.close), here.word, here.after
+
+
+@borrowing
+def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
+    """ln of what a further symbol gives; state, place and hotword state after it."""
+    gain, token = 0.0, NONE
+    if know.spelled:
+        gain, token, spot = spell(know, spot, symbol)
+        if gain == -np.inf:
+            return gain, state, spot, hot
+    if know.units == CHARACTERS:
+        token = know.token[symbol]
+    if token != NONE:
+        more, state = token_gain(know, state, token)
+        gain += more + know.bonus
+    if know.hinted:
+        gain += know.hot[hot, symbol].gain
+        hot = know.hot[hot, symbol].state
+    return gain, state, spot, hot
+
+
+@borrowing
+def most_after(know, spot):  # type: ignore[no-untyped-def]
+    """e to the most that a symbol gives after a place."""
+    return know.most * know.places[spot].most if know.spelled and spot != OUTSIDE else know.most
+
+
+@borrowing
+def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
+    """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
+    gain, token = 0.0, NONE
+    if know.spelled and spot != OUTSIDE:
+        here = know.places[spot]
+        gain = float(here.end)
+        if here.word != BETWEEN:
+            token = here.word
+            gain += here.close
+    if token != NONE and know.units == WORDS:
+        more, state = token_gain(know, state, token)
+        gain += more + know.bonus
+    if end != NONE:
+        gain += token_gain(know, state, end)[0]
+    if know.hinted:
+        gain += know.hot_end[hot]
+    return gain

@@ -1,0 +1,372 @@
+"""The training loop: CTC on batches of like length, averaged weights, exact resumption, one run folder."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from carousel.common import calibration
+from carousel.common.calibration import Calibration
+from carousel.common.ctc.loss import can_align, ctc_loss
+from carousel.common.data.batching import bucketed_batches, share
+from carousel.common.decoding import Hypothesis
+from carousel.common.model import file as model_file
+from carousel.common.network import Network
+from carousel.common.text.alphabet import Alphabet
+from carousel.common.text.metrics import Report
+from carousel.common.train.checkpoint import load_checkpoint, part, restore, save_checkpoint
+from carousel.common.train.data import (
+    Batch,
+    Batches,
+    Corpus,
+    MemoryCache,
+    Reader,
+    build_corpus,
+    load_samples,
+    loader,
+)
+from carousel.common.train.device import leave, make_fabric
+from carousel.common.train.optimizers import (
+    averaged,
+    learning_rate,
+    make_optimizer,
+    scaler,
+    step,
+    update_average,
+    weight_noise,
+)
+from carousel.common.train.runs import BEST, LAST, claimed, save_config
+from carousel.common.train.start import best_is_lost, choose_alphabet, take_over
+from carousel.common.train.validation import add_row, open_board, report, validate
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
+) -> Path:
+    """Trains by a resolved configuration (conf/base.yaml) and returns the best model's file.
+
+    read, size: `asr.reader.read`, `asr.features.size` or those of hwr. folder: of the run; gets
+    best.safetensors (the model of the lowest valid CER), last.safetensors (to resume from), config.yaml,
+    metrics.csv and curves.png.
+    Raises InputError for what the user gave, and for a folder that holds another run unless `resume` is set.
+    """
+    fabric = make_fabric(config["trainer"])
+    with claimed(folder, config["resume"], fabric):
+        training = _Training(config, read, size, folder, fabric)
+        if not fabric.global_rank:
+            save_config(config, folder)  # only now: a run that cannot begin changes nothing in its folder
+        best = training.run()
+        del training  # the network's part in the processes' connection ends before the connection
+    leave()
+    return best
+
+
+class _Training:
+    """What one training holds together: data, network, optimizer, averaged weights, and how far it is."""
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        read: Reader,
+        size: Callable[[Mapping[str, Any]], int],
+        folder: Path,
+        fabric: Any,
+    ):
+        self.config, self.folder, self.fabric = config, folder, fabric
+        self.trainer, self.optimizing = config["trainer"], config["optimizer"]
+        self.seed = int(config["seed"])
+        torch.manual_seed(self.seed)
+        resumed = load_checkpoint(folder / LAST) if config["resume"] else None
+        # what a training was started from has no part in going on with it
+        start = model_file.load(config["init"]) if config["init"] and not resumed else None
+        before = Alphabet(resumed[1]["alphabet"]) if resumed else start.alphabet if start else None
+        self._load_data(read, size(config["features"]), before)
+        self._build(start)
+        self.state: dict[str, Any] = {
+            "epoch": 0,  # the one that runs
+            "done": 0,  # batches of it that are done
+            "step": 0,
+            "seconds": 0.0,  # spent training, over all sessions
+            "best": math.inf,
+            "best_epoch": 0,
+            "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0, "unvaried": 0},
+            "rows": [],
+        }
+        if resumed:
+            self._resume(*resumed)
+        rows = self.state["rows"]
+        self.board = (
+            open_board(folder, rows) if self.trainer["tensorboard"] and not fabric.global_rank else None
+        )
+
+    # -- setting up
+
+    def _load_data(self, read: Reader, size: int, before: Alphabet | None) -> None:
+        config = self.config
+        train_samples = load_samples(config["data"]["train"])
+        valid_samples = load_samples(config["data"]["valid"])
+        texts = [sample.text for sample in train_samples]
+        self.alphabet = choose_alphabet(config["alphabet"], texts, before, config["resume"])
+        self.size = size
+        with torch.random.fork_rng(devices=[]):
+            self.network = Network(size, len(self.alphabet), config["network"])
+        stride = self.network.stride
+        cache = MemoryCache(self.trainer["cache_megabytes"] * 1e6)
+
+        def build(samples: list, augment: dict | None, training: bool) -> Corpus:
+            def frames_out(n: int) -> int:
+                return -(-n // stride)
+
+            return build_corpus(
+                samples,
+                self.alphabet,
+                read,
+                config["features"],
+                augment,
+                cache,
+                frames_out if training else None,
+            )
+
+        self.train_corpus = build(train_samples, config["augment"], training=True)
+        self.valid_corpus = build(valid_samples, None, training=False)
+        log.info(
+            "train: %d samples, %d frames; valid: %d samples, %d frames; %d symbols",
+            len(self.train_corpus.samples),
+            sum(self.train_corpus.lengths),
+            len(self.valid_corpus.samples),
+            sum(self.valid_corpus.lengths),
+            len(self.alphabet.symbols),
+        )
+
+    def _build(self, start: model_file.Model | None) -> None:
+        if start:
+            taken = take_over(self.network, self.alphabet, start, self.config["init"])
+            log.info("from %s: %s", self.config["init"], taken)
+        weights = sum(p.numel() for p in self.network.parameters())
+        log.info(
+            "network: %s weights, one output frame for %d input frames", f"{weights:,}", self.network.stride
+        )
+        optimizer = make_optimizer(self.network, self.optimizing)
+        self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
+        use_average = self.trainer["ema"] > 0
+        self.average = (
+            {n: t.detach().clone() for n, t in self.network.state_dict().items()} if use_average else {}
+        )
+
+    def _resume(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
+        restore(self.folder / LAST, self.network, self.optimizer, tensors)
+        for name, tensor in part(tensors, "average").items():
+            if name in self.average:
+                self.average[name].copy_(tensor)
+        self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
+        self.state = state = saved["state"]
+        state["sums"].setdefault("unvaried", 0)  # checkpoints from before it was counted
+        log.info("resumed at epoch %d, step %d", state["epoch"] + 1, state["step"])
+        lost = not self.fabric.global_rank and (
+            state["best_epoch"] > 0
+            and best_is_lost(self.folder, model_file.load, "epoch", state["best_epoch"])
+        )
+        if self.fabric.broadcast(lost):
+            rates, _, read = self._validate()
+            state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
+            self._save_model(rates, calibration.fit(read))
+
+    # -- the loop
+
+    def run(self) -> Path:
+        best = self.folder / BEST
+        # a training that was broken off before its first validation goes on to the end of an epoch at least
+        finished = self.state["best_epoch"] > 0 and self._finished()
+        while not finished:
+            self._epoch()
+            finished = self._end_of_epoch()
+        log.info(
+            "best valid CER %.2f %% in epoch %d: %s", 100 * self.state["best"], self.state["best_epoch"], best
+        )
+        return best
+
+    def _finished(self) -> bool:
+        reason = self._agreed_reason()
+        if reason:
+            log.info("stopped: %s", reason)
+        return reason is not None
+
+    def _agreed_reason(self) -> str | None:
+        reason: str | None = self.fabric.broadcast(self._reason_to_stop())  # clocks differ between processes
+        return reason
+
+    def _reason_to_stop(self) -> str | None:
+        state, trainer = self.state, self.trainer
+        if state["epoch"] >= trainer["epochs"]:
+            return f"all {trainer['epochs']} epochs are done"
+        if trainer["minutes"] is not None and state["seconds"] >= 60 * trainer["minutes"]:
+            return f"the {trainer['minutes']} minutes are up"
+        patience = trainer["patience"]
+        if patience is not None and 0 < state["best_epoch"] <= state["epoch"] - patience:
+            return f"the valid CER has not fallen for {patience} epochs"
+        return None
+
+    def _epoch(self) -> None:
+        state, trainer, epoch = self.state, self.trainer, self.state["epoch"]
+        lengths = self.train_corpus.lengths
+        batches = bucketed_batches(lengths, trainer["max_frames"], trainer["max_items"], self.seed, epoch)
+        batches = share(batches, self.fabric.global_rank, self.fabric.world_size)
+        rest = loader(
+            Batches(self.train_corpus, batches[state["done"] :], self.seed, epoch), trainer["workers"]
+        )
+        self.module.train()
+        saved = clock = time.monotonic()
+        with _progress(f"epoch {epoch + 1}", len(batches), state["done"]) as bar:
+            for batch in rest:
+                progress = min((epoch + state["done"] / len(batches)) / trainer["epochs"], 1.0)
+                self._step(batch, progress)
+                now = time.monotonic()
+                sums = state["sums"]
+                sums["seconds"] += now - clock
+                state["seconds"] += now - clock
+                clock = now
+                state["done"] += 1
+                bar.update()
+                rate = sums["frames"] / max(sums["seconds"], 1e-9)
+                bar.set_postfix_str(
+                    f"loss {sums['loss'] / max(sums['symbols'], 1):.3f}, {rate:,.0f} frames/s"
+                )
+                if now - saved > 60 * trainer["checkpoint_minutes"]:
+                    self._save_checkpoint()
+                    saved = clock = time.monotonic()
+
+    def _step(self, batch: Batch, progress: float) -> None:
+        state, sums = self.state, self.state["sums"]
+        state["step"] += 1
+        sums["unvaried"] += batch.unvaried
+        # dropout and noise depend on the step alone, so that a resumed training sees the same
+        torch.manual_seed(hash((self.seed, state["step"], self.fabric.global_rank)) & 0x7FFFFFFF)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.optimizing, progress)
+        device = self.fabric.device
+        with weight_noise(self.network, self.optimizing["weight_noise"]):
+            log_probs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
+            targets = batch.targets.to(device)
+            losses = ctc_loss(log_probs, lengths, targets, batch.target_lengths, zero_infinity=True)
+            symbols = max(int(batch.target_lengths.sum()), 1)
+            self.fabric.backward(losses.sum() / symbols)
+        # a sped-up recording can be too short for its text, and then has no part in this step
+        left_out = int((~can_align(lengths, batch.targets, batch.target_lengths)).sum())
+        if step(self.fabric, self.module, self.optimizer, self.optimizing["clip"]):
+            update_average(self.average, self.network, self.trainer["ema"], self.state["step"])
+        else:
+            left_out = len(batch.indices)
+            if not (scaler(self.fabric) and losses.isfinite().all()):  # else its scale was too large, no more
+                where = self._names(batch, losses)
+                log.warning(
+                    "step %d: the loss or its gradient is not finite, step left out: %s", state["step"], where
+                )
+        sums["skipped"] += left_out
+        if left_out < len(batch.indices):
+            sums["loss"] += float(losses.detach().sum())
+            sums["symbols"] += symbols
+        sums["frames"] += int(batch.lengths.sum()) * self.fabric.world_size
+
+    def _names(self, batch: Batch, losses: Tensor) -> str:
+        """The samples whose loss is not finite, or all of the batch where only the gradient is not."""
+        bad = (~torch.isfinite(losses)).nonzero().flatten().tolist() or range(len(batch.indices))
+        names = [self.train_corpus.samples[batch.indices[k]].where for k in bad]
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+    # -- after an epoch
+
+    def _end_of_epoch(self) -> bool:
+        """Validates, keeps what is best, writes all down; returns whether that was the last epoch."""
+        state, sums = self.state, self.state["sums"]
+        state["epoch"] += 1
+        state["done"] = 0
+        best: tuple[Report, Calibration] | None = None
+        row = {
+            "epoch": state["epoch"],
+            "step": state["step"],
+            "minutes": round(state["seconds"] / 60, 3),
+            "rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": sums["loss"] / max(sums["symbols"], 1),
+            "frames_per_second": sums["frames"] / max(sums["seconds"], 1e-9),
+            "skipped": sums["skipped"],
+            "unvaried": sums["unvaried"],
+        }
+        if (
+            state["epoch"] % self.trainer["validate_every"] == 0 or self._agreed_reason()
+        ):  # the last one always
+            started = time.monotonic()
+            rates, loss, read = self._validate()
+            state["seconds"] += time.monotonic() - started
+            row |= {"valid_loss": loss, "valid_cer": rates["cer"], "valid_wer": rates["wer"]}
+            if rates["cer"] < state["best"] or not state["best_epoch"]:
+                state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
+                best = rates, calibration.fit(read)
+        state["rows"].append(row)
+        state["sums"] = dict.fromkeys(sums, 0)
+        self._save_checkpoint()  # first: `_resume` makes the best model anew from it, but not the other way
+        if best:
+            self._save_model(*best)
+        self._report(row)
+        return self._finished()
+
+    def _validate(self) -> tuple[Report, float, list[tuple[str, Hypothesis]]]:
+        """As `validate`, with the averaged weights if there are."""
+        self.module.eval()
+        with averaged(self.network, self.average), torch.inference_mode(), self.fabric.autocast():
+            return validate(self.network, self.valid_corpus, self.alphabet, self.trainer, self.fabric.device)
+
+    def _save_model(self, rates: Report, confidence: Calibration) -> None:
+        if self.fabric.global_rank:
+            return
+        config, state = self.config, self.state
+        minutes = round(state["seconds"] / 60, 3)
+        card = {
+            "name": config["name"],
+            "training": {"seed": self.seed, "epoch": state["epoch"], "minutes": minutes},
+            "valid": {"cer": rates["cer"], "wer": rates["wer"]},
+            "confidence": confidence.as_json(),
+        }
+        model_file.save(
+            self.folder / BEST,
+            tensors=self.average or self.network.state_dict(),
+            alphabet=self.alphabet,
+            domain=config["domain"],
+            features=config["features"],
+            network_settings=config["network"],
+            size=self.size,
+            decoder=config["decoder"],
+            card=card | config["card"],
+            half=self.trainer["half"],
+        )
+
+    def _save_checkpoint(self) -> None:
+        if self.fabric.global_rank:
+            return
+        scale = self.fabric.strategy.precision.state_dict()
+        state = {"alphabet": list(self.alphabet.symbols), "state": self.state, "precision": scale}
+        path = self.folder / LAST
+        save_checkpoint(path, self.network.state_dict(), self.average, self.optimizer, state)
+
+    def _report(self, row: dict[str, Any]) -> None:
+        if self.fabric.global_rank:
+            return
+        left = self.state["seconds"] / self.state["epoch"] * (self.trainer["epochs"] - self.state["epoch"])
+        report(self.folder, self.state["rows"], left / 60)
+        if self.board:
+            add_row(self.board, self.state["rows"][-1])
+
+
+# -- parts without state
+
+
+def _progress(title: str, total: int, done: int) -> tqdm:
+    """A bar with the time left; nothing at all where the output is not a terminal."""
+    return tqdm(total=total, initial=done, desc=title, disable=None, leave=False, unit="batch")

@@ -1,0 +1,51 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carousel.common.errors import InputError
+from carousel.common.text.alphabet import Alphabet
+
+texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1)
+
+
+@given(texts)
+def test_encoding_and_decoding_give_the_nfc_text_again(lines):
+    alphabet = Alphabet.from_texts(lines)
+    for line in lines:
+        # some characters (e.g. of the composition exclusions) only come apart in NFC: then the NFC text is
+        # what counts
+        assert alphabet.decode(alphabet.encode(line)) == unicodedata.normalize("NFC", line)
+        assert alphabet.unknown(line) == set()
+
+
+def test_blank_is_index_zero_and_symbols_follow():
+    alphabet = Alphabet("ab|_ ")
+    assert len(alphabet) == 6
+    assert alphabet.encode("a_| ") == [1, 4, 3, 5]
+    assert alphabet.decode([0, 1, 0, 1, 2]) == "aab"
+
+
+def test_decomposed_and_composed_text_are_the_same():
+    assert Alphabet("é").encode("e\u0301") == [1]
+
+
+def test_case_is_kept():
+    assert Alphabet.from_texts(["aA"]).symbols == ("A", "a")
+
+
+def test_an_unknown_character_is_named_by_code_point():
+    with pytest.raises(InputError, match=r"'œ' \(U\+0153\)"):
+        Alphabet("abc").encode("abœc")
+
+
+@pytest.mark.parametrize("symbols", [["a", "a"], ["ab"], ["e\u0301"], [""]])
+def test_symbols_that_cannot_round_trip_are_refused(symbols):
+    with pytest.raises(InputError):
+        Alphabet(symbols)
+
+
+def test_no_texts_make_no_alphabet():
+    with pytest.raises(InputError, match="empty"):
+        Alphabet.from_texts(["", ""])
