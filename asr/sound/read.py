@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from carousel.asr.sound.ffmpeg import Sound, Undecodable, opened
 from carousel.asr.sound.frames import flac_rest
 from carousel.asr.sound.layout import SLACK, Layout, Spliced, at
 from carousel.common.errors import InputError
+from carousel.common.files import Source, open_source, source_name
 
 SAMPLE_RATE = 16000  # Hz, of every model that ships
 BLOCK = 1 << 19  # samples decoded at a time: hours in stereo must not be in memory twice
@@ -34,8 +34,6 @@ OVER = 4.0  # × full scale: floats that are mostly below are loud, those above 
 LOUDEST = 64.0  # × full scale: floats above are integers of 16, 24 or 32 bits
 BITS = {"PCM_24": 24, "PCM_32": 32}  # subtypes of libsndfile that may hold shorter integers
 SOUND = 0.01  # of full scale: less is taken for noise
-
-Source = str | os.PathLike[str] | BinaryIO | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def read_audio(source: Source, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """As `read_recording`, the samples alone; a truncated file is an InputError as well."""
     recording = read_recording(source, sample_rate)
     if recording.fault:
-        raise InputError(f"{_name(source)}: {recording.fault}; copy it again")
+        raise InputError(f"{source_name(source)}: {recording.fault}; copy it again")
     return recording.samples
 
 
@@ -69,15 +67,11 @@ def read_recording(source: Source, sample_rate: int = SAMPLE_RATE) -> Recording:
     Raises InputError, one sentence naming the file, when it is missing, a folder, empty, of an unknown
     format, without a single sample, or holds NaN or infinite values.
     """
-    name = _name(source)
-    with _opened(source, name) as stream:
-        if not stream.read(1):
-            raise InputError(f"{name}: is empty (0 bytes); record or copy it again")
+    name = source_name(source)
+    with open_source(source) as stream:
         plan = layout(stream)
         _refuse(stream, plan, name)
-        path = (
-            Path(stream.name) if isinstance(source, str | os.PathLike) and hasattr(stream, "name") else None
-        )
+        path = Path(name) if isinstance(stream, io.BufferedReader) else None
         return _decode(stream, plan, path, name, sample_rate)
 
 
@@ -95,49 +89,6 @@ def duration(path: str | os.PathLike[str]) -> float:
     if not seconds or plan.cut or plan.promised is None or abs(seconds - plan.promised) > plan.slack:
         return len(read_audio(path)) / SAMPLE_RATE  # the header alone does not tell
     return seconds
-
-
-def _name(source: Source) -> str:
-    """A source as messages name it."""
-    if isinstance(source, str | os.PathLike):
-        return str(source)
-    if isinstance(source, bytes | bytearray):
-        return "the given bytes"
-    name = getattr(source, "name", None)
-    if name in (0, "<stdin>"):
-        return "standard input"
-    return name if isinstance(name, str) else "the given file"
-
-
-def _opened(source: Source, name: str) -> BinaryIO:
-    """A seekable binary file. The caller's own file is read to its end and left open."""
-    if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source))
-    if isinstance(source, bytes | bytearray):
-        return io.BytesIO(source)
-    data = source.read()
-    if not isinstance(data, bytes):
-        raise InputError(f"{name}: was opened as text; open it in binary mode")
-    return io.BytesIO(data)
-
-
-def _open_path(path: Path) -> BinaryIO:
-    try:
-        kind = path.stat().st_mode
-        if stat.S_ISREG(kind):
-            return path.open("rb")
-        if stat.S_ISFIFO(kind):
-            with path.open("rb") as pipe:
-                return io.BytesIO(pipe.read())
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; correct the path") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be opened ({reason})") from None
-    what = (
-        "a folder, not a recording; give a file in it" if stat.S_ISDIR(kind) else "a device; give a file or -"
-    )
-    raise InputError(f"{path}: is {what}")
 
 
 def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:

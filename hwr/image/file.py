@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from carousel.common.errors import InputError
+from carousel.common.files import Source, read_source, source_name
 
 LARGEST_FILE = 2**30  # bytes
 MOST_PIXELS = 100_000_000  # of a page; a sheet of A4 at 1000 dpi has fewer
@@ -29,7 +28,7 @@ MOST_INK = 0.5  # share of a picture that ink covers; where more is visible, pap
 MOST_DARK = 0.01  # share of light ink that may be dark; on light paper, writing is more than that
 
 
-def read_image(source: str | Path | BinaryIO) -> np.ndarray:
+def read_image(source: Source) -> np.ndarray:
     """Read any picture that Pillow reads as grey, (height, width) uint8, upright and over paper.
 
     The paper under what is transparent is white, or black where the ink is light. 1 to 16 bits a channel,
@@ -38,11 +37,11 @@ def read_image(source: str | Path | BinaryIO) -> np.ndarray:
     """
     number, read = next(read_pages(source))
     if number is not None:
-        raise InputError(f"{_name(source)}: holds several pages, of which each should be a file of its own")
+        raise InputError(f"{source_name(source)}: holds several pages; save each as a file of its own")
     return read()
 
 
-def read_pages(source: str | Path | BinaryIO) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:
+def read_pages(source: Source) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:
     """The pages of a picture file: the number of each, None if it is the only one, and how to read it as of
     `read_image`, once and before the next is asked for.
 
@@ -50,9 +49,10 @@ def read_pages(source: str | Path | BinaryIO) -> Iterator[tuple[int | None, Call
     views that cameras store. Raises InputError for what is no picture; so does each page, without the file's
     name.
     """
-    name, file = _open(source)
+    name = source_name(source)
+    data = read_source(source, LARGEST_FILE)
     with _sentences(f"{name}: "):
-        image = Image.open(file)
+        image = Image.open(io.BytesIO(data))
         if image.format in PROGRAMS:
             raise InputError(
                 f"is {image.format}, which is a program and not a picture; save it as PNG or JPEG"
@@ -133,33 +133,6 @@ def _sentences(where: str) -> Iterator[None]:
         raise InputError(
             f"{where}the picture is damaged or cut short ({_one_line(error)}); copy it again"
         ) from None
-
-
-def _open(source: str | Path | BinaryIO) -> tuple[str, BinaryIO]:
-    """Name for messages and a seekable file with all bytes of the source; InputError where there are none."""
-    name = _name(source)
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        try:
-            with path.open("rb") as opened:
-                data = opened.read(LARGEST_FILE + 1)
-        except FileNotFoundError:
-            raise InputError(f"{name}: no such file; correct the path") from None
-        except IsADirectoryError:
-            raise InputError(f"{name}: a folder, not a picture; give a file in it") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{name}: cannot be read ({_one_line(error)})") from None
-    else:
-        data = source.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise InputError(f"{name}: is larger than {LARGEST_FILE >> 20} MB; cut or reduce it")
-    if not data:
-        raise InputError(f"{name}: the file is empty; scan or copy it again")
-    return name, io.BytesIO(data)
-
-
-def _name(source: str | Path | BinaryIO) -> str:
-    return str(source if isinstance(source, str | Path) else getattr(source, "name", "standard input"))
 
 
 def _one_line(error: BaseException) -> str:

@@ -5,8 +5,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from carousel.common.data.manifest import as_points, parse_json
 from carousel.common.errors import InputError
+from carousel.common.files import Source, read_source, source_name
 from carousel.hwr.ink.inkml import check_amount, read_inkml, tag
 
 LARGEST_FILE = 16 * 2**20  # bytes, unpacked; a page of ink has a tenth of that
@@ -21,7 +21,7 @@ ROOTS = ("ink", "WhiteboardCaptureSession")  # of InkML and of IAM-OnDB's XML
 Ink = list[np.ndarray]  # strokes in the order of writing, each (points, 2) float64: x, y downwards
 
 
-def read_ink(source: str | Path | BinaryIO) -> Ink:
+def read_ink(source: Source) -> Ink:
     """The strokes of a file that holds one sample of ink: arrays (points, 2) float64 of x and y, y downwards.
 
     What the file is, its first character says: JSON ({ or [), InkML or IAM-OnDB's XML (<), UNIPEN (.); gzip
@@ -36,15 +36,15 @@ def read_ink(source: str | Path | BinaryIO) -> Ink:
     return inks[0]
 
 
-def read_inks(source: str | Path | BinaryIO) -> list[Ink]:
+def read_inks(source: Source) -> list[Ink]:
     """As `read_ink`, for a file of one or more samples; only JSON lines and lists of objects hold several."""
     return _read(source)[1]
 
 
-def _read(source: str | Path | BinaryIO) -> tuple[str, list[Ink]]:
-    name, data = _bytes(source)
+def _read(source: Source) -> tuple[str, list[Ink]]:
+    name, data = source_name(source), read_source(source, LARGEST_FILE)
     try:
-        inks = _parse(data)
+        inks = _parse(_unpacked(data))
         for ink in inks:
             check_amount(sum(map(len, ink)))
     except InputError as error:
@@ -57,29 +57,19 @@ def _read(source: str | Path | BinaryIO) -> tuple[str, list[Ink]]:
     return name, inks
 
 
-def _bytes(source: str | Path | BinaryIO) -> tuple[str, bytes]:
-    """Name for messages and contents, at most LARGEST_FILE long after unpacking."""
-    name = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "standard input"))
+def _unpacked(data: bytes) -> bytes:
+    """The contents of a file, at most LARGEST_FILE long, without gzip. Errors lack the file's name."""
     try:
-        if isinstance(source, str | Path):
-            with open(source, "rb") as file:
-                data = file.read(LARGEST_FILE + 1)
-        else:
-            data = source.read(LARGEST_FILE + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.open(io.BytesIO(data)) as unpacked:
                 data = unpacked.read(LARGEST_FILE + 1)
     except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None)
-        hint = "correct the path" if reason else "copy it again"
-        raise InputError(f"{name}: cannot be read ({reason or error}); {hint}") from None
+        raise InputError(f"cannot be unpacked ({error}); copy it again") from None
     if len(data) > LARGEST_FILE:
-        raise InputError(
-            f"{name}: is larger than {LARGEST_FILE >> 20} MB, too much for one sample of ink: cut it up"
-        )
+        raise InputError(f"is larger than {LARGEST_FILE >> 20} MB unpacked, too much for a sample; cut it up")
     if not data.strip():
-        raise InputError(f"{name}: the file is empty; export or copy it again")
-    return name, data
+        raise InputError("is empty; copy it again")
+    return data
 
 
 def _parse(data: bytes) -> list[Ink]:

@@ -146,5 +146,10 @@ def test_postscript_is_not_run(tmp_path: Path) -> None:
 
 def test_endless_files_are_not_read_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_file, "LARGEST_FILE", 2**20)
-    with pytest.raises(InputError, match="larger than 1 MB"):
+    with (
+        open("/dev/zero", "rb") as endless,
+        pytest.raises(InputError, match="zero: is larger than 1 MB"),
+    ):
+        read_image(endless)
+    with pytest.raises(InputError, match="/dev/zero: is a device"):
         read_image("/dev/zero")
