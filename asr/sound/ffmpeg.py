@@ -88,8 +88,8 @@ def _by_ffmpeg(path: Path, container: str) -> Iterator[Sound]:
 def _frames(out: IO[bytes], channels: int) -> Iterator[np.ndarray]:
     width = 4 * channels
     while data := out.read(BLOCK // width * width):
-        whole = len(data) // width * width
-        yield np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, channels)
+        whole = data[: len(data) // width * width]
+        yield np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
 
 
 def _lines(log: IO[bytes]) -> list[str]:
@@ -120,25 +120,15 @@ def _reason(lines: list[str]) -> str:
 
 
 def _by_system(path: Path, container: str, reason: str) -> Iterator[Sound]:
-    """By a back end of audioread's that is neither ffmpeg nor Python's own modules."""
+    """By a back end of audioread's that is neither ffmpeg nor Python's own modules, 16 bits a sample."""
     import audioread
     from audioread import ffdec, rawread
 
     others = (ffdec.FFmpegAudioFile, rawread.RawAudioFile)
     backends = [backend for backend in audioread.available_backends() if backend not in others]
     try:
-        file = audioread.audio_open(str(path), backends)
+        with audioread.audio_open(str(path), backends) as file:
+            samples = np.frombuffer(b"".join(file), "<i2").reshape(-1, file.channels)
     except Exception:  # of any library that the system has
         raise Undecodable(f"{reason}; install ffmpeg for it" if container else reason) from None
-    with file:
-        yield Sound(file.samplerate, _pcm(file, file.channels))
-
-
-def _pcm(blocks: Iterator[bytes], channels: int) -> Iterator[np.ndarray]:
-    """Blocks of samples from little-endian 16-bit PCM, cut anywhere."""
-    rest = b""
-    for block in blocks:
-        data = rest + block
-        whole = len(data) // (2 * channels) * 2 * channels
-        data, rest = data[:whole], data[whole:]
-        yield np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(32768)
+    yield Sound(file.samplerate, iter([samples.astype(np.float32) / np.float32(32768)]))

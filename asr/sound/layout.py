@@ -18,30 +18,26 @@ class Part:
     end: int
     head: bytes = b""
 
-    def open(self, stream: BinaryIO) -> "Spliced":
-        return Spliced(stream, self)
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a file consists of.
+    """What a file consists of."""
 
-    parts: to be decoded one after the other; promised: seconds by the file's own headers, None if they do not
-    say; cut: whether bytes are missing; slack: seconds by which decoding may fall short of `promised` without
-    a loss; note: what the user should know, or empty; container: by ffmpeg's name, or empty; headed: whether
-    that tells in a header how long it is, so that ffmpeg's duration is not that of what is there.
-    """
-
-    parts: tuple[Part, ...]
-    promised: float | None = None
-    cut: bool = False
-    slack: float = SLACK
-    note: str = ""
-    container: str = ""
-    headed: bool = False
+    parts: tuple[Part, ...]  # to be decoded one after the other
+    promised: float | None = None  # seconds by the file's own headers; None: they do not say
+    cut: bool = False  # bytes are missing
+    slack: float = SLACK  # seconds by which decoding may fall short of `promised` without a loss
+    note: str = ""  # what the user should know
+    container: str = ""  # by ffmpeg's name; empty: unknown
+    headed: bool = False  # its header tells how long it is, so ffmpeg's duration is not that of what is there
 
 
 Found = tuple[Layout, int]  # of the file that begins at a place, and where the next one does, or the end
+
+
+def whole(start: int, end: int) -> Found:
+    """A file of which nothing is known."""
+    return Layout((Part(start, end),)), end
 
 
 class Spliced(io.RawIOBase):
@@ -49,20 +45,10 @@ class Spliced(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, part: Part) -> None:
         self._stream, self._part, self._place = stream, part, 0
-        self._size = len(part.head) + part.end - part.start
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        self._place = max(0, origin + offset)
+        size = len(self._part.head) + self._part.end - self._part.start
+        self._place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: size}[whence])
         return self._place
 
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -108,47 +107,29 @@ def _decode(stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: 
     found: list[Decoded] = []
     failure: Undecodable | None = None
     parts = list(plan.parts)
+    path = path if len(parts) == 1 else None
     while parts:
         part = parts.pop(0)
         try:
-            found.append(_part(part.open(stream), path if len(plan.parts) == 1 else None, plan, name, rate))
+            found.append(_part(Spliced(stream, part), path, plan, name, rate))
         except Undecodable as error:
             failure = failure or error
             continue
         if plan.container == "flac" and (rest := flac_rest(stream, part, len(found[-1].wave) / rate)):
             parts.insert(0, rest)
+    if not found and plan.cut:
+        raise InputError(f"{name}: is truncated, and none of it can be decoded ({failure}); copy it again")
     if not found:
-        if plan.cut:
-            raise InputError(
-                f"{name}: is truncated, and none of it can be decoded ({failure}); copy it again"
-            )
         raise InputError(f"{name}: cannot be read as audio ({failure}); give wav, flac, mp3, ogg or opus")
     wave = np.concatenate([one.wave for one in found]) if len(found) > 1 else found[0].wave
     fault = _fault(plan, found, failure, len(wave) / rate)
+    if not wave.size and fault:
+        raise InputError(f"{name}: is truncated, and none of its sound is there; copy it again")
     if not wave.size:
-        lost, none = (
-            "is truncated, and none of its sound is there; copy it again",
-            "holds no audio (zero samples)",
-        )
-        raise InputError(f"{name}: {lost if fault else none + '; record or export it again'}")
+        raise InputError(f"{name}: holds no audio (zero samples); record or export it again")
     wave, note = _levelled(wave, max(one.bits for one in found), name)
     notes = dict.fromkeys(filter(None, [plan.note, *(one.note for one in found), note]))  # each once
     return Recording(np.clip(wave, -1.0, 1.0, out=wave), fault, tuple(notes))
-
-
-def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there: float) -> str:
-    """That sound is missing, in words, or nothing. there: seconds."""
-    promised, slack = plan.promised, plan.slack
-    if plan.headed and all(one.promised for one in found):
-        promised, slack = sum(one.promised or 0.0 for one in found), LOOSE
-    cut = plan.cut or failure is not None or any(one.cut for one in found)
-    missing = None if promised is None else promised - there
-    if not (cut if missing is None else missing > (SLACK if cut else slack)):
-        return ""
-    what = "is truncated" if plan.cut else "is truncated or damaged"
-    if promised is None:
-        return f"{what}: it does not tell how long it was, and {there:.2f} s are there"
-    return f"{what}: its header promises {promised:.2f} s, and {there:.2f} s are there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,44 +143,44 @@ class Decoded:
     cut: bool
 
 
+def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there: float) -> str:
+    """That sound is missing, in words, or nothing. there: seconds."""
+    promised, slack = plan.promised, plan.slack
+    if plan.headed and all(one.promised for one in found):
+        promised, slack = sum(one.promised or 0.0 for one in found), LOOSE
+    cut = plan.cut or failure is not None or any(one.cut for one in found)
+    missing = None if promised is None else promised - there
+    if not (cut if missing is None else missing > (SLACK if cut else slack)):
+        return ""
+    what = "is truncated" if plan.cut else "is truncated or damaged"
+    told = "it does not tell how long it was" if promised is None else f"its header promises {promised:.2f} s"
+    return f"{what}: {told}, and {there:.2f} s are there"
+
+
 def _part(stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int) -> Decoded:
     """Raises Undecodable, and InputError for a rate that is none."""
+    powers, mixed_power, note = np.zeros(1), 0.0, ""  # sums of squares of the channels, and of their mean
+
+    def mixed() -> Iterator[np.ndarray]:
+        nonlocal powers, mixed_power
+        for block in sound.blocks:
+            if block.shape[1] == 1:
+                yield block[:, 0]
+                continue
+            mean = block.mean(axis=1)
+            mixed_power += float(np.dot(mean, mean))
+            powers = powers + np.einsum("ij,ij->j", block, block, dtype=np.float64)
+            yield mean
+
     with _sound(stream, path, plan.container) as sound:
-        powers = Powers()
-        wave = _resampled(powers.mean(sound.blocks), sound.rate, rate, name)
+        wave = _resampled(mixed(), sound.rate, rate, name)
         promised, cut = sound.told()
-    loudest, note = powers.loudest_if_cancelled(), ""
-    if loudest is not None:
+    if len(powers) > 1 and mixed_power < CANCELLED * powers.sum() / len(powers) ** 2:
+        loudest = int(powers.argmax())
         note = f"its channels cancel each other (one is inverted), so channel {loudest + 1} alone is read"
         with _sound(stream, path, plan.container) as sound:
             wave = _resampled((block[:, loudest] for block in sound.blocks), sound.rate, rate, name)
     return Decoded(wave, note, sound.bits, promised, cut)
-
-
-class Powers:
-    """Sums of squares of the channels of a recording, and of their mean."""
-
-    def __init__(self) -> None:
-        self.channels: np.ndarray = np.zeros(1)
-        self.mixed = 0.0
-
-    def mean(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """(samples,) of blocks (samples, channels)."""
-        for block in blocks:
-            if block.shape[1] == 1:
-                yield block[:, 0]
-                continue
-            mixed = block.mean(axis=1)
-            self.mixed += float(np.dot(mixed, mixed))
-            self.channels = self.channels + np.einsum("ij,ij->j", block, block, dtype=np.float64)
-            yield mixed
-
-    def loudest_if_cancelled(self) -> int | None:
-        """The loudest channel, if the mean holds much less than that of channels which differ."""
-        count = len(self.channels)
-        if count > 1 and self.mixed < CANCELLED * self.channels.sum() / count**2:
-            return int(self.channels.argmax())
-        return None
 
 
 @contextmanager
@@ -209,7 +190,8 @@ def _sound(stream: Spliced, path: Path | None, container: str) -> Iterator[Sound
     stream.seek(0)
     file, reason = None, ""
     try:
-        file = _unseeking()(stream)
+        file = soundfile.SoundFile(stream)
+        file.seekable = lambda: False  # of damaged files libsndfile does not know where it is
     except soundfile.LibsndfileError as error:
         reason = str(error.error_string).rstrip(". ").removeprefix("Error : ")
     except Exception as error:  # soundfile lets out others where a header is damaged
@@ -220,18 +202,6 @@ def _sound(stream: Spliced, path: Path | None, container: str) -> Iterator[Sound
         return
     with file:
         yield Sound(file.samplerate, _blocks(file), bits=BITS.get(file.subtype, 0))
-
-
-@cache
-def _unseeking() -> type:
-    """soundfile's SoundFile, which does not ask libsndfile where it is: of damaged files that is nonsense."""
-    import soundfile
-
-    class Unseeking(soundfile.SoundFile):
-        def seekable(self) -> bool:
-            return False
-
-    return Unseeking
 
 
 def _blocks(file: Any) -> Iterator[np.ndarray]:

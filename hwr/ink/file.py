@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -28,33 +27,29 @@ def read_ink(source: Source) -> Ink:
     is undone.
     Raises InputError with one sentence for whatever cannot be read, and for a file of several samples.
     """
-    name, inks = _read(source)
+    inks = read_inks(source)
     if len(inks) > 1:
         raise InputError(
-            f"{name}: holds {len(inks)} samples; `hwr evaluate` reads manifests, here give one sample a file"
+            f"{source_name(source)}: holds {len(inks)} samples; give one sample a file, or a manifest"
+            " to `hwr evaluate`"
         )
     return inks[0]
 
 
 def read_inks(source: Source) -> list[Ink]:
     """As `read_ink`, for a file of one or more samples; only JSON lines and lists of objects hold several."""
-    return _read(source)[1]
-
-
-def _read(source: Source) -> tuple[str, list[Ink]]:
-    name, data = source_name(source), read_source(source, LARGEST_FILE)
+    data = read_source(source, LARGEST_FILE)
     try:
         inks = _parse(_unpacked(data))
         for ink in inks:
             check_amount(sum(map(len, ink)))
+            if not ink:
+                raise InputError("holds no pen stroke; export it again")
+            if not all(np.isfinite(stroke).all() for stroke in ink):
+                raise InputError("holds a coordinate that is not a finite number; repair the file")
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
-    for ink in inks:
-        if not ink:
-            raise InputError(f"{name}: holds no pen stroke; export it again")
-        if not all(np.isfinite(stroke).all() for stroke in ink):
-            raise InputError(f"{name}: holds a coordinate that is not a finite number; repair the file")
-    return name, inks
+        raise InputError(f"{source_name(source)}: {error}") from None
+    return inks
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -74,22 +69,17 @@ def _unpacked(data: bytes) -> bytes:
 
 def _parse(data: bytes) -> list[Ink]:
     """Samples of the file's contents, by its first character. Messages of its errors lack the file's name."""
+    head = data[:64].removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+    if b"\0" in head and head.replace(b"\0", b"").lstrip()[:1] in (b"{", b"[", b"."):
+        raise InputError("is UTF-16, not UTF-8, and only XML may be that; save it as UTF-8")
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if _wide(data):
-        raise InputError("is not UTF-8 but UTF-16, which is read of XML only; save it as UTF-8")
     if start in (b"{", b"["):
         return [_strokes(record) for record in _records(_text(data))]
     if start in (b"<", b"\xff", b"\xfe"):  # the latter begin UTF-16
         return [_xml(data)]
     if start == b".":
         return [parse_unipen(_text(data))]
-    raise InputError("is no ink: it must be JSON, InkML or UNIPEN")
-
-
-def _wide(data: bytes) -> bool:
-    """True for JSON and UNIPEN in UTF-16, with a byte order mark or without."""
-    head = data[:64].removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
-    return b"\0" in head and head.replace(b"\0", b"").lstrip()[:1] in (b"{", b"[", b".")
+    raise InputError("is not ink; it must be JSON, InkML or UNIPEN")
 
 
 def _text(data: bytes) -> str:
@@ -106,19 +96,18 @@ def _records(text: str) -> list[Any]:
     """JSON values of the file: one a file, a list of objects, or one a line."""
     try:
         value = parse_json(text)
+        return value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
     except InputError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
         if len(lines) < 2 or not isinstance(error.__cause__, json.JSONDecodeError):
             raise InputError(f"is {error}") from None
-        return [_line(number, line) for number, line in lines]
-    return value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
-
-
-def _line(number: int, line: str) -> Any:
-    try:
-        return parse_json(line)
-    except InputError as error:
-        raise InputError(f"is neither JSON nor JSON lines: line {number} ({error})") from None
+    values = []
+    for number, line in lines:
+        try:
+            values.append(parse_json(line))
+        except InputError as error:
+            raise InputError(f"is neither JSON nor JSON lines; line {number} is {error}") from None
+    return values
 
 
 def _strokes(record: Any) -> Ink:
@@ -126,14 +115,12 @@ def _strokes(record: Any) -> Ink:
     y]."""
     rows = record.get("strokes") if isinstance(record, dict) else record
     if not isinstance(rows, list):
-        raise InputError('has no "strokes": a list of strokes, each x0, y0, x1, y1, …')
+        raise InputError('has no "strokes", a list of strokes, each x0, y0, x1, y1, …; export it again')
     check_amount(len(rows))
     try:
         strokes = [as_points(row, np.float64) for row in rows]
     except (TypeError, ValueError, OverflowError):
-        raise InputError(
-            '"strokes" must be a list of strokes, each a flat list of numbers x0, y0, x1, y1, …'
-        ) from None
+        raise InputError("has a stroke that is not a flat list of numbers x0, y0, x1, y1, …") from None
     return [stroke for stroke in strokes if len(stroke)]
 
 
@@ -174,14 +161,12 @@ def _whiteboard(root: ElementTree.Element) -> Ink:
     """Strokes of a line of IAM-OnDB: StrokeSet/Stroke/Point with attributes x and y, y downwards."""
     try:
         strokes = [
-            np.array([(float(p.attrib["x"]), float(p.attrib["y"])) for p in stroke.iter("Point")]).reshape(
-                -1, 2
-            )
+            [(float(point.attrib["x"]), float(point.attrib["y"])) for point in stroke.iter("Point")]
             for stroke in root.iter("Stroke")
         ]
     except (KeyError, ValueError):
-        raise InputError("has a Point without numbers x and y") from None
-    return [stroke for stroke in strokes if len(stroke)]
+        raise InputError("has a Point without numbers x and y; export it again") from None
+    return [np.array(stroke) for stroke in strokes if stroke]
 
 
 # UNIPEN
@@ -192,42 +177,27 @@ def parse_unipen(text: str) -> Ink:
     benchmarks", ICPR 1994): the points between .PEN_DOWN and the next statement, one a line. UNIPEN's y grows
     upwards, so it is negated.
 
-    Raises InputError for a line that is no point.
+    Raises InputError for a line that is not a point.
     """
     strokes: list[list[tuple[float, float]]] = []
     x, y = 0, 1
     drawing = False
-    for number, words in _unipen_lines(text):
-        if words[0].startswith("."):
-            if words[0] == ".COORD":
-                x, y = _unipen_columns(words[1:], number)
-            drawing = words[0] == ".PEN_DOWN" or (drawing and words[0] == ".DT")
-            if words[0] == ".PEN_DOWN":
-                strokes.append([])
-        elif drawing:
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if words[:1] == [".PEN_DOWN"]:
+            strokes.append([])
+            drawing, words = True, words[1:]  # a point may stand on the same line
+        if words[:1] == [".COORD"]:
+            if "X" not in words or "Y" not in words:
+                raise InputError(f"line {number}: .COORD lacks X or Y; export it again")
+            x, y = words.index("X") - 1, words.index("Y") - 1
+        if words and words[0].startswith("."):
+            drawing = drawing and words[0] == ".DT"
+            continue
+        if drawing and words:
             try:
                 strokes[-1].append((float(words[x]), -float(words[y])))
             except (ValueError, IndexError):
-                raise InputError(
-                    f"line {number} is no point of a pen stroke: {' '.join(words)[:60]!r}"
-                ) from None
+                said = " ".join(words)[:60]
+                raise InputError(f"line {number} is not a point of a pen stroke: {said!r}") from None
     return [np.array(stroke) for stroke in strokes if stroke]
-
-
-def _unipen_lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and words of each line that has any; a point on the line of .PEN_DOWN itself counts as the next
-    line."""
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if words and words[0] == ".PEN_DOWN" and len(words) > 1:
-            yield number, words[:1]
-            words = words[1:]
-        if words:
-            yield number, words
-
-
-def _unipen_columns(names: Sequence[str], number: int) -> tuple[int, int]:
-    try:
-        return names.index("X"), names.index("Y")
-    except ValueError:
-        raise InputError(f"line {number}: .COORD lacks X or Y") from None

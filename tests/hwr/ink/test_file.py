@@ -128,8 +128,8 @@ def test_several_samples_are_read_by_read_inks_only():
     [
         (b"", "empty; copy"),
         (b" \n", "empty"),
-        (b"hello", "no ink"),
-        (b"\x89PNG\r\n", "no ink"),
+        (b"hello", "not ink"),
+        (b"\x89PNG\r\n", "not ink"),
         (b'{"strokes": [[0, 1', "not JSON"),
         (b'{"text": "x"}', "strokes"),
         (b'{"strokes": [[0, 1, 2]]}', "flat list"),
