@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -35,9 +36,9 @@ def flac(stream: BinaryIO, start: int, size: int) -> Found:
     rate, total = _flac_length(info)
     end = find(stream, FLAC_START, start + 8, size)
     first = _flac_frames(stream, start + 4, end)
+    part = Part(first, end, b"fLaC\x80\0\0\x22" + info)
     promised = total / rate if total and rate else None
-    head = b"fLaC\x80\0\0\x22" + info
-    return Layout((Part(first, end, head),), promised, not total and _flac_cut(stream, first, end)), end
+    return Layout((part,), promised, not total and _flac_cut(stream, part)), end
 
 
 def _flac_length(info: bytes) -> tuple[int, int]:
@@ -54,44 +55,49 @@ def _flac_frames(stream: BinaryIO, place: int, end: int) -> int:
         last, blocks = kind & 128, blocks + 4 + int.from_bytes(length, "big")
     if FLAC_FRAME.match(at(stream, blocks, 4)):
         return blocks
-    place += 38
-    while (place := find(stream, FLAC_FRAME, place, end)) < end and not _flac_header(at(stream, place, 16)):
+    return next(_flac_headers(stream, place + 38, end), (end, 0))[0]
+
+
+def _flac_headers(stream: BinaryIO, place: int, end: int, block: int = 0) -> Iterator[tuple[int, int]]:
+    """(place, number of its first sample) of each frame, of `block` samples where they do not tell."""
+    while (place := find(stream, FLAC_FRAME, place, end)) < end:
+        if (first := _flac_first(at(stream, place, 16), block)) is not None:
+            yield place, first
         place += 1
-    return place
 
 
-def _flac_header(data: bytes) -> tuple[int, bool] | None:
-    """(number, whether of samples, not frames) of the header that 16 bytes begin with, if its CRC fits."""
+def _flac_first(data: bytes, block: int) -> int | None:
+    """Number of the first sample by the header that 16 bytes begin with, if its CRC fits."""
     if len(data) < 6 or 0x80 <= data[4] < 0xC0:
         return None
-    number = 1 if data[4] < 0x80 else 8 - (data[4] ^ 0xFF).bit_length()  # bytes, as UTF-8 has them
-    width = 4 + number + {6: 1, 7: 2}.get(data[2] >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(data[2] & 15, 0)
+    count = 1 if data[4] < 0x80 else 8 - (data[4] ^ 0xFF).bit_length()  # bytes, as UTF-8 has them
+    width = 4 + count + {6: 1, 7: 2}.get(data[2] >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(data[2] & 15, 0)
     if len(data) <= width or _crc(data[:width], 0x07, 8) != data[width]:
         return None
-    value = data[4] if number == 1 else data[4] & (0x7F >> number)
-    for byte in data[5 : 4 + number]:
+    value = data[4] if count == 1 else data[4] & (0x7F >> count)
+    for byte in data[5 : 4 + count]:
         value = value << 6 | byte & 63
-    return value, bool(data[1] & 1)
+    return value if data[1] & 1 else value * block
 
 
 def flac_rest(stream: BinaryIO, part: Part, seconds: float) -> Part | None:
     """The frames behind a damaged one, at which decoding stopped after `seconds` of a part."""
     info = part.head[8:]
     block, (rate, total) = struct.unpack_from(">H", info)[0], _flac_length(info)
-
-    def first_sample(place: int) -> int:
-        found = _flac_header(at(stream, place, 16))
-        return -1 if found is None else found[0] * (1 if found[1] else block)
-
-    least = max(first_sample(part.start), 0) + round(seconds * rate) + block // 2
+    least = (_flac_first(at(stream, part.start, 16), block) or 0) + round(seconds * rate) + block // 2
     if total and least > total:
         return None
-    place = part.start + 1
-    while (place := find(stream, FLAC_FRAME, place, part.end)) < part.end:
-        if first_sample(place) > least:
-            return replace(part, start=place)
-        place += 1
-    return None
+    headers = _flac_headers(stream, part.start + 1, part.end, block)
+    place = next((place for place, first in headers if first > least), None)
+    return None if place is None else replace(part, start=place)
+
+
+def _flac_cut(stream: BinaryIO, part: Part) -> bool:
+    """Whether the last frame is not whole, by its CRC."""
+    for place, _ in deque(_flac_headers(stream, max(part.start, part.end - (1 << 18)), part.end), 1):
+        frame = at(stream, place, part.end - place)
+        return len(frame) < 8 or _crc(frame[:-2], 0x8005, 16) != int.from_bytes(frame[-2:], "big")
+    return False
 
 
 def _crc(data: bytes, polynomial: int, bits: int) -> int:
@@ -101,16 +107,6 @@ def _crc(data: bytes, polynomial: int, bits: int) -> int:
         for _ in range(8):
             crc = (crc << 1 ^ polynomial if crc & top else crc << 1) & mask
     return crc
-
-
-def _flac_cut(stream: BinaryIO, first: int, end: int) -> bool:
-    """Whether the last frame is not whole, by its CRC."""
-    tail = at(stream, max(first, end - (1 << 18)), min(1 << 18, end - first))
-    for match in reversed(list(FLAC_FRAME.finditer(tail))):
-        if _flac_header(tail[match.start() : match.start() + 16]):
-            frame = tail[match.start() :]
-            return len(frame) < 8 or _crc(frame[:-2], 0x8005, 16) != int.from_bytes(frame[-2:], "big")
-    return False
 
 
 # --- Ogg ---

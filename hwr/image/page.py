@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from carousel.hwr.image.columns import DIM, MIN_CONTRAST
+
 MOST_PIXELS = 400_000  # larger pictures are reduced to this before anything is measured
 LONGEST = 12  # width / height; what is longer is no page: three lines of it would have 100 letters each
 THICK = 15  # pixels of the reduced picture; what is thicker is no stroke
-DIM = 60  # grey levels; in deeper shade than this, differences count as much as there
 STRONG = 0.4  # of the darkest; what is darker counts as ink
-MIN_CONTRAST = 0.08  # reflectance; below it there is no ink
 LEAST_LETTER = 0.35  # of the median height of pieces, weighted by ink; what is smaller is a dot or grain
 LEAST_HEIGHT = 4  # pixels of the reduced picture; what is lower is grain
 LEAST_RULES = 6  # long thin lines: ruled paper, of which a single line has one or two
