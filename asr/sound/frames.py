@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from carousel.asr.sound.layout import SLACK, Found, Layout, Part, at, find, joined
+from carousel.asr.sound.layout import SLACK, Found, Layout, Part, at, find, joined, whole
 
 FLAC_START = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 MP3_SYNC = re.compile(rb"\xff[\xe2-\xff]|ID3|TAG|APETAGEX")
@@ -123,15 +123,18 @@ class Link:
     first: int = 0  # granules: the end of the first page with sound, and of the last one
     last: int = 0
     opening: bool = True  # so far only first pages of streams
-    marked: bool = False  # its end is
+
+    def layout(self, end: int) -> Layout:
+        known = self.rate and self.first < OLD * self.rate
+        return Layout((Part(self.start, end),), (self.last - self.skip) / self.rate if known else None)
 
 
 def ogg(stream: BinaryIO, start: int, size: int) -> Found:
     links: list[Link] = []
-    end, whole = start, True
+    end, complete = start, True
     for place, flags, granule, serial, table, body in _pages(stream, start, size):
         end = body + sum(table)
-        whole = end <= size and table[-1:] != b"\xff"
+        complete = end <= size and table[-1:] != b"\xff"
         if not links or (flags & 2 and not links[-1].opening):
             links.append(Link(place))
         link = links[-1]
@@ -139,21 +142,12 @@ def ogg(stream: BinaryIO, start: int, size: int) -> Found:
         if link.opening and link.serial is None:
             link.rate, link.skip = _ogg_rate(at(stream, body, 80))
             link.serial = serial if link.rate else None
-        elif serial == link.serial and 0 < granule < 1 << 62 and whole:
+        elif serial == link.serial and 0 < granule < 1 << 62 and complete:
             link.first, link.last = link.first or granule, granule
-            link.marked = bool(flags & 4)
-    cut = not whole or at(stream, end, 27)[:4] in (b"O", b"Og", b"Ogg", b"OggS")
+    cut = not complete or at(stream, end, 27)[:4] in (b"O", b"Og", b"Ogg", b"OggS")
     ends = [link.start for link in links[1:]] + [size]
-    layouts = [_link(link, to) for link, to in zip(links, ends, strict=True)]
-    found = joined(layouts)
-    if cut or not links:
-        return Layout(found.parts, None, cut), size
-    return found, size
-
-
-def _link(link: Link, end: int) -> Layout:
-    known = link.rate and link.first < OLD * link.rate
-    return Layout((Part(link.start, end),), (link.last - link.skip) / link.rate if known else None)
+    found = joined([link.layout(to) for link, to in zip(links, ends, strict=True)])
+    return Layout(found.parts, None, cut) if cut or not links else found, size
 
 
 def _pages(stream: BinaryIO, place: int, size: int) -> Iterator[tuple[int, int, int, int, bytes, int]]:
@@ -172,15 +166,12 @@ def _pages(stream: BinaryIO, place: int, size: int) -> Iterator[tuple[int, int, 
 
 def _ogg_rate(head: bytes) -> tuple[int, int]:
     """(granules a second, granules to skip) of the stream whose first packet begins so; 0: not of sound."""
-    if head[:7] == b"\x01vorbis":
-        return struct.unpack_from("<I", head, 12)[0], 0
     if head[:8] == b"OpusHead":
         return 48000, struct.unpack_from("<H", head, 10)[0]
     if head[:5] == b"\x7fFLAC":
         return _flac_length(head[17:])[0], 0
-    if head[:8] == b"Speex   ":
-        return struct.unpack_from("<I", head, 36)[0], 0
-    return 0, 0
+    place = {b"\x01vorbis": 12, b"Speex  ": 36}.get(head[:7])
+    return struct.unpack_from("<I", head, place)[0] if place else 0, 0
 
 
 # --- mp3 ---
@@ -221,7 +212,7 @@ def mp3(stream: BinaryIO, start: int, size: int) -> Found:
             runs.append(Run(place, kind))
         runs[-1].places.append(place)
     if covered < (size - start) / 2:  # by chance, then
-        return Layout((Part(start, size),)), size
+        return whole(start, size)
     ends = [run.start for run in runs[1:]] + [size]
     found = joined([_run(stream, run, to) for run, to in zip(runs, ends, strict=True)])
     return replace(found, cut=found.cut or end > size, container="mp3"), size
@@ -235,9 +226,9 @@ def _run(stream: BinaryIO, run: Run, end: int) -> Layout:
     parts = [Part(run.start, end) if there >= promised else _tagged(stream, run, 0, end)]
     if (there - promised) * seconds > SLACK:
         parts = [Part(run.start, run.places[promised]), _tagged(stream, run, promised, end)]
-    whole = max(promised, there) * seconds - run.padding
+    length = max(promised, there) * seconds - run.padding
     slack = SLACK + MP3_DELAY * seconds * len(parts)
-    return Layout(tuple(parts), whole, (promised - there) * seconds > SLACK, slack)
+    return Layout(tuple(parts), length, (promised - there) * seconds > SLACK, slack)
 
 
 def _tagged(stream: BinaryIO, run: Run, first: int, end: int) -> Part:
@@ -248,18 +239,18 @@ def _tagged(stream: BinaryIO, run: Run, first: int, end: int) -> Part:
     head = at(stream, place, 4)
     count = len(run.places) - first
     if run.promised and not first:  # the encoder's own tag, which tells what precedes the sound, too
-        tag = bytearray(at(stream, run.start, place - run.start))
+        tag = at(stream, run.start, place - run.start)
         own = ENCODERS_TAG.search(tag, 4, 44)
         if own and own[0] != b"VBRI":
-            tag[own.start() + 8 : own.start() + 12] = count.to_bytes(4, "big")
-            return Part(place, end, bytes(tag))
+            return Part(
+                place, end, tag[: own.start() + 8] + count.to_bytes(4, "big") + tag[own.start() + 12 :]
+            )
     mono, full = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
-    side = {(True, True): 17, (False, True): 32, (True, False): 9, (False, False): 17}[mono, full]
+    side = (9 if mono else 17) if not full else (17 if mono else 32)  # bytes
     head = bytes([head[0], head[1] | 1, 0xE0 | head[2] & 0x0C, head[3]])  # no checksum, most bits a second
     length = (_mp3_frame(head) or (0,))[0]
-    return Part(
-        place, end, (head + bytes(side) + struct.pack(">4sII", b"Xing", 1, count)).ljust(length, b"\0")
-    )
+    tag = head + bytes(side) + struct.pack(">4sII", b"Xing", 1, count)
+    return Part(place, end, tag.ljust(length, b"\0"))
 
 
 def _encoders_tag(head: bytes) -> tuple[int, int] | None:
@@ -271,11 +262,8 @@ def _encoders_tag(head: bytes) -> tuple[int, int] | None:
     if match[0] == b"VBRI":
         return struct.unpack_from(">I", head, place + 14)[0], 0
     flags, count = struct.unpack_from(">II", head, place + 4)
-    ends = (
-        int.from_bytes(head[place + 141 : place + 144], "big")
-        if head[place + 120 : place + 123].isalpha()
-        else 0
-    )
+    named = head[place + 120 : place + 123].isalpha()  # the encoder says what it added at both ends
+    ends = int.from_bytes(head[place + 141 : place + 144], "big") if named else 0
     return count if flags & 1 else 0, (ends >> 12) + (ends & 0xFFF)
 
 

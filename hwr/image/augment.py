@@ -35,10 +35,7 @@ KEYS: dict[str, set[str]] = {
     "masks": {"probability", "count", "width"},
 }
 ELSEWHERE = {"ink", "render"}  # blocks for pen strokes that are drawn as pictures (hwr/reader.py)
-CELL, SMALL = (
-    0.25,
-    4,
-)  # heights, pixels: the mesh is so fine that rotation and bends stay smooth, but no finer
+CELL, SMALL = 0.25, 4  # heights, pixels: the mesh is so fine that rotation and bends stay smooth
 
 
 def augment_image(picture: np.ndarray, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
@@ -138,12 +135,10 @@ def _transform(
     left = np.rint(np.linspace(0, size[0], across + 1)).astype(int).tolist()
     top = np.rint(np.linspace(0, size[1], down + 1)).astype(int).tolist()
     points = np.stack([x + pad, y + pad], axis=-1)
-    quads = np.concatenate(
-        [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=-1
-    ).tolist()
-    mesh = [
-        ((left[j], top[i], left[j + 1], top[i + 1]), quads[i][j]) for i in range(down) for j in range(across)
-    ]
+    corners = [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]]
+    quads = np.concatenate(corners, axis=-1).tolist()
+    boxes = [((left[j], top[i], left[j + 1], top[i + 1]), i, j) for i in range(down) for j in range(across)]
+    mesh = [(box, quads[i][j]) for box, i, j in boxes]
     return np.asarray(padded.transform(size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR))
 
 
@@ -241,9 +236,8 @@ def _gradient(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Shade over the paper: light multiplied by a smooth field between 1 - depth and 1."""
     depth = draw.uniform()
     rows, columns = grey.shape
-    knots = draw.rng.uniform(255 * (1 - depth), 255, (3, max(3, round(columns / draw.height / 4)))).astype(
-        np.uint8
-    )
+    knots = draw.rng.uniform(255 * (1 - depth), 255, (3, max(3, round(columns / draw.height / 4))))
+    knots = knots.astype(np.uint8)
     light = Image.fromarray(knots).resize((columns, rows), Image.Resampling.BICUBIC)
     return (grey.astype(np.uint16) * np.asarray(light) // 255).astype(np.uint8)
 

@@ -94,7 +94,6 @@ def _quantiles(values: np.ndarray, weights: np.ndarray, *shares: float) -> list[
 
 
 def _depth(sides: np.ndarray) -> float:
-    """Of pieces from left to right, (n, 2): how many stand above each other, at a busy column among those
-    that have any. Likewise of top and bottom."""
+    """How many pieces, of which left and right (n, 2) are given, stand above each other in a busy column."""
     depth = np.cumsum(np.bincount(sides[:, 0], minlength=sides.max() + 1) - np.bincount(sides[:, 1]))
     return float(np.percentile(depth[depth > 0], BUSY))

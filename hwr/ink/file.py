@@ -111,8 +111,7 @@ def _records(text: str) -> list[Any]:
 
 
 def _strokes(record: Any) -> Ink:
-    """Strokes of {"strokes": […]} or of the list itself: each flat, x0, y0, x1, y1, …, or a list of [x,
-    y]."""
+    """Strokes of {"strokes": […]} or of the list itself: each x0, y0, x1, y1, … or a list of [x, y]."""
     rows = record.get("strokes") if isinstance(record, dict) else record
     if not isinstance(rows, list):
         raise InputError('has no "strokes", a list of strokes, each x0, y0, x1, y1, …; export it again')

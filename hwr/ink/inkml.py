@@ -196,8 +196,7 @@ def _of_context(context: Element | None, kind: str, file: File) -> Element | Non
 
 
 def _matrix(transform: Element, file: File) -> np.ndarray | None:
-    """(2, 3) of an affine canvasTransform, from X, Y and 1 to x and y of the canvas; None where it changes
-    nothing."""
+    """(2, 3) of an affine canvasTransform, from X, Y and 1 to x and y; None where it changes nothing."""
     mapping = _first(transform, "mapping")
     if mapping is None:
         return None
@@ -218,8 +217,7 @@ def _matrix(transform: Element, file: File) -> np.ndarray | None:
 
 
 def _trace(text: str, way: Way) -> np.ndarray:
-    """Points (n, 2) of a trace: points between commas, their values explicit (!) or first (') or second (")
-    differences."""
+    """Points (n, 2) between commas, their values explicit (!) or first (') or second (") differences."""
     names = [name for name, _ in way.channels]
     if "X" not in names or "Y" not in names:
         raise InputError("has a traceFormat without the channels X and Y; export it again")
