@@ -121,10 +121,6 @@ def _crop(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rat
     return wave[before : len(wave) - after]
 
 
-def _speed(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
-    return change_speed(wave, rng.uniform(*block["range"]))
-
-
 def _silence(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
     low, high = block["range"]
     before, after = (int(rng.uniform(low, high) * sample_rate) for _ in range(2))
@@ -221,13 +217,9 @@ def _add_noise(wave: np.ndarray, noise: np.ndarray, ratio: float) -> np.ndarray:
     return wave + np.float32(_level(wave) / max(_level(noise), QUIETEST) * 10 ** (-ratio / 20)) * noise
 
 
-def _gain(wave: np.ndarray, block: Mapping, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
-    return wave * np.float32(10 ** (rng.uniform(*block["range"]) / 20))
-
-
 _WAVE_CHANGES: dict[str, Callable[[np.ndarray, Mapping, np.random.Generator, int], np.ndarray]] = {
     "crop": _crop,
-    "speed": _speed,
+    "speed": lambda wave, block, rng, _: change_speed(wave, rng.uniform(*block["range"])),
     "silence": _silence,
     "digital_silence": _digital_silence,
     "rooms": _rooms,
@@ -235,7 +227,7 @@ _WAVE_CHANGES: dict[str, Callable[[np.ndarray, Mapping, np.random.Generator, int
     "equalizer": _equalizer,
     "telephone": _telephone,
     "noise": _noise,
-    "gain": _gain,
+    "gain": lambda wave, block, rng, _: wave * np.float32(10 ** (rng.uniform(*block["range"]) / 20)),
 }
 
 

@@ -143,11 +143,9 @@ def frame_of_reference(
     x, y = (middle - centre).T
     # Variances of ink spread evenly along each step, so that sparse points tell the same as dense ones.
     dx, dy = step.T
-    xx, yy, xy = (
-        weight @ (x * x + dx * dx / 12),
-        weight @ (y * y + dy * dy / 12),
-        weight @ (x * y + dx * dy / 12),
-    )
+    xx = weight @ (x * x + dx * dx / 12)
+    yy = weight @ (y * y + dy * dy / 12)
+    xy = weight @ (x * y + dx * dy / 12)
     slope, rest = 0.0, yy
     for _ in range(4 if options["level"] else 0):  # the ridge is of what the slope leaves of y
         slope = xy / (xx + 16 * rest + TINY)
@@ -207,20 +205,17 @@ def in_one_row(points: np.ndarray, pen_up: np.ndarray) -> np.ndarray:
             rows[-1] = points[start - len(rows[-1]) : end]
     moved = rows[:1]
     for row in rows[1:]:
-        shift = (
-            moved[-1][:, 0].max() + 1.5 * unit - row[:, 0].min(),
-            np.median(rows[0][:, 1]) - np.median(row[:, 1]),
-        )
-        moved.append(row + shift)
+        right = moved[-1][:, 0].max() + 1.5 * unit - row[:, 0].min()
+        down = np.median(rows[0][:, 1]) - np.median(row[:, 1])
+        moved.append(row + np.array([right, down]))
     return np.concatenate(moved)
 
 
 def _is_below(before: np.ndarray, after: np.ndarray, unit: float) -> bool:
     """Whether the points of `after` (n, 2) are a row of writing under those of `before`."""
     deep = np.median(after[:, 1]) - np.median(before[:, 1]) > 2 * unit
-    return bool(
-        deep and np.ptp(after[:, 0]) > 3 * unit and np.ptp(before[:, 0]) > 5 * unit and len(before) > 10
-    )
+    wide = np.ptp(after[:, 0]) > 3 * unit and np.ptp(before[:, 0]) > 5 * unit
+    return bool(deep and wide and len(before) > 10)
 
 
 def resample(
