@@ -50,7 +50,7 @@ class Region(NamedTuple):
     """Where a file starts, where its samples do, their length by the header, and where all ends (bytes)."""
 
     start: int
-    place: int
+    offset: int
     length: int  # 0: unknown
     size: int
 
@@ -58,26 +58,26 @@ class Region(NamedTuple):
 Chunks = Mapping[bytes, bytes]  # the first four bytes of a name -> the beginning of the content
 
 
-def walk(stream: BinaryIO, place: int, end: int, form: Form) -> Iterator[tuple[bytes, int, int]]:
+def walk(stream: BinaryIO, offset: int, end: int, form: Form) -> Iterator[tuple[bytes, int, int]]:
     """(name, where its content begins, its size) of one chunk after the other."""
     width = struct.calcsize(form.header)
-    while place + width <= end:
-        name, length = struct.unpack(form.header, at(stream, place, width))
+    while offset + width <= end:
+        name, length = struct.unpack(form.header, at(stream, offset, width))
         length -= width if form.inclusive else 0
-        yield name, place + width, length
-        place += width + max(length, 0)
-        if length % form.pad and not _is_name(at(stream, place, 4)):  # some leave the padding out
-            place += -length % form.pad
+        yield name, offset + width, length
+        offset += width + max(length, 0)
+        if length % form.pad and not _is_name(at(stream, offset, 4)):  # some leave the padding out
+            offset += -length % form.pad
 
 
 def _open(stream: BinaryIO, start: int, size: int, form: Form) -> tuple[Region, Chunks] | None:
     """The samples of a file and the chunks before them; None if it has none."""
     chunks: dict[bytes, bytes] = {}
-    for name, place, length in walk(stream, start + form.first, size, form):
+    for name, offset, length in walk(stream, start + form.first, size, form):
         if name[:4] == form.data:
             known = form.bits == 32 or not unknown(length, form.bits)
-            return Region(start, place, length if known else 0, size), chunks
-        chunks[name[:4]] = at(stream, place, min(length, 1 << 12))
+            return Region(start, offset, length if known else 0, size), chunks
+        chunks[name[:4]] = at(stream, offset, min(length, 1 << 12))
     return None
 
 
@@ -86,7 +86,7 @@ def wav(stream: BinaryIO, start: int, size: int) -> Found:
     magic = at(stream, start, 4)
     form = {b"RIFX": RIFX, b"riff": W64}.get(magic, RIFF)
     if (opened := _open(stream, start, size, form)) is None:
-        return whole(start, size)
+        return whole(stream, start, size)
     region, chunks = opened
     if magic in (b"RF64", b"BW64") and region.length == 0xFFFFFFFF:
         length = struct.unpack_from("<Q", chunks[b"ds64"], 8)[0]
@@ -99,7 +99,7 @@ def wav(stream: BinaryIO, start: int, size: int) -> Found:
     else:  # by the number of samples: encoders leave the bytes a second at what they would be uncompressed
         width = region.length * rate / count if count and not unknown(count) else 0.0
     layout, after = _region(stream, region, form, width)
-    length = layout.parts[0].end - region.place
+    length = layout.parts[0].end - region.offset
     if length > LARGEST:  # libsndfile finds its way in RF64 and W64
         return layout, after
     described = struct.pack(order + "4sI", b"fmt ", len(described)) + described + b"\0" * (len(described) % 2)
@@ -112,19 +112,19 @@ def wav(stream: BinaryIO, start: int, size: int) -> Found:
 
 def aiff(stream: BinaryIO, start: int, size: int) -> Found:
     if (opened := _open(stream, start, size, AIFF)) is None:
-        return whole(start, size)
+        return whole(stream, start, size)
     region, described = opened[0], opened[1].get(b"COMM", b"")
     kind = at(stream, start + 8, 4)
     channels, _, bits = struct.unpack_from(">HIH", described)
     coding = described[18:22] if kind == b"AIFC" else b"NONE"
     width = channels * (-(-bits // 8) if coding in AIFC_PLAIN else AIFC_WIDTHS.get(coding, 0))
-    offset = 8 + struct.unpack(">I", at(stream, region.place, 4))[0]
-    length = region.length if unknown(region.length) else region.length - offset
-    region = region._replace(place=region.place + offset, length=length)
+    before = 8 + struct.unpack(">I", at(stream, region.offset, 4))[0]  # bytes of the chunk that are not sound
+    length = region.length if unknown(region.length) else region.length - before
+    region = region._replace(offset=region.offset + before, length=length)
     layout, after = _region(stream, region, AIFF, width * _extended(described[8:18]))
     if not width:
         return replace(layout, parts=(Part(start, after),)), after
-    count = (layout.parts[0].end - region.place) // width
+    count = (layout.parts[0].end - region.offset) // width
     described = described[:2] + struct.pack(">I", count) + described[6:]
     body = kind + struct.pack(">4sI", b"COMM", len(described)) + described + b"\0" * (len(described) % 2)
     body += struct.pack(">4sIII", b"SSND", 8 + count * width, 0, 0)
@@ -139,24 +139,24 @@ def _extended(number: bytes) -> float:
 
 def caf(stream: BinaryIO, start: int, size: int) -> Found:
     if (opened := _open(stream, start, size, CAF)) is None:
-        return whole(start, size)
+        return whole(stream, start, size)
     region, described = opened[0], opened[1].get(b"desc", b"")[:32]
     rate, _, _, packet, count = struct.unpack_from(">d4sIII", described)
-    region = region._replace(place=region.place + 4, length=region.length and region.length - 4)
+    region = region._replace(offset=region.offset + 4, length=region.length and region.length - 4)
     layout, after = _region(stream, region, CAF, rate * packet / count if count else 0)
     if not packet:  # packets of any length, which a table behind them tells
         return replace(layout, parts=(Part(start, after),)), after
     head = b"caff\x00\x01\0\0" + struct.pack(">4sq", b"desc", len(described)) + described
-    head += struct.pack(">4sqI", b"data", 4 + layout.parts[0].end - region.place, 0)
+    head += struct.pack(">4sqI", b"data", 4 + layout.parts[0].end - region.offset, 0)
     return _behind(head, region, layout), after
 
 
 def au(stream: BinaryIO, start: int, size: int) -> Found:
     order = ">" if at(stream, start, 1) == b"." else "<"
-    magic, offset, length, coding, rate, channels = struct.unpack(order + "4s5I", at(stream, start, 24))
-    region = Region(start, start + offset, length, size)
+    magic, header, length, coding, rate, channels = struct.unpack(order + "4s5I", at(stream, start, 24))
+    region = Region(start, start + header, length, size)
     layout, after = _region(stream, region, None, rate * channels * AU_WIDTHS.get(coding, 0))
-    there = min(layout.parts[0].end - region.place, LARGEST)
+    there = min(layout.parts[0].end - region.offset, LARGEST)
     head = struct.pack(order + "4s5I", magic, 24, there, coding, rate, channels)
     return _behind(head, region, layout), after
 
@@ -166,14 +166,14 @@ def sphere(stream: BinaryIO, start: int, size: int) -> Found:
     numbers = {key: int(value) for key, value in re.findall(rb"(\w+) -i (\d+)", head)}
     begins = re.match(rb"NIST_1A\s+(\d+)", head)
     if not begins:
-        return whole(start, size)
+        return whole(stream, start, size)
     width = numbers.get(b"sample_n_bytes", 2) * numbers.get(b"channel_count", 1)
     region = Region(start, start + int(begins[1]), numbers.get(b"sample_count", 0) * width, size)
     return _region(stream, region, None, numbers.get(b"sample_rate", 0) * width)
 
 
 def _behind(head: bytes, region: Region, layout: Layout) -> Layout:
-    return replace(layout, parts=(Part(region.place, layout.parts[0].end, head),))
+    return replace(layout, parts=(Part(region.offset, layout.parts[0].end, head),))
 
 
 def _region(stream: BinaryIO, region: Region, form: Form | None, rate: float) -> Found:
@@ -181,12 +181,12 @@ def _region(stream: BinaryIO, region: Region, form: Form | None, rate: float) ->
 
     What follows them is more chunks (form: how they look), another file, or sound that the header missed.
     """
-    start, place, length, size = region
-    there, end = size - place, place + length
+    start, offset, length, size = region
+    there, end = size - offset, offset + length
     after = None if length > there else _after(stream, end, size, form)
     if unknown(length) and (length or after is None):
-        end = min(find(stream, magic, place, size) for magic in FILES)
-        return whole(start, end)
+        end = min(find(stream, magic, offset, size) for magic in FILES)
+        return whole(stream, start, end)
     seconds = length / rate if rate else None
     if length > there:
         missing = (length - there) / rate > SLACK if rate else length - there > length / 100
@@ -197,18 +197,18 @@ def _region(stream: BinaryIO, region: Region, form: Form | None, rate: float) ->
     return Layout((Part(start, end),), seconds), size if after is None else after
 
 
-def _after(stream: BinaryIO, place: int, size: int, form: Form | None) -> int | None:
-    """Where the next file begins behind samples that end at `place`, or `size`; None if it is neither.
+def _after(stream: BinaryIO, offset: int, size: int, form: Form | None) -> int | None:
+    """Where the next file begins behind samples that end at `offset`, or `size`; None if it is neither.
 
     Between them there may be chunks, the last of them perhaps cut.
     """
-    for at_once in (place, place + 1):
+    for at_once in (offset, offset + 1):
         if at_once == size or _begins(stream, at_once):
             return at_once
     if form is None:
         return None
-    place += not _is_name(at(stream, place, 4))  # padding
-    for name, begins, length in walk(stream, place, size, form):
+    offset += not _is_name(at(stream, offset, 4))  # padding
+    for name, begins, length in walk(stream, offset, size, form):
         if not _is_name(name[:4]) or length < 0:
             return None
         end = begins + length
@@ -220,8 +220,8 @@ def _after(stream: BinaryIO, place: int, size: int, form: Form | None) -> int | 
     return None
 
 
-def _begins(stream: BinaryIO, place: int) -> bool:
-    head = at(stream, place, 12)
+def _begins(stream: BinaryIO, offset: int) -> bool:
+    head = at(stream, offset, 12)
     return any(magic.match(head) for magic in FILES)
 
 

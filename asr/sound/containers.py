@@ -26,22 +26,22 @@ def layout(stream: BinaryIO) -> Layout:
     Raises nothing for what is damaged: of a file that makes no sense nothing is known, and it is one part.
     """
     size = stream.seek(0, os.SEEK_END)
-    first = place = frames.after_id3(stream)
+    first = offset = frames.after_id3(stream)
     container = known(at(stream, first, 600))
     kind = CONTAINERS[container]
     found = []
-    while place < size:
-        start = place
+    while offset < size:
+        start = offset
         try:
             if kind.again:
-                place = find(stream, re.compile(kind.again, re.DOTALL), start + 1, size)
-                part = Layout((Part(start, place),), headed=True)
+                offset = find(stream, re.compile(kind.again, re.DOTALL), start + 1, size)
+                part = Layout((Part(start, offset),), headed=True)
             else:
-                part, place = kind.walk(stream, start, size)
+                part, offset = kind.walk(stream, start, size)
         except (struct.error, ValueError, OverflowError, IndexError, KeyError):  # its headers are damaged
-            part, place = whole(start, size)
+            part, offset = whole(stream, start, size)
         found.append(part)
-        if place <= start or known(at(stream, place, 600)) != container:
+        if offset <= start or known(at(stream, offset, 600)) != container:
             break
     # A program that writes to a pipe may begin with several headers, and end with the one that it wanted.
     file = joined([one for one in found if one.parts[0].start < one.parts[0].end] or found)
@@ -55,74 +55,70 @@ def known(head: bytes) -> str:
 
 def _mov(stream: BinaryIO, start: int, size: int) -> Found:
     """QuickTime, mp4, m4a, 3gp: boxes up to the next one that opens a file."""
-    place, headed = start, True
-    while place + 8 <= size:
-        length, name = struct.unpack(">I4s", at(stream, place, 8))
+    offset, headed = start, True
+    while offset + 8 <= size:
+        length, name = struct.unpack(">I4s", at(stream, offset, 8))
         headed = headed and name != b"moof"  # the first of fragments that may go on for ever
-        if name == b"ftyp" and place > start:
+        if name == b"ftyp" and offset > start:
             break
         if length == 1:
-            length = struct.unpack(">Q", at(stream, place + 8, 8))[0]
-        place = place + length if length >= 8 else size  # 0: up to the end
-    end = min(place, size)
-    return Layout((Part(start, end),), cut=place > size, headed=headed), end
+            length = struct.unpack(">Q", at(stream, offset + 8, 8))[0]
+        offset = offset + length if length >= 8 else size  # 0: up to the end
+    end = min(offset, size)
+    return Layout((Part(start, end),), cut=offset > size, headed=headed), end
 
 
 def _matroska(stream: BinaryIO, start: int, size: int) -> Found:
     """Matroska and WebM: a header and a segment, whose size may be unknown."""
-    place = start
+    offset = start
     for name in (EBML, SEGMENT):
-        if at(stream, place, 4) != name:
-            return whole(start, size)
-        first = at(stream, place + 4, 1)[0]
+        if at(stream, offset, 4) != name:
+            return whole(stream, start, size)
+        first = at(stream, offset + 4, 1)[0]
         width = 9 - first.bit_length()
-        number = int.from_bytes(at(stream, place + 4, width), "big") - (1 << 7 * width)
+        number = int.from_bytes(at(stream, offset + 4, width), "big") - (1 << 7 * width)
         if number == (1 << 7 * width) - 1:
-            end = find(stream, re.compile(EBML + rb"[\x80-\xff\x01]"), place + 4, size)
+            end = find(stream, re.compile(EBML + rb"[\x80-\xff\x01]"), offset + 4, size)
             return Layout((Part(start, end),), headed=True), end
-        place += 4 + width + number
-    end = min(place, size)
-    return Layout((Part(start, end),), cut=place > size, headed=True), end
+        offset += 4 + width + number
+    end = min(offset, size)
+    return Layout((Part(start, end),), cut=offset > size, headed=True), end
 
 
 def _asf(stream: BinaryIO, start: int, size: int) -> Found:
     """Windows Media: the file's properties tell its size and, 100 ns at a time, how long it plays."""
     head = at(stream, start, 1 << 16)
-    place = head.index(ASF_PROPERTIES)
-    length, _, _, play, _, preroll, flags = struct.unpack_from("<6QI", head, place + 40)
+    offset = head.index(ASF_PROPERTIES)
+    length, _, _, play, _, preroll, flags = struct.unpack_from("<6QI", head, offset + 40)
     if flags & 1:  # broadcast: nobody knew
-        return whole(start, size)
+        return whole(stream, start, size)
     end = min(start + length, size)
     return Layout((Part(start, end),), play / 1e7 - preroll / 1e3, start + length > size, LOOSE), end
 
 
 def _avi(stream: BinaryIO, start: int, size: int) -> Found:
-    place = start
-    while at(stream, place, 4) == b"RIFF":
-        length = struct.unpack("<I", at(stream, place + 4, 4))[0]
+    offset = start
+    while at(stream, offset, 4) == b"RIFF":
+        length = struct.unpack("<I", at(stream, offset + 4, 4))[0]
         if chunks.unknown(length):
-            return whole(start, size)
-        place += 8 + length + length % 2
-    return Layout((Part(start, size),), cut=place > size + 1), size
+            return whole(stream, start, size)
+        offset += 8 + length + length % 2
+    return Layout((Part(start, size),), cut=offset > size + 1), size
 
 
 def _voc(stream: BinaryIO, start: int, size: int) -> Found:
-    place = start + struct.unpack("<H", at(stream, start + 20, 2))[0]
-    end = find(stream, re.compile(VOC), place, size)
-    while place + 4 <= end and (head := at(stream, place, 4))[0]:  # 0: the end
-        place += 4 + int.from_bytes(head[1:], "little")
-    return Layout((Part(start, end),), cut=place > end), end
-
-
-def _whole(stream: BinaryIO, start: int, size: int) -> Found:
-    return whole(start, size)
+    offset = start + struct.unpack("<H", at(stream, start + 20, 2))[0]
+    end = find(stream, re.compile(VOC), offset, size)
+    while offset + 4 <= end and (head := at(stream, offset, 4))[0]:  # 0: the end
+        offset += 4 + int.from_bytes(head[1:], "little")
+    return Layout((Part(start, end),), cut=offset > end), end
 
 
 class Kind(NamedTuple):
     """A container."""
 
     starts: bytes  # how a file of it begins
-    walk: Callable[[BinaryIO, int, int], Found] = _whole  # the file that begins at a place, and where it ends
+    walk: Callable[[BinaryIO, int, int], Found] = whole  # the file that begins at an offset, and its end
     again: bytes = b""  # how the next file begins, of one whose header tells how long it is
 
 

@@ -109,7 +109,7 @@ def _normalise(grey: np.ndarray, settings: dict[str, Any]) -> tuple[np.ndarray, 
     inside = edges.clear(grey)
     ink = ink_of(inside.grey)  # (rows, columns) float32
     slope = find_slope(ink) if options["deskew"] else 0.0
-    slant = find_slant(ink, slope) if options["deslant"] else 0.0
+    slant = find_slant(ink) if options["deslant"] else 0.0
     middle = (ink.shape[1] / 2, ink.shape[0] / 2)
     picture = _shear(Image.fromarray(np.rint(ink * 255).astype(np.uint8)), slope, slant, middle)
     left, top, right, bottom = _window(np.asarray(picture), float(options["spread"]), inside.height)
@@ -225,11 +225,10 @@ def find_slope(ink: np.ndarray) -> float:
     return _sharpest(_strips(ink, 32), columns, slopes)
 
 
-def find_slant(ink: np.ndarray, slope: float = 0.0) -> float:
+def find_slant(ink: np.ndarray) -> float:
     """Slant of the writing, dx / dy in pixels (negative leans right), by the energy of its column profile."""
-    rows, _ = ink.shape
     slants = np.linspace(-MAX_SLANT, MAX_SLANT, 31)
-    return _sharpest(_strips(ink.T, 16), rows, slants)
+    return _sharpest(_strips(ink.T, 16), len(ink), slants)
 
 
 def _strips(ink: np.ndarray, count: int) -> np.ndarray:
