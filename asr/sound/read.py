@@ -10,7 +10,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,16 +78,15 @@ def duration(path: str | os.PathLike[str]) -> float:
     """Length in seconds, from the header where that is possible; errors as of `read_audio`."""
     import soundfile
 
-    try:
+    with suppress(OSError, RuntimeError, ValueError):  # libsndfile's among them
         info = soundfile.info(os.fspath(path))
         with open(path, "rb") as stream:
             plan = layout(stream)
-    except (OSError, RuntimeError, ValueError):  # libsndfile's among them
-        return len(read_audio(path)) / SAMPLE_RATE
-    seconds = info.frames / info.samplerate
-    if not seconds or plan.cut or plan.promised is None or abs(seconds - plan.promised) > plan.slack:
-        return len(read_audio(path)) / SAMPLE_RATE  # the header alone does not tell
-    return seconds
+        seconds = info.frames / info.samplerate
+        told = seconds and not plan.cut and plan.promised is not None
+        if told and abs(seconds - (plan.promised or 0.0)) <= plan.slack:
+            return seconds
+    return len(read_audio(path)) / SAMPLE_RATE
 
 
 def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:
