@@ -10,7 +10,8 @@ from carousel.common.cli.streams import say
 from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading it brings numpy
-    from carousel.asr.sound.read import Recording, Source
+    from carousel.asr.sound.read import Recording
+    from carousel.common.files import Source
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Writing files, whole or not at all."""
+"""Files: opening whatever a user gives, and writing whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,78 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from carousel.common.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # what a disk without room says, without a name
 SHOWN = 20  # characters of the name in that of the partial file: no file system has too long a name then
+
+Source = str | os.PathLike[str] | BinaryIO | bytes  # a path, an open binary file or the bytes of a file
+
+
+def source_name(source: Source) -> str:
+    """A source as messages name it."""
+    if isinstance(source, str | os.PathLike):
+        return str(source)
+    name = getattr(source, "name", None)
+    if name in (0, "<stdin>"):
+        return "standard input"
+    return name if isinstance(name, str) else f"the given {'bytes' if isinstance(source, bytes) else 'file'}"
+
+
+def open_source(source: Source, largest: int | None = None) -> BinaryIO:
+    """A seekable binary file of at least one byte and at most `largest`, which the caller closes.
+
+    A file is opened; a pipe, an open file (which stays open) and bytes are held in memory.
+    Raises InputError naming the source when it is missing, empty, too large, a folder or a device.
+    """
+    name = source_name(source)
+    try:
+        if isinstance(source, bytes):
+            file: BinaryIO = io.BytesIO(source)
+        elif isinstance(source, str | os.PathLike):
+            file = _open_path(Path(source), largest)
+        else:
+            file = _in_memory(source, largest)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    except FileNotFoundError:
+        raise InputError(f"{name}: there is no such file; correct the path") from None
+    except TypeError:
+        raise InputError(f"{name}: was opened as text; open it in binary mode") from None
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise InputError(f"{name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    if size and (largest is None or size <= largest):
+        return file
+    file.close()
+    if not size:
+        raise InputError(f"{name}: is empty; copy it again")
+    raise InputError(f"{name}: is larger than {(largest or 0) >> 20} MB; cut or reduce it")
+
+
+def _open_path(path: Path, largest: int | None) -> BinaryIO:
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise InputError("is a folder; give a file in it")
+    if stat.S_ISFIFO(kind):
+        with path.open("rb") as pipe:
+            return _in_memory(pipe, largest)
+    if not stat.S_ISREG(kind):
+        raise InputError("is a device; give a file or -")
+    return path.open("rb")
+
+
+def _in_memory(file: BinaryIO, largest: int | None) -> BinaryIO:
+    return io.BytesIO(file.read(-1 if largest is None else largest + 1))
+
+
+def read_source(source: Source, largest: int) -> bytes:
+    """All bytes of a source; errors as of `open_source`."""
+    with open_source(source, largest) as file:
+        return file.read()
 
 
 @contextmanager

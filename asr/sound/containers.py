@@ -5,60 +5,19 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from carousel.asr.sound import chunks, frames
-from carousel.asr.sound.layout import Found, Layout, Part, at, find, joined
+from carousel.asr.sound.layout import Found, Layout, Part, at, find, joined, whole
 
 LOOSE = 0.5  # s: containers of video are not exact about sound
 
-# ffmpeg's name of each container, and how its files begin. What is not here never gets to ffmpeg: among what
-# it knows are playlists, which make it open other files.
-SIGNATURES = {
-    "wav": rb"(RIFF|RIFX|RF64|BW64)....WAVE",
-    "avi": rb"RIFF....AVI[ X]",
-    "w64": rb"riff\x2e\x91\xcf\x11",
-    "aiff": rb"FORM....AIF[FC]",
-    "caf": rb"caff\x00\x01",
-    "au": rb"\.snd|dns\.",
-    "nistsphere": rb"NIST_1A",
-    "flac": rb"fLaC",
-    "ogg": rb"OggS",
-    "mov": rb"....(ftyp|moov|mdat|wide|free|skip|pnot|moof|styp)",
-    "matroska": rb"\x1a\x45\xdf\xa3",
-    "asf": rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
-    "amr": rb"#!AMR(-WB)?\n",
-    "wv": rb"wvpk",
-    "ape": rb"MAC ",
-    "tta": rb"TTA[12]",
-    "tak": rb"tBaK",
-    "mpc": rb"MP\+",
-    "mpc8": rb"MPCK",
-    "shn": rb"ajkg",
-    "voc": rb"Creative Voice File",
-    "flv": rb"FLV\x01",
-    "rm": rb"\.RMF|\.ra\xfd",
-    "mpeg": rb"\x00\x00\x01\xba",
-    "mpegts": rb"\x47.{187}\x47.{187}\x47",
-    "ac3": rb"\x0b\x77",
-    "aac": rb"\xff[\xf0\xf1\xf8\xf9]|ADIF",
-    "mp3": rb"\xff[\xe2-\xe7\xea-\xef\xf2-\xf7\xfa-\xff]",
-}
 PLAYLIST = re.compile(
     rb"\s*(#EXTM3U|\[playlist\]|\[reference\]|ffconcat|<\?xml|<asx|<smil|<mpd|<playlist|v=0\s)", re.IGNORECASE
 )
-# Other containers that tell how long they are, and how one begins, to find files that were joined.
-HEADED = {
-    "flv": rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09",
-    "tta": rb"TTA1[\x01\x02]\x00",
-    "wv": rb"wvpk.{4}.\x04.{6}\x00{4}",
-    "ape": rb"MAC [\x64-\xa0]\x0f",
-    "rm": rb"\.RMF\x00\x00\x00\x12",
-    "mpc8": rb"MPCKSH",
-}
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 SEGMENT, EBML = b"\x18\x53\x80\x67", b"\x1a\x45\xdf\xa3"
+VOC = rb"Creative Voice File"
 
 
 def layout(stream: BinaryIO) -> Layout:
@@ -67,117 +26,132 @@ def layout(stream: BinaryIO) -> Layout:
     Raises nothing for what is damaged: of a file that makes no sense nothing is known, and it is one part.
     """
     size = stream.seek(0, os.SEEK_END)
-    first = place = frames.after_id3(stream)
+    first = offset = frames.after_id3(stream)
     container = known(at(stream, first, 600))
-    walk = WALKERS.get(container, partial(_headed, container) if container else frames.mp3)
+    kind = CONTAINERS[container]
     found = []
-    while place < size:
-        start = place
+    while offset < size:
+        start = offset
         try:
-            part, place = walk(stream, start, size)
+            if kind.again:
+                offset = find(stream, re.compile(kind.again, re.DOTALL), start + 1, size)
+                part = Layout((Part(start, offset),), headed=True)
+            else:
+                part, offset = kind.walk(stream, start, size)
         except (struct.error, ValueError, OverflowError, IndexError, KeyError):  # its headers are damaged
-            part, place = _whole(stream, start, size)
+            part, offset = whole(stream, start, size)
         found.append(part)
-        if place <= start or known(at(stream, place, 600)) != container:
+        if offset <= start or known(at(stream, offset, 600)) != container:
             break
     # A program that writes to a pipe may begin with several headers, and end with the one that it wanted.
-    whole = joined([one for one in found if one.parts[0].start < one.parts[0].end] or found)
-    return replace(whole, container=container or whole.container)
+    file = joined([one for one in found if one.parts[0].start < one.parts[0].end] or found)
+    return replace(file, container=container or file.container)
 
 
 def known(head: bytes) -> str:
     """The container that begins so, by ffmpeg's name; empty if it is none of those known."""
-    matches = (name for name, how in SIGNATURES.items() if re.match(how, head, re.DOTALL))
-    return next(matches, "")
-
-
-def _whole(stream: BinaryIO, start: int, size: int) -> Found:
-    return Layout((Part(start, size),)), size
-
-
-def _headed(container: str, stream: BinaryIO, start: int, size: int) -> Found:
-    if container not in HEADED:
-        return _whole(stream, start, size)
-    end = find(stream, re.compile(HEADED[container], re.DOTALL), start + 1, size)
-    return Layout((Part(start, end),), headed=True), end
+    return next(name for name, kind in CONTAINERS.items() if re.match(kind.starts, head, re.DOTALL))
 
 
 def _mov(stream: BinaryIO, start: int, size: int) -> Found:
     """QuickTime, mp4, m4a, 3gp: boxes up to the next one that opens a file."""
-    place, headed = start, True
-    while place + 8 <= size:
-        length, name = struct.unpack(">I4s", at(stream, place, 8))
+    offset, headed = start, True
+    while offset + 8 <= size:
+        length, name = struct.unpack(">I4s", at(stream, offset, 8))
         headed = headed and name != b"moof"  # the first of fragments that may go on for ever
-        if name == b"ftyp" and place > start:
+        if name == b"ftyp" and offset > start:
             break
         if length == 1:
-            length = struct.unpack(">Q", at(stream, place + 8, 8))[0]
-        place = place + length if length >= 8 else size  # 0: up to the end
-    end = min(place, size)
-    return Layout((Part(start, end),), cut=place > size, headed=headed), end
+            length = struct.unpack(">Q", at(stream, offset + 8, 8))[0]
+        offset = offset + length if length >= 8 else size  # 0: up to the end
+    end = min(offset, size)
+    return Layout((Part(start, end),), cut=offset > size, headed=headed), end
 
 
 def _matroska(stream: BinaryIO, start: int, size: int) -> Found:
     """Matroska and WebM: a header and a segment, whose size may be unknown."""
-    place = start
+    offset = start
     for name in (EBML, SEGMENT):
-        if at(stream, place, 4) != name:
-            return _whole(stream, start, size)
-        first = at(stream, place + 4, 1)[0]
+        if at(stream, offset, 4) != name:
+            return whole(stream, start, size)
+        first = at(stream, offset + 4, 1)[0]
         width = 9 - first.bit_length()
-        number = int.from_bytes(at(stream, place + 4, width), "big") - (1 << 7 * width)
+        number = int.from_bytes(at(stream, offset + 4, width), "big") - (1 << 7 * width)
         if number == (1 << 7 * width) - 1:
-            end = find(stream, re.compile(EBML + rb"[\x80-\xff\x01]"), place + 4, size)
+            end = find(stream, re.compile(EBML + rb"[\x80-\xff\x01]"), offset + 4, size)
             return Layout((Part(start, end),), headed=True), end
-        place += 4 + width + number
-    end = min(place, size)
-    return Layout((Part(start, end),), cut=place > size, headed=True), end
+        offset += 4 + width + number
+    end = min(offset, size)
+    return Layout((Part(start, end),), cut=offset > size, headed=True), end
 
 
 def _asf(stream: BinaryIO, start: int, size: int) -> Found:
     """Windows Media: the file's properties tell its size and, 100 ns at a time, how long it plays."""
     head = at(stream, start, 1 << 16)
-    place = head.index(ASF_PROPERTIES)
-    length, _, _, play, _, preroll, flags = struct.unpack_from("<6QI", head, place + 40)
+    offset = head.index(ASF_PROPERTIES)
+    length, _, _, play, _, preroll, flags = struct.unpack_from("<6QI", head, offset + 40)
     if flags & 1:  # broadcast: nobody knew
-        return _whole(stream, start, size)
+        return whole(stream, start, size)
     end = min(start + length, size)
     return Layout((Part(start, end),), play / 1e7 - preroll / 1e3, start + length > size, LOOSE), end
 
 
 def _avi(stream: BinaryIO, start: int, size: int) -> Found:
-    place = start
-    while at(stream, place, 4) == b"RIFF":
-        length = struct.unpack("<I", at(stream, place + 4, 4))[0]
+    offset = start
+    while at(stream, offset, 4) == b"RIFF":
+        length = struct.unpack("<I", at(stream, offset + 4, 4))[0]
         if chunks.unknown(length):
-            return _whole(stream, start, size)
-        place += 8 + length + length % 2
-    return Layout((Part(start, size),), cut=place > size + 1), size
+            return whole(stream, start, size)
+        offset += 8 + length + length % 2
+    return Layout((Part(start, size),), cut=offset > size + 1), size
 
 
 def _voc(stream: BinaryIO, start: int, size: int) -> Found:
-    place = start + struct.unpack("<H", at(stream, start + 20, 2))[0]
-    end = find(stream, re.compile(SIGNATURES["voc"]), place, size)
-    while place + 4 <= end and (head := at(stream, place, 4))[0]:  # 0: the end
-        place += 4 + int.from_bytes(head[1:], "little")
-    return Layout((Part(start, end),), cut=place > end), end
+    offset = start + struct.unpack("<H", at(stream, start + 20, 2))[0]
+    end = find(stream, re.compile(VOC), offset, size)
+    while offset + 4 <= end and (head := at(stream, offset, 4))[0]:  # 0: the end
+        offset += 4 + int.from_bytes(head[1:], "little")
+    return Layout((Part(start, end),), cut=offset > end), end
 
 
-WALKERS: dict[str, Callable[[BinaryIO, int, int], Found]] = {
-    "wav": chunks.wav,
-    "w64": chunks.w64,
-    "aiff": chunks.aiff,
-    "caf": chunks.caf,
-    "au": chunks.au,
-    "nistsphere": chunks.sphere,
-    "flac": frames.flac,
-    "ogg": frames.ogg,
-    "mp3": frames.mp3,
-    "aac": frames.adts,
-    "amr": frames.amr,
-    "mov": _mov,
-    "matroska": _matroska,
-    "asf": _asf,
-    "avi": _avi,
-    "voc": _voc,
+class Kind(NamedTuple):
+    """A container."""
+
+    starts: bytes  # how a file of it begins
+    walk: Callable[[BinaryIO, int, int], Found] = whole  # the file that begins at an offset, and its end
+    again: bytes = b""  # how the next file begins, of one whose header tells how long it is
+
+
+# By ffmpeg's names. What is not here never gets to ffmpeg: among what it knows are playlists, which make it
+# open other files.
+CONTAINERS = {
+    "wav": Kind(rb"(RIFF|RIFX|RF64|BW64)....WAVE", chunks.wav),
+    "avi": Kind(rb"RIFF....AVI[ X]", _avi),
+    "w64": Kind(rb"riff\x2e\x91\xcf\x11", chunks.wav),
+    "aiff": Kind(rb"FORM....AIF[FC]", chunks.aiff),
+    "caf": Kind(rb"caff\x00\x01", chunks.caf),
+    "au": Kind(rb"\.snd|dns\.", chunks.au),
+    "nistsphere": Kind(rb"NIST_1A", chunks.sphere),
+    "flac": Kind(rb"fLaC", frames.flac),
+    "ogg": Kind(rb"OggS", frames.ogg),
+    "mov": Kind(rb"....(ftyp|moov|mdat|wide|free|skip|pnot|moof|styp)", _mov),
+    "matroska": Kind(EBML, _matroska),
+    "asf": Kind(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _asf),
+    "amr": Kind(rb"#!AMR(-WB)?\n", frames.amr),
+    "wv": Kind(rb"wvpk", again=rb"wvpk.{4}.\x04.{6}\x00{4}"),
+    "ape": Kind(rb"MAC ", again=rb"MAC [\x64-\xa0]\x0f"),
+    "tta": Kind(rb"TTA[12]", again=rb"TTA1[\x01\x02]\x00"),
+    "tak": Kind(rb"tBaK"),
+    "mpc": Kind(rb"MP\+"),
+    "mpc8": Kind(rb"MPCK", again=rb"MPCKSH"),
+    "shn": Kind(rb"ajkg"),
+    "voc": Kind(VOC, _voc),
+    "flv": Kind(rb"FLV\x01", again=rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09"),
+    "rm": Kind(rb"\.RMF|\.ra\xfd", again=rb"\.RMF\x00\x00\x00\x12"),
+    "mpeg": Kind(rb"\x00\x00\x01\xba"),
+    "mpegts": Kind(rb"\x47.{187}\x47.{187}\x47"),
+    "ac3": Kind(rb"\x0b\x77"),
+    "aac": Kind(rb"\xff[\xf0\xf1\xf8\xf9]|ADIF", frames.adts),
+    "mp3": Kind(rb"\xff[\xe2-\xe7\xea-\xef\xf2-\xf7\xfa-\xff]", frames.mp3),
+    "": Kind(b"", frames.mp3),  # frames may begin behind anything
 }

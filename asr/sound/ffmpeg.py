@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -67,20 +67,20 @@ def _by_ffmpeg(path: Path, container: str) -> Iterator[Sound]:
         tempfile.TemporaryFile() as log,
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as process,
     ):
+
+        def said() -> str:
+            process.wait()
+            log.seek(0)
+            return log.read().decode("utf-8", "replace")
+
         try:
-            out = process.stdout
-            head = out.read(24) if out else b""
-            if out is None or len(head) < 24:
-                process.wait()
-                raise Undecodable(_reason(_lines(log)))
+            out = cast(IO[bytes], process.stdout)
+            head = out.read(24)
+            if len(head) < 24:
+                raise Undecodable(_reason(said()))
             _, offset, _, _, rate, channels = struct.unpack(">4s5I", head)
             out.read(offset - len(head))
-
-            def told() -> tuple[float | None, bool]:
-                process.wait()
-                return _promised(_lines(log))
-
-            yield Sound(rate, _frames(out, channels), told)
+            yield Sound(rate, _frames(out, channels), lambda: _promised(said()))
         finally:
             process.kill()
 
@@ -88,57 +88,39 @@ def _by_ffmpeg(path: Path, container: str) -> Iterator[Sound]:
 def _frames(out: IO[bytes], channels: int) -> Iterator[np.ndarray]:
     width = 4 * channels
     while data := out.read(BLOCK // width * width):
-        whole = len(data) // width * width
-        yield np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, channels)
+        whole = data[: len(data) // width * width]
+        yield np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
 
 
-def _lines(log: IO[bytes]) -> list[str]:
-    log.seek(0)
-    return log.read().decode("utf-8", "replace").splitlines()
-
-
-def _promised(lines: list[str]) -> tuple[float | None, bool]:
+def _promised(log: str) -> tuple[float | None, bool]:
     """Seconds by the container, if it says how long its sound is, and whether ffmpeg missed something."""
-    shown, _, decoding = "\n".join(lines).partition("Stream mapping:")
+    shown, _, decoding = log.partition("Stream mapping:")
     cut = "[error]" in decoding or "orrupt" in decoding
-    streams = [
-        s for s in re.findall(r"^\[info\]   Stream #0:.*", shown, re.MULTILINE) if "attached pic" not in s
-    ]
+    streams = re.findall(r"^\[info\]   Stream #0:(?!.*attached pic)", shown, re.MULTILINE)
     found = re.search(r"^\[info\]   Duration: (\d+):(\d+):([\d.]+)", shown, re.MULTILINE)
     if not found or len(streams) > 1 or "Estimating duration" in shown:
         return None, cut
     return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]), cut
 
 
-def _reason(lines: list[str]) -> str:
+def _reason(log: str) -> str:
     """What ffmpeg complains of first, without the names and addresses before it."""
-    if any("matches no streams" in line for line in lines):
+    if "matches no streams" in log:
         return "there is no sound in it"
-    complaints = [line for line in lines if re.search(r"\[(error|fatal)\]", line)]
-    text = re.sub(r"^.*?\[(error|fatal)\] ", "", complaints[0]) if complaints else "it holds no sound"
-    return "ffmpeg says: " + re.sub(r"^file:\S*: ", "", text).strip().rstrip(".")
+    complaint = re.search(r"\[(?:error|fatal)\] (?:file:\S*: )?(.*)", log)
+    return f"ffmpeg says: {complaint[1].strip().rstrip('.') if complaint else 'it holds no sound'}"
 
 
 def _by_system(path: Path, container: str, reason: str) -> Iterator[Sound]:
-    """By a back end of audioread's that is neither ffmpeg nor Python's own modules."""
+    """By a back end of audioread's that is neither ffmpeg nor Python's own modules, 16 bits a sample."""
     import audioread
     from audioread import ffdec, rawread
 
     others = (ffdec.FFmpegAudioFile, rawread.RawAudioFile)
     backends = [backend for backend in audioread.available_backends() if backend not in others]
     try:
-        file = audioread.audio_open(str(path), backends)
+        with audioread.audio_open(str(path), backends) as file:
+            samples = np.frombuffer(b"".join(file), "<i2").reshape(-1, file.channels)
     except Exception:  # of any library that the system has
         raise Undecodable(f"{reason}; install ffmpeg for it" if container else reason) from None
-    with file:
-        yield Sound(file.samplerate, _pcm(file, file.channels))
-
-
-def _pcm(blocks: Iterator[bytes], channels: int) -> Iterator[np.ndarray]:
-    """Blocks of samples from little-endian 16-bit PCM, cut anywhere."""
-    rest = b""
-    for block in blocks:
-        data = rest + block
-        whole = len(data) // (2 * channels) * 2 * channels
-        data, rest = data[:whole], data[whole:]
-        yield np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(32768)
+    yield Sound(file.samplerate, iter([samples.astype(np.float32) / np.float32(32768)]))

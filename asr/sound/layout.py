@@ -18,77 +18,63 @@ class Part:
     end: int
     head: bytes = b""
 
-    def open(self, stream: BinaryIO) -> "Spliced":
-        return Spliced(stream, self)
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a file consists of.
+    """What a file consists of."""
 
-    parts: to be decoded one after the other; promised: seconds by the file's own headers, None if they do not
-    say; cut: whether bytes are missing; slack: seconds by which decoding may fall short of `promised` without
-    a loss; note: what the user should know, or empty; container: by ffmpeg's name, or empty; headed: whether
-    that tells in a header how long it is, so that ffmpeg's duration is not that of what is there.
-    """
-
-    parts: tuple[Part, ...]
-    promised: float | None = None
-    cut: bool = False
-    slack: float = SLACK
-    note: str = ""
-    container: str = ""
-    headed: bool = False
+    parts: tuple[Part, ...]  # to be decoded one after the other
+    promised: float | None = None  # seconds by the file's own headers; None: they do not say
+    cut: bool = False  # bytes are missing
+    slack: float = SLACK  # seconds by which decoding may fall short of `promised` without a loss
+    note: str = ""  # what the user should know
+    container: str = ""  # by ffmpeg's name; empty: unknown
+    headed: bool = False  # its header tells how long it is, so ffmpeg's duration is not that of what is there
 
 
-Found = tuple[Layout, int]  # of the file that begins at a place, and where the next one does, or the end
+Found = tuple[Layout, int]  # of the file that begins at an offset, and where the next one does, or the end
+
+
+def whole(stream: BinaryIO, start: int, end: int) -> Found:
+    """A file of which nothing is known. As all that find a layout, it takes the file it is in."""
+    return Layout((Part(start, end),)), end
 
 
 class Spliced(io.RawIOBase):
     """A part as a file of its own."""
 
     def __init__(self, stream: BinaryIO, part: Part) -> None:
-        self._stream, self._part, self._place = stream, part, 0
-        self._size = len(part.head) + part.end - part.start
+        self._stream, self._part, self._offset = stream, part, 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        self._place = max(0, origin + offset)
-        return self._place
+    def seek(self, by: int, whence: int = os.SEEK_SET) -> int:
+        size = len(self._part.head) + self._part.end - self._part.start
+        self._offset = max(0, by + {os.SEEK_SET: 0, os.SEEK_CUR: self._offset, os.SEEK_END: size}[whence])
+        return self._offset
 
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
         head = self._part.head
-        if self._place < len(head):
-            data = head[self._place : self._place + len(buffer)]
+        if self._offset < len(head):
+            data = head[self._offset : self._offset + len(buffer)]
         else:
-            place = self._place - len(head) + self._part.start
-            data = at(self._stream, place, max(0, min(len(buffer), self._part.end - place)))
+            offset = self._offset - len(head) + self._part.start
+            data = at(self._stream, offset, max(0, min(len(buffer), self._part.end - offset)))
         buffer[: len(data)] = data
-        self._place += len(data)
+        self._offset += len(data)
         return len(data)
 
 
-def at(stream: BinaryIO, place: int, count: int) -> bytes:
-    stream.seek(place)
+def at(stream: BinaryIO, offset: int, count: int) -> bytes:
+    stream.seek(offset)
     return stream.read(count)
 
 
-def find(stream: BinaryIO, pattern: re.Pattern[bytes], place: int, end: int, longest: int = 64) -> int:
-    """Where a pattern of at most `longest` bytes first matches at or after `place`; `end` if nowhere."""
-    while place < end:
-        block = at(stream, place, min(BLOCK, end - place))
+def find(stream: BinaryIO, pattern: re.Pattern[bytes], offset: int, end: int, longest: int = 64) -> int:
+    """Where a pattern of at most `longest` bytes first matches at or after `offset`; `end` if nowhere."""
+    while offset < end:
+        block = at(stream, offset, min(BLOCK, end - offset))
         if match := pattern.search(block):
-            return place + match.start()
-        place += max(len(block) - longest, 1) if place + len(block) < end else max(len(block), 1)
+            return offset + match.start()
+        offset += max(len(block) - longest, 1) if offset + len(block) < end else max(len(block), 1)
     return end
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +22,7 @@ from carousel.asr.sound.ffmpeg import Sound, Undecodable, opened
 from carousel.asr.sound.frames import flac_rest
 from carousel.asr.sound.layout import SLACK, Layout, Spliced, at
 from carousel.common.errors import InputError
+from carousel.common.files import Source, open_source, source_name
 
 SAMPLE_RATE = 16000  # Hz, of every model that ships
 BLOCK = 1 << 19  # samples decoded at a time: hours in stereo must not be in memory twice
@@ -34,8 +33,6 @@ OVER = 4.0  # × full scale: floats that are mostly below are loud, those above 
 LOUDEST = 64.0  # × full scale: floats above are integers of 16, 24 or 32 bits
 BITS = {"PCM_24": 24, "PCM_32": 32}  # subtypes of libsndfile that may hold shorter integers
 SOUND = 0.01  # of full scale: less is taken for noise
-
-Source = str | os.PathLike[str] | BinaryIO | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def read_audio(source: Source, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """As `read_recording`, the samples alone; a truncated file is an InputError as well."""
     recording = read_recording(source, sample_rate)
     if recording.fault:
-        raise InputError(f"{_name(source)}: {recording.fault}; copy it again")
+        raise InputError(f"{source_name(source)}: {recording.fault}; copy it again")
     return recording.samples
 
 
@@ -69,15 +66,11 @@ def read_recording(source: Source, sample_rate: int = SAMPLE_RATE) -> Recording:
     Raises InputError, one sentence naming the file, when it is missing, a folder, empty, of an unknown
     format, without a single sample, or holds NaN or infinite values.
     """
-    name = _name(source)
-    with _opened(source, name) as stream:
-        if not stream.read(1):
-            raise InputError(f"{name}: is empty (0 bytes); record or copy it again")
+    name = source_name(source)
+    with open_source(source) as stream:
         plan = layout(stream)
         _refuse(stream, plan, name)
-        path = (
-            Path(stream.name) if isinstance(source, str | os.PathLike) and hasattr(stream, "name") else None
-        )
+        path = Path(name) if isinstance(stream, io.BufferedReader) else None
         return _decode(stream, plan, path, name, sample_rate)
 
 
@@ -85,59 +78,15 @@ def duration(path: str | os.PathLike[str]) -> float:
     """Length in seconds, from the header where that is possible; errors as of `read_audio`."""
     import soundfile
 
-    try:
+    with suppress(OSError, RuntimeError, ValueError):  # libsndfile's among them
         info = soundfile.info(os.fspath(path))
         with open(path, "rb") as stream:
             plan = layout(stream)
-    except (OSError, RuntimeError, ValueError):  # libsndfile's among them
-        return len(read_audio(path)) / SAMPLE_RATE
-    seconds = info.frames / info.samplerate
-    if not seconds or plan.cut or plan.promised is None or abs(seconds - plan.promised) > plan.slack:
-        return len(read_audio(path)) / SAMPLE_RATE  # the header alone does not tell
-    return seconds
-
-
-def _name(source: Source) -> str:
-    """A source as messages name it."""
-    if isinstance(source, str | os.PathLike):
-        return str(source)
-    if isinstance(source, bytes | bytearray):
-        return "the given bytes"
-    name = getattr(source, "name", None)
-    if name in (0, "<stdin>"):
-        return "standard input"
-    return name if isinstance(name, str) else "the given file"
-
-
-def _opened(source: Source, name: str) -> BinaryIO:
-    """A seekable binary file. The caller's own file is read to its end and left open."""
-    if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source))
-    if isinstance(source, bytes | bytearray):
-        return io.BytesIO(source)
-    data = source.read()
-    if not isinstance(data, bytes):
-        raise InputError(f"{name}: was opened as text; open it in binary mode")
-    return io.BytesIO(data)
-
-
-def _open_path(path: Path) -> BinaryIO:
-    try:
-        kind = path.stat().st_mode
-        if stat.S_ISREG(kind):
-            return path.open("rb")
-        if stat.S_ISFIFO(kind):
-            with path.open("rb") as pipe:
-                return io.BytesIO(pipe.read())
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; correct the path") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be opened ({reason})") from None
-    what = (
-        "a folder, not a recording; give a file in it" if stat.S_ISDIR(kind) else "a device; give a file or -"
-    )
-    raise InputError(f"{path}: is {what}")
+        seconds = info.frames / info.samplerate
+        told = seconds and not plan.cut and plan.promised is not None
+        if told and abs(seconds - (plan.promised or 0.0)) <= plan.slack:
+            return seconds
+    return len(read_audio(path)) / SAMPLE_RATE
 
 
 def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:
@@ -157,47 +106,29 @@ def _decode(stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: 
     found: list[Decoded] = []
     failure: Undecodable | None = None
     parts = list(plan.parts)
+    path = path if len(parts) == 1 else None
     while parts:
         part = parts.pop(0)
         try:
-            found.append(_part(part.open(stream), path if len(plan.parts) == 1 else None, plan, name, rate))
+            found.append(_part(Spliced(stream, part), path, plan, name, rate))
         except Undecodable as error:
             failure = failure or error
             continue
         if plan.container == "flac" and (rest := flac_rest(stream, part, len(found[-1].wave) / rate)):
             parts.insert(0, rest)
+    if not found and plan.cut:
+        raise InputError(f"{name}: is truncated, and none of it can be decoded ({failure}); copy it again")
     if not found:
-        if plan.cut:
-            raise InputError(
-                f"{name}: is truncated, and none of it can be decoded ({failure}); copy it again"
-            )
         raise InputError(f"{name}: cannot be read as audio ({failure}); give wav, flac, mp3, ogg or opus")
     wave = np.concatenate([one.wave for one in found]) if len(found) > 1 else found[0].wave
     fault = _fault(plan, found, failure, len(wave) / rate)
+    if not wave.size and fault:
+        raise InputError(f"{name}: is truncated, and none of its sound is there; copy it again")
     if not wave.size:
-        lost, none = (
-            "is truncated, and none of its sound is there; copy it again",
-            "holds no audio (zero samples)",
-        )
-        raise InputError(f"{name}: {lost if fault else none + '; record or export it again'}")
+        raise InputError(f"{name}: holds no audio (zero samples); record or export it again")
     wave, note = _levelled(wave, max(one.bits for one in found), name)
     notes = dict.fromkeys(filter(None, [plan.note, *(one.note for one in found), note]))  # each once
     return Recording(np.clip(wave, -1.0, 1.0, out=wave), fault, tuple(notes))
-
-
-def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there: float) -> str:
-    """That sound is missing, in words, or nothing. there: seconds."""
-    promised, slack = plan.promised, plan.slack
-    if plan.headed and all(one.promised for one in found):
-        promised, slack = sum(one.promised or 0.0 for one in found), LOOSE
-    cut = plan.cut or failure is not None or any(one.cut for one in found)
-    missing = None if promised is None else promised - there
-    if not (cut if missing is None else missing > (SLACK if cut else slack)):
-        return ""
-    what = "is truncated" if plan.cut else "is truncated or damaged"
-    if promised is None:
-        return f"{what}: it does not tell how long it was, and {there:.2f} s are there"
-    return f"{what}: its header promises {promised:.2f} s, and {there:.2f} s are there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,44 +142,44 @@ class Decoded:
     cut: bool
 
 
+def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there: float) -> str:
+    """That sound is missing, in words, or nothing. there: seconds."""
+    promised, slack = plan.promised, plan.slack
+    if plan.headed and all(one.promised for one in found):
+        promised, slack = sum(one.promised or 0.0 for one in found), LOOSE
+    cut = plan.cut or failure is not None or any(one.cut for one in found)
+    missing = None if promised is None else promised - there
+    if not (cut if missing is None else missing > (SLACK if cut else slack)):
+        return ""
+    what = "is truncated" if plan.cut else "is truncated or damaged"
+    told = "it does not tell how long it was" if promised is None else f"its header promises {promised:.2f} s"
+    return f"{what}: {told}, and {there:.2f} s are there"
+
+
 def _part(stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int) -> Decoded:
     """Raises Undecodable, and InputError for a rate that is none."""
+    powers, mixed_power, note = np.zeros(1), 0.0, ""  # sums of squares of the channels, and of their mean
+
+    def mixed() -> Iterator[np.ndarray]:
+        nonlocal powers, mixed_power
+        for block in sound.blocks:
+            if block.shape[1] == 1:
+                yield block[:, 0]
+                continue
+            mean = block.mean(axis=1)
+            mixed_power += float(np.dot(mean, mean))
+            powers = powers + np.einsum("ij,ij->j", block, block, dtype=np.float64)
+            yield mean
+
     with _sound(stream, path, plan.container) as sound:
-        powers = Powers()
-        wave = _resampled(powers.mean(sound.blocks), sound.rate, rate, name)
+        wave = _resampled(mixed(), sound.rate, rate, name)
         promised, cut = sound.told()
-    loudest, note = powers.loudest_if_cancelled(), ""
-    if loudest is not None:
+    if len(powers) > 1 and mixed_power < CANCELLED * powers.sum() / len(powers) ** 2:
+        loudest = int(powers.argmax())
         note = f"its channels cancel each other (one is inverted), so channel {loudest + 1} alone is read"
         with _sound(stream, path, plan.container) as sound:
             wave = _resampled((block[:, loudest] for block in sound.blocks), sound.rate, rate, name)
     return Decoded(wave, note, sound.bits, promised, cut)
-
-
-class Powers:
-    """Sums of squares of the channels of a recording, and of their mean."""
-
-    def __init__(self) -> None:
-        self.channels: np.ndarray = np.zeros(1)
-        self.mixed = 0.0
-
-    def mean(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """(samples,) of blocks (samples, channels)."""
-        for block in blocks:
-            if block.shape[1] == 1:
-                yield block[:, 0]
-                continue
-            mixed = block.mean(axis=1)
-            self.mixed += float(np.dot(mixed, mixed))
-            self.channels = self.channels + np.einsum("ij,ij->j", block, block, dtype=np.float64)
-            yield mixed
-
-    def loudest_if_cancelled(self) -> int | None:
-        """The loudest channel, if the mean holds much less than that of channels which differ."""
-        count = len(self.channels)
-        if count > 1 and self.mixed < CANCELLED * self.channels.sum() / count**2:
-            return int(self.channels.argmax())
-        return None
 
 
 @contextmanager
@@ -258,7 +189,8 @@ def _sound(stream: Spliced, path: Path | None, container: str) -> Iterator[Sound
     stream.seek(0)
     file, reason = None, ""
     try:
-        file = _unseeking()(stream)
+        file = soundfile.SoundFile(stream)
+        file.seekable = lambda: False  # of damaged files libsndfile does not know where it is
     except soundfile.LibsndfileError as error:
         reason = str(error.error_string).rstrip(". ").removeprefix("Error : ")
     except Exception as error:  # soundfile lets out others where a header is damaged
@@ -269,18 +201,6 @@ def _sound(stream: Spliced, path: Path | None, container: str) -> Iterator[Sound
         return
     with file:
         yield Sound(file.samplerate, _blocks(file), bits=BITS.get(file.subtype, 0))
-
-
-@cache
-def _unseeking() -> type:
-    """soundfile's SoundFile, which does not ask libsndfile where it is: of damaged files that is nonsense."""
-    import soundfile
-
-    class Unseeking(soundfile.SoundFile):
-        def seekable(self) -> bool:
-            return False
-
-    return Unseeking
 
 
 def _blocks(file: Any) -> Iterator[np.ndarray]:

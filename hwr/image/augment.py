@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -35,10 +35,7 @@ KEYS: dict[str, set[str]] = {
     "masks": {"probability", "count", "width"},
 }
 ELSEWHERE = {"ink", "render"}  # blocks for pen strokes that are drawn as pictures (hwr/reader.py)
-CELL, SMALL = (
-    0.25,
-    4,
-)  # heights, pixels: the mesh is so fine that rotation and bends stay smooth, but no finer
+CELL, SMALL = 0.25, 4  # heights, pixels: the mesh is so fine that rotation and bends stay smooth
 
 
 def augment_image(picture: np.ndarray, settings: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
@@ -64,7 +61,7 @@ def _augment(grey: np.ndarray, settings: Mapping[str, Any], rng: np.random.Gener
     grey = _warp(grey, settings, rng, paper)
     for name, change in _CHANGES.items():
         if _drawn(name, settings, rng):
-            grey = change(grey, settings[name], rng, paper, height)
+            grey = change(grey, Draw(settings[name], rng, paper, height))
     return grey
 
 
@@ -85,24 +82,16 @@ def _drawn(name: str, settings: Mapping[str, Any], rng: np.random.Generator) -> 
     return name in settings and rng.random() < settings[name]["probability"]
 
 
-def _uniform(block: Mapping[str, Any], rng: np.random.Generator) -> float:
-    low, high = block["range"]
-    return float(rng.uniform(low, high))
-
-
 # --- geometry ---
 
 
 def _warp(grey: np.ndarray, settings: Mapping[str, Any], rng: np.random.Generator, paper: int) -> np.ndarray:
-    """Rotation, slant, stretch and bends as one mesh of quadrilaterals; room for them is made around the
-    line.
-    """
-    angle, slant = (
-        math.tan(math.radians(_uniform(settings[name], rng))) if _drawn(name, settings, rng) else 0.0
-        for name in ("rotation", "slant")
+    """Rotation, slant, stretch and bends as one mesh of quadrilaterals, with room around the line."""
+    angle, slant, stretch, bends = (
+        float(rng.uniform(*settings[name]["range"])) if _drawn(name, settings, rng) else nothing
+        for name, nothing in (("rotation", 0.0), ("slant", 0.0), ("stretch", 1.0), ("elastic", 0.0))
     )
-    stretch = _uniform(settings["stretch"], rng) if _drawn("stretch", settings, rng) else 1.0
-    bends = _uniform(settings["elastic"], rng) if _drawn("elastic", settings, rng) else 0.0
+    angle, slant = math.tan(math.radians(angle)), math.tan(math.radians(slant))
     if angle == slant == bends == 0 and stretch == 1:
         return grey
     rows, columns = grey.shape
@@ -146,73 +135,73 @@ def _transform(
     left = np.rint(np.linspace(0, size[0], across + 1)).astype(int).tolist()
     top = np.rint(np.linspace(0, size[1], down + 1)).astype(int).tolist()
     points = np.stack([x + pad, y + pad], axis=-1)
-    quads = np.concatenate(
-        [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=-1
-    ).tolist()
-    mesh = [
-        ((left[j], top[i], left[j + 1], top[i + 1]), quads[i][j]) for i in range(down) for j in range(across)
-    ]
+    corners = [points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]]
+    quads = np.concatenate(corners, axis=-1).tolist()
+    boxes = [((left[j], top[i], left[j + 1], top[i + 1]), i, j) for i in range(down) for j in range(across)]
+    mesh = [(box, quads[i][j]) for box, i, j in boxes]
     return np.asarray(padded.transform(size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR))
 
 
-# --- paper, pen and scanner: (grey, block, rng, paper, height) -> grey ---
+# --- paper, pen and scanner ---
+
+
+class Draw(NamedTuple):
+    """What a change is drawn from."""
+
+    block: Mapping[str, Any]  # its settings
+    rng: np.random.Generator
+    paper: int  # grey of the paper
+    height: int  # of the picture before it grew, pixels
+
+    def uniform(self) -> float:
+        return float(self.rng.uniform(*self.block["range"]))
 
 
 def _darker(grey: np.ndarray, paper: int) -> Callable[[Any, Any], np.ndarray]:
-    """What keeps the ink of two pictures: the darker pixel, or the lighter one where writing is light on
-    dark.
-    """
+    """What keeps the ink of two pictures: the darker pixel, or the lighter where writing is light on dark."""
     return np.minimum if float(grey.mean()) <= paper else np.maximum
 
 
-def _neighbours(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
-    """Feet of the line above or heads of the line below reach into the picture: the line's own, moved
-    sideways.
-    """
-    deep = min(round(_uniform(block, rng) * height), grey.shape[0])
-    away = np.abs(grey.astype(np.int16) - paper)
+def _neighbours(grey: np.ndarray, draw: Draw) -> np.ndarray:
+    """Feet of the line above or heads of the line below: the line's own, moved sideways."""
+    deep = min(round(draw.uniform() * draw.height), grey.shape[0])
+    away = np.abs(grey.astype(np.int16) - draw.paper)
     inked = np.flatnonzero(away.max(axis=1) > 0.5 * away.max())
     if deep < 1 or not len(inked):
         return grey
-    moved = np.roll(grey[inked[0] : inked[-1] + 1], int(rng.integers(grey.shape[1])), axis=1)
+    moved = np.roll(grey[inked[0] : inked[-1] + 1], int(draw.rng.integers(grey.shape[1])), axis=1)
     deep = min(deep, len(moved))
-    grey, keep = grey.copy(), _darker(grey, paper)
-    if rng.random() < 0.5:
+    grey, keep = grey.copy(), _darker(grey, draw.paper)
+    if draw.rng.random() < 0.5:
         grey[:deep] = keep(grey[:deep], moved[-deep:])
     else:
         grey[-deep:] = keep(grey[-deep:], moved[:deep])
     return grey
 
 
-def _rules(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
+def _rules(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """A printed line to write on, solid or dotted, now and then a whole grid of squares."""
-    keep = _darker(grey, paper)
+    keep = _darker(grey, draw.paper)
     darkest = int(grey.min() if keep is np.minimum else grey.max())
-    shade = np.uint8(round(paper + (darkest - paper) * _uniform(block, rng)))
-    thick = max(1, round(height * rng.uniform(0.01, 0.03)))
-    rule = np.full(grey.shape, paper, dtype=np.uint8)
-    squares = rng.random() < block["grid"]
-    step = max(thick + 2, round(height * rng.uniform(0.3, 0.8))) if squares else grey.shape[0]
-    for row in range(int(rng.integers(step)), grey.shape[0], step):
+    shade = np.uint8(round(draw.paper + (darkest - draw.paper) * draw.uniform()))
+    thick = max(1, round(draw.height * draw.rng.uniform(0.01, 0.03)))
+    rule = np.full(grey.shape, draw.paper, dtype=np.uint8)
+    squares = draw.rng.random() < draw.block["grid"]
+    step = max(thick + 2, round(draw.height * draw.rng.uniform(0.3, 0.8))) if squares else grey.shape[0]
+    for row in range(int(draw.rng.integers(step)), grey.shape[0], step):
         rule[row : row + thick] = shade
     if squares:
-        for column in range(int(rng.integers(step)), grey.shape[1], step):
+        for column in range(int(draw.rng.integers(step)), grey.shape[1], step):
             rule[:, column : column + thick] = shade
-    elif rng.random() < 0.3:
-        rule[:, np.arange(grey.shape[1]) // max(1, thick) % 3 == 0] = paper
+    elif draw.rng.random() < 0.3:
+        rule[:, np.arange(grey.shape[1]) // max(1, thick) % 3 == 0] = draw.paper
     return keep(grey, rule)
 
 
-def _thickness(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
+def _thickness(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Thinner (below 0) or thicker strokes: erosion or dilation by one pixel, mixed in by the share drawn."""
-    share = _uniform(block, rng)
-    darker = _darker(grey, paper)
+    share = draw.uniform()
+    darker = _darker(grey, draw.paper)
     keep = darker if share > 0 else (np.maximum if darker is np.minimum else np.minimum)
     spread = np.pad(grey, 1, mode="edge")
     spread = keep(keep(spread[:-2], spread[1:-1]), spread[2:])
@@ -221,69 +210,58 @@ def _thickness(
     return np.asarray(mixed)
 
 
-def _coarse(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
+def _coarse(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Fewer pixels, as from a cheap scanner, then as many as before."""
-    factor = _uniform(block, rng)
+    factor = draw.uniform()
     rows, columns = grey.shape
     small = (max(1, round(columns * factor)), max(1, round(rows * factor)))
     picture = Image.fromarray(grey).resize(small, Image.Resampling.BILINEAR)
     return np.asarray(picture.resize((columns, rows), Image.Resampling.BILINEAR))
 
 
-def _blur(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
-    radius = _uniform(block, rng) * height
+def _blur(grey: np.ndarray, draw: Draw) -> np.ndarray:
+    radius = draw.uniform() * draw.height
     return np.asarray(Image.fromarray(grey).filter(ImageFilter.GaussianBlur(radius)))
 
 
-def _contrast(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
+def _contrast(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Paler ink on darker paper: the range of grey values is squeezed and moved within 0 ... 255."""
-    factor = _uniform(block, rng)
-    shift = rng.uniform(0, 255 * max(0.0, 1 - factor))
+    factor = draw.uniform()
+    shift = draw.rng.uniform(0, 255 * max(0.0, 1 - factor))
     table = np.clip(np.arange(256) * factor + shift, 0, 255).astype(np.uint8)
     return table[grey]
 
 
-def _gradient(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
+def _gradient(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Shade over the paper: light multiplied by a smooth field between 1 - depth and 1."""
-    depth = _uniform(block, rng)
+    depth = draw.uniform()
     rows, columns = grey.shape
-    knots = rng.uniform(255 * (1 - depth), 255, (3, max(3, round(columns / height / 4)))).astype(np.uint8)
+    knots = draw.rng.uniform(255 * (1 - depth), 255, (3, max(3, round(columns / draw.height / 4))))
+    knots = knots.astype(np.uint8)
     light = Image.fromarray(knots).resize((columns, rows), Image.Resampling.BICUBIC)
     return (grey.astype(np.uint16) * np.asarray(light) // 255).astype(np.uint8)
 
 
-def _noise(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
+def _noise(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Grain of paper and sensor: Gaussian, of a deviation in 0 ... 1 of the full range."""
-    deviation = np.float32(255 * _uniform(block, rng))
-    grain = rng.standard_normal(grey.shape, dtype=np.float32)
+    deviation = np.float32(255 * draw.uniform())
+    grain = draw.rng.standard_normal(grey.shape, dtype=np.float32)
     return np.clip(grey + deviation * grain, 0, 255).astype(np.uint8)
 
 
-def _masks(
-    grey: np.ndarray, block: Mapping[str, Any], rng: np.random.Generator, paper: int, height: int
-) -> np.ndarray:
+def _masks(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Patches of blank paper, where the pen skipped: so narrow that the letter is still to be guessed."""
     grey = grey.copy()
     rows, columns = grey.shape
-    for _ in range(int(rng.integers(1, block["count"] + 1))):
-        wide = round(rng.uniform(0, block["width"]) * height)
-        tall = round(rng.uniform(0.25, 1.0) * rows)
-        left, top = int(rng.integers(columns)), int(rng.integers(rows - tall + 1))
-        grey[top : top + tall, left : left + wide] = paper
+    for _ in range(int(draw.rng.integers(1, draw.block["count"] + 1))):
+        wide = round(draw.rng.uniform(0, draw.block["width"]) * draw.height)
+        tall = round(draw.rng.uniform(0.25, 1.0) * rows)
+        left, top = int(draw.rng.integers(columns)), int(draw.rng.integers(rows - tall + 1))
+        grey[top : top + tall, left : left + wide] = draw.paper
     return grey
 
 
-_CHANGES: dict[str, Callable[[np.ndarray, Mapping[str, Any], np.random.Generator, int, int], np.ndarray]] = {
+_CHANGES: dict[str, Callable[[np.ndarray, Draw], np.ndarray]] = {
     "neighbours": _neighbours,
     "masks": _masks,
     "rules": _rules,

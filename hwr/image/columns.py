@@ -90,10 +90,8 @@ class _Geometry:
     def places(self, x: np.ndarray, y: float) -> np.ndarray:
         """x (columns,) and y in the normalised line to (columns, 2) x, y in the picture."""
         sheared_x, sheared_y = self.left + x * self.scale, self.top + y * self.scale
-        back_x, back_y = _unshear(
-            sheared_x, np.full_like(sheared_x, sheared_y), self.slope, self.slant, self.middle
-        )
-        return (np.stack([back_x, back_y], axis=1) + self.corner) * self.reduced
+        back = _unshear(sheared_x, np.full_like(sheared_x, sheared_y), self.slope, self.slant, self.middle)
+        return (np.stack(back, axis=1) + self.corner) * self.reduced
 
 
 def _unshear(x: Any, y: Any, slope: float, slant: float, middle: tuple[float, float]) -> tuple[Any, Any]:
@@ -111,7 +109,7 @@ def _normalise(grey: np.ndarray, settings: dict[str, Any]) -> tuple[np.ndarray, 
     inside = edges.clear(grey)
     ink = ink_of(inside.grey)  # (rows, columns) float32
     slope = find_slope(ink) if options["deskew"] else 0.0
-    slant = find_slant(ink, slope) if options["deslant"] else 0.0
+    slant = find_slant(ink) if options["deslant"] else 0.0
     middle = (ink.shape[1] / 2, ink.shape[0] / 2)
     picture = _shear(Image.fromarray(np.rint(ink * 255).astype(np.uint8)), slope, slant, middle)
     left, top, right, bottom = _window(np.asarray(picture), float(options["spread"]), inside.height)
@@ -180,8 +178,7 @@ def _quantiles(histogram: np.ndarray, *shares: float) -> list[float]:
 
 
 def _light_on_dark(grey: np.ndarray, coarse: np.ndarray) -> bool:
-    """Whether the strokes are lighter than what surrounds them: the sign of the local contrast's third
-    moment.
+    """Whether strokes are lighter than what surrounds them: the sign of the local contrast's third moment.
 
     Strokes are the rare side of the distribution; against the mean around, shade over the line drops out.
     Where most of the middle is light, a shadow with a sharp edge is not taken for dark paper.
@@ -196,22 +193,18 @@ def _light_on_dark(grey: np.ndarray, coarse: np.ndarray) -> bool:
 
 
 def _paper(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The paper's brightness under every pixel, (rows, columns) float32: block means without thin dark
-    things.
+    """The paper's brightness, (rows, columns) float32: block means without thin dark things.
 
     A closing (maxima, then minima of these) leaves a steady shade as it is, where maxima alone lighten it.
     """
     reach = max(3, coarse.shape[0] // 2)
-    closed = ndimage.minimum_filter(
-        ndimage.maximum_filter(coarse, reach, mode="nearest"), reach, mode="nearest"
-    )
+    widened = ndimage.maximum_filter(coarse, reach, mode="nearest")
+    closed = ndimage.minimum_filter(widened, reach, mode="nearest")
     return _enlarge(ndimage.uniform_filter(closed, reach, mode="nearest"), shape)
 
 
 def _enlarge(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Block values 0 ... 255 back to the size of the line, bilinear, float32 (8 bits on the way: twice as
-    fast).
-    """
+    """Block values 0 ... 255 back to the size of the line, bilinear, float32 (8 bits on the way: faster)."""
     picture = Image.fromarray(np.rint(coarse).astype(np.uint8))
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR), dtype=np.float32)
 
@@ -232,11 +225,10 @@ def find_slope(ink: np.ndarray) -> float:
     return _sharpest(_strips(ink, 32), columns, slopes)
 
 
-def find_slant(ink: np.ndarray, slope: float = 0.0) -> float:
+def find_slant(ink: np.ndarray) -> float:
     """Slant of the writing, dx / dy in pixels (negative leans right), by the energy of its column profile."""
-    rows, _ = ink.shape
     slants = np.linspace(-MAX_SLANT, MAX_SLANT, 31)
-    return _sharpest(_strips(ink.T, 16), rows, slants)
+    return _sharpest(_strips(ink.T, 16), len(ink), slants)
 
 
 def _strips(ink: np.ndarray, count: int) -> np.ndarray:
@@ -246,8 +238,7 @@ def _strips(ink: np.ndarray, count: int) -> np.ndarray:
 
 
 def _sharpest(strips: np.ndarray, length: int, candidates: np.ndarray) -> float:
-    """The candidate shear (0 among them) that makes the summed profile sharpest, then refined between its
-    neighbours.
+    """The candidate shear that makes the summed profile sharpest, refined between its neighbours.
 
     Returns 0 where the best is hardly sharper than no shear at all.
     """
@@ -262,9 +253,7 @@ def _sharpest(strips: np.ndarray, length: int, candidates: np.ndarray) -> float:
 
 
 def _energies(strips: np.ndarray, middles: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Sum of squares of the profile that strips (count, size) give when shifted by candidate * middle,
-    (candidates,).
-    """
+    """(candidates,) sum of squares of the profile of strips (count, size) shifted by candidate * middle."""
     count, size = strips.shape
     shifts = np.rint(candidates[:, None] * middles).astype(np.int32)  # (candidates, count)
     pad = int(np.abs(shifts).max())
@@ -313,15 +302,12 @@ def _window(ink: np.ndarray, spread: float, cut: float) -> tuple[float, float, f
 
 
 def _cut(picture: Image.Image, box: tuple[float, float, float, float], shape: tuple[int, int]) -> np.ndarray:
-    """The box of the picture (which may reach beyond it, onto paper) scaled to shape (width, height),
-    float32.
-    """
+    """The box of the picture, which may reach beyond it onto paper, as (height, width) float32."""
     left, top, right, bottom = box
-    grow_left, grow_top = max(0, math.ceil(-left)), max(0, math.ceil(-top))
-    grow_right = max(0, math.ceil(right - picture.width))
-    grow_bottom = max(0, math.ceil(bottom - picture.height))
-    if grow_left or grow_top or grow_right or grow_bottom:
-        picture = ImageOps.expand(picture, (grow_left, grow_top, grow_right, grow_bottom), fill=0)
-    box = (left + grow_left, top + grow_top, right + grow_left, bottom + grow_top)
+    beyond = (-left, -top, right - picture.width, bottom - picture.height)
+    room = tuple(max(0, math.ceil(pixels)) for pixels in beyond)
+    if any(room):
+        picture = ImageOps.expand(picture, room, fill=0)
+    box = (left + room[0], top + room[1], right + room[0], bottom + room[1])
     scaled = picture.resize(shape, Image.Resampling.BICUBIC, box=box)
     return np.asarray(scaled, dtype=np.float32) / 255

@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from carousel.common.errors import InputError
+from carousel.common.files import Source, read_source, source_name
 
 LARGEST_FILE = 2**30  # bytes
 MOST_PIXELS = 100_000_000  # of a page; a sheet of A4 at 1000 dpi has fewer
@@ -29,7 +28,7 @@ MOST_INK = 0.5  # share of a picture that ink covers; where more is visible, pap
 MOST_DARK = 0.01  # share of light ink that may be dark; on light paper, writing is more than that
 
 
-def read_image(source: str | Path | BinaryIO) -> np.ndarray:
+def read_image(source: Source) -> np.ndarray:
     """Read any picture that Pillow reads as grey, (height, width) uint8, upright and over paper.
 
     The paper under what is transparent is white, or black where the ink is light. 1 to 16 bits a channel,
@@ -38,25 +37,24 @@ def read_image(source: str | Path | BinaryIO) -> np.ndarray:
     """
     number, read = next(read_pages(source))
     if number is not None:
-        raise InputError(f"{_name(source)}: holds several pages, of which each should be a file of its own")
+        raise InputError(f"{source_name(source)}: holds several pages; save each as a file of its own")
     return read()
 
 
-def read_pages(source: str | Path | BinaryIO) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:
+def read_pages(source: Source) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:
     """The pages of a picture file: the number of each, None if it is the only one, and how to read it as of
     `read_image`, once and before the next is asked for.
 
     Frames of an animation count as pages. Smaller copies of a page do not, nor do layers, nor the further
-    views that cameras store. Raises InputError for what is no picture; so does each page, without the file's
-    name.
+    views that cameras store. Raises InputError for what is not a picture; so does each of several pages,
+    without the file's name.
     """
-    name, file = _open(source)
+    name = source_name(source)
+    data = read_source(source, LARGEST_FILE)
     with _sentences(f"{name}: "):
-        image = Image.open(file)
+        image = Image.open(io.BytesIO(data))
         if image.format in PROGRAMS:
-            raise InputError(
-                f"is {image.format}, which is a program and not a picture; save it as PNG or JPEG"
-            )
+            raise InputError(f"is {image.format}, a program and not a picture; save it as PNG or JPEG")
         frames = _frames(image)
     if len(frames) == 1:
         yield None, partial(_read_frame, image, frames[0], f"{name}: ", last=True)
@@ -94,22 +92,16 @@ def _read_frame(image: Image.Image, frame: int, where: str, last: bool) -> np.nd
                 raise Image.DecompressionBombError
             image.load()
             grey = _grey(_upright(image))
-            _check_shape(*grey.shape)
+            rows, columns = grey.shape
+            if rows * columns == 0:
+                raise InputError("the picture has no pixels; scan or copy it again")
+            if columns > WIDEST * max(rows, LEAST_ROWS) or rows > TALLEST * columns:  # would take minutes
+                size = f"{columns:,} pixels wide and {rows:,} high"
+                raise InputError(f"the picture is {size}, which is not a line of writing; cut it again")
             return grey
     finally:
         if last:
             image.close()  # who asked may be kept for long
-
-
-def _check_shape(rows: int, columns: int) -> None:
-    """Raises InputError for what is no line of writing, and would cost minutes or gigabytes to read."""
-    if rows * columns == 0:
-        raise InputError("the picture has no pixels; scan or copy it again")
-    if columns > WIDEST * max(rows, LEAST_ROWS) or rows > TALLEST * columns:
-        raise InputError(
-            f"the picture is {columns:,} pixels wide and {rows:,} high, which is no line of writing; "
-            "cut it anew"
-        )
 
 
 @contextmanager
@@ -119,52 +111,21 @@ def _sentences(where: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large scans and odd metadata are no news to the user
             yield
-    except InputError as error:
-        raise InputError(f"{where}{error}") from None
-    except Image.DecompressionBombError:
-        raise InputError(
-            f"{where}the picture is larger than {MOST_PIXELS:,} pixels; cut or reduce it"
-        ) from None
-    except UnidentifiedImageError:
-        raise InputError(f"{where}not a picture that Pillow reads; save it as PNG or JPEG") from None
-    except MemoryError:
-        raise InputError(f"{where}the picture does not fit into memory; cut or reduce it") from None
     except Exception as error:  # on damaged files Pillow's decoders raise nearly anything
-        raise InputError(
-            f"{where}the picture is damaged or cut short ({_one_line(error)}); copy it again"
-        ) from None
+        raise InputError(where + _sentence(error)) from None
 
 
-def _open(source: str | Path | BinaryIO) -> tuple[str, BinaryIO]:
-    """Name for messages and a seekable file with all bytes of the source; InputError where there are none."""
-    name = _name(source)
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        try:
-            with path.open("rb") as opened:
-                data = opened.read(LARGEST_FILE + 1)
-        except FileNotFoundError:
-            raise InputError(f"{name}: no such file; correct the path") from None
-        except IsADirectoryError:
-            raise InputError(f"{name}: a folder, not a picture; give a file in it") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{name}: cannot be read ({_one_line(error)})") from None
-    else:
-        data = source.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise InputError(f"{name}: is larger than {LARGEST_FILE >> 20} MB; cut or reduce it")
-    if not data:
-        raise InputError(f"{name}: the file is empty; scan or copy it again")
-    return name, io.BytesIO(data)
-
-
-def _name(source: str | Path | BinaryIO) -> str:
-    return str(source if isinstance(source, str | Path) else getattr(source, "name", "standard input"))
-
-
-def _one_line(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+def _sentence(error: Exception) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"the picture is larger than {MOST_PIXELS:,} pixels; cut or reduce it"
+    if isinstance(error, UnidentifiedImageError):
+        return "is not a picture that Pillow reads; save it as PNG or JPEG"
+    if isinstance(error, MemoryError):
+        return "the picture does not fit into memory; cut or reduce it"
+    said = " ".join((str(error) or type(error).__name__).split())
+    return f"the picture is damaged or cut short ({said}); copy it again"
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -203,7 +164,7 @@ def _deep_grey(values: np.ndarray) -> np.ndarray:
     Scanners store 12 bits in 16 and cameras 16 in 32, so the container says little about the range.
     """
     if not np.isfinite(values).all():
-        raise InputError("the picture holds values that are not numbers; save it anew")
+        raise InputError("the picture holds values that are not numbers; save it again")
     top = float(values.max(initial=0))
     if top <= 1 and np.any(values % 1):
         scale = 255.0  # floats from 0 to 1

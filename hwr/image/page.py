@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from carousel.hwr.image.columns import DIM, MIN_CONTRAST
+
 MOST_PIXELS = 400_000  # larger pictures are reduced to this before anything is measured
 LONGEST = 12  # width / height; what is longer is no page: three lines of it would have 100 letters each
 THICK = 15  # pixels of the reduced picture; what is thicker is no stroke
-DIM = 60  # grey levels; in deeper shade than this, differences count as much as there
 STRONG = 0.4  # of the darkest; what is darker counts as ink
-MIN_CONTRAST = 0.08  # reflectance; below it there is no ink
 LEAST_LETTER = 0.35  # of the median height of pieces, weighted by ink; what is smaller is a dot or grain
 LEAST_HEIGHT = 4  # pixels of the reduced picture; what is lower is grain
 LEAST_RULES = 6  # long thin lines: ruled paper, of which a single line has one or two
@@ -94,7 +94,6 @@ def _quantiles(values: np.ndarray, weights: np.ndarray, *shares: float) -> list[
 
 
 def _depth(sides: np.ndarray) -> float:
-    """Of pieces from left to right, (n, 2): how many stand above each other, at a busy column among those
-    that have any. Likewise of top and bottom."""
+    """How many pieces, of which left and right (n, 2) are given, stand above each other in a busy column."""
     depth = np.cumsum(np.bincount(sides[:, 0], minlength=sides.max() + 1) - np.bincount(sides[:, 1]))
     return float(np.percentile(depth[depth > 0], BUSY))

@@ -45,9 +45,7 @@ def augment_ink(
     lengths = np.array([len(array) for array in arrays])
     points = np.concatenate(arrays)
     centre = points.mean(axis=0)
-    height = (
-        3.5 * float(np.std(points[:, 1])) or 1.0
-    )  # of the ink; for a filled box it would be √12 deviations
+    height = 3.5 * float(np.std(points[:, 1])) or 1.0  # of the ink; a filled box has √12 deviations
     points = (points - centre) / height
     points = points @ _affine(options, rng)
     points += _bend(points, options, rng)
@@ -68,9 +66,8 @@ def _affine(options: Mapping[str, float], rng: np.random.Generator) -> np.ndarra
     angle, slant, stretch = rng.normal(size=3) * (options["rotation"], options["slant"], options["stretch"])
     cos, sin = np.cos(angle), np.sin(angle)
     half = np.exp(stretch / 2)
-    return (
-        np.array([[1.0, 0.0], [slant, 1.0]]) @ np.diag([half, 1 / half]) @ np.array([[cos, sin], [-sin, cos]])
-    )
+    rotation = np.array([[cos, sin], [-sin, cos]])
+    return np.array([[1.0, 0.0], [slant, 1.0]]) @ np.diag([half, 1 / half]) @ rotation
 
 
 def _bend(points: np.ndarray, options: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:

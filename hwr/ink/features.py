@@ -58,7 +58,7 @@ _MEANS_AND_SPREADS = (
 )  # fmt: skip
 MEANS, SPREADS = np.array(_MEANS_AND_SPREADS).T[:, :, None]
 
-LARGEST = 1e12  # coordinates beyond this are no ink, and their squares would cost precision
+LARGEST = 1e12  # coordinates beyond this are not ink, and their squares would cost precision
 MOST_FRAMES = 20_000  # the longest of 8,401 UNIPEN lines has 1,287
 TINY = 1e-9
 FARTHEST = 6.0  # no feature is further than this from its mean, in spreads
@@ -92,7 +92,7 @@ def extract(strokes: Sequence[np.ndarray], settings: Mapping[str, Any]) -> tuple
     centre, unit, angle = frame_of_reference(points, pen_up, options)
     position, steps_up = resample(points, pen_up, unit, options)
     if position[-1] > MOST_FRAMES:
-        raise InputError(f"the ink is {position[-1]:,.0f} steps long, too much for a line: cut it up")
+        raise InputError(f"the ink is {position[-1]:,.0f} steps long, too long for a line; cut it up")
     cos, sin = np.cos(angle) / unit, np.sin(angle) / unit
     turned = np.array([[cos, sin], [-sin, cos]]) @ (_at(position, points) - centre[:, None])
     features = (_features(turned, steps_up, options) - MEANS) / SPREADS
@@ -110,11 +110,9 @@ def flatten(strokes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     arrays = [np.asarray(stroke, dtype=np.float64).reshape(-1, 2) for stroke in strokes]
     arrays = [array for array in arrays if len(array)]
     if not arrays:
-        raise InputError("the ink holds no point: write something, or leave the sample out")
+        raise InputError("the ink holds no point; write something, or leave the sample out")
     if not (np.abs(np.concatenate(arrays)) <= LARGEST).all():  # false for NaN too
-        raise InputError(
-            f"the ink holds a coordinate that is not a number, or beyond {LARGEST:.0e}: repair the file"
-        )
+        raise InputError(f"the ink holds a coordinate that is not a number or above {LARGEST:.0e}; repair it")
     arrays = [array if len(array) > 1 else array.repeat(2, axis=0) for array in without_strays(arrays)]
     points = np.concatenate(arrays)
     pen_up = np.zeros(len(points) - 1, dtype=bool)
@@ -145,11 +143,9 @@ def frame_of_reference(
     x, y = (middle - centre).T
     # Variances of ink spread evenly along each step, so that sparse points tell the same as dense ones.
     dx, dy = step.T
-    xx, yy, xy = (
-        weight @ (x * x + dx * dx / 12),
-        weight @ (y * y + dy * dy / 12),
-        weight @ (x * y + dx * dy / 12),
-    )
+    xx = weight @ (x * x + dx * dx / 12)
+    yy = weight @ (y * y + dy * dy / 12)
+    xy = weight @ (x * y + dx * dy / 12)
     slope, rest = 0.0, yy
     for _ in range(4 if options["level"] else 0):  # the ridge is of what the slope leaves of y
         slope = xy / (xx + 16 * rest + TINY)
@@ -165,9 +161,8 @@ def frame_of_reference(
 def stroke_height(rise: np.ndarray, pen_up: np.ndarray) -> float:
     """Mean height of the up and down strokes, weighted by height, from the rise of each step (n,)."""
     rise = np.where(pen_up, 0.0, rise)
-    told = pen_up | (
-        rise != 0
-    )  # a level step neither ends an upstroke nor begins a downstroke; a raised pen does
+    # A level step neither ends an upstroke nor begins a downstroke; a raised pen does.
+    told = pen_up | (rise != 0)
     way = np.where(pen_up, 2, rise > 0)[told]
     if not len(way):
         return 0.0
@@ -195,9 +190,8 @@ def in_one_row(points: np.ndarray, pen_up: np.ndarray) -> np.ndarray:
     back = (move[:, 0] < -0.4 * width) & (move[:, 1] > 0)
     if not back.any():
         return points
-    unit = (
-        stroke_height(np.diff(points[:, 1]), pen_up) / STROKE
-    )  # the deviation of y would be that of all rows
+    # The deviation of y would be that of all rows.
+    unit = stroke_height(np.diff(points[:, 1]), pen_up) / STROKE
     back &= move[:, 1] > 1.5 * unit
     if not back.any() or width < 12 * unit:
         return points
@@ -211,20 +205,17 @@ def in_one_row(points: np.ndarray, pen_up: np.ndarray) -> np.ndarray:
             rows[-1] = points[start - len(rows[-1]) : end]
     moved = rows[:1]
     for row in rows[1:]:
-        shift = (
-            moved[-1][:, 0].max() + 1.5 * unit - row[:, 0].min(),
-            np.median(rows[0][:, 1]) - np.median(row[:, 1]),
-        )
-        moved.append(row + shift)
+        right = moved[-1][:, 0].max() + 1.5 * unit - row[:, 0].min()
+        down = np.median(rows[0][:, 1]) - np.median(row[:, 1])
+        moved.append(row + np.array([right, down]))
     return np.concatenate(moved)
 
 
 def _is_below(before: np.ndarray, after: np.ndarray, unit: float) -> bool:
     """Whether the points of `after` (n, 2) are a row of writing under those of `before`."""
     deep = np.median(after[:, 1]) - np.median(before[:, 1]) > 2 * unit
-    return bool(
-        deep and np.ptp(after[:, 0]) > 3 * unit and np.ptp(before[:, 0]) > 5 * unit and len(before) > 10
-    )
+    wide = np.ptp(after[:, 0]) > 3 * unit and np.ptp(before[:, 0]) > 5 * unit
+    return bool(deep and wide and len(before) > 10)
 
 
 def resample(
@@ -338,9 +329,8 @@ def _context(points: np.ndarray, inked: np.ndarray, width: float) -> np.ndarray:
     and further down than the map, within its three columns: what the papers call ascenders and descenders,
     and what shows the hat (dot, bar) above a stem. Counts are compressed by the square root.
     """
-    x, y = (
-        np.minimum((points - points.min(axis=1, keepdims=True)) / width, MOST_BINS).astype(np.int64) + MARGIN
-    )
+    bins = np.minimum((points - points.min(axis=1, keepdims=True)) / width, MOST_BINS)
+    x, y = bins.astype(np.int64) + MARGIN
     columns, rows = int(x.max()) + MARGIN + 1, int(y.max()) + MARGIN + 1
     place = y * columns + x
     counts = np.bincount(place[inked], minlength=rows * columns).reshape(rows, columns).astype(np.float32)

@@ -4,9 +4,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from carousel.common.data.manifest import as_points, parse_json
 from carousel.common.errors import InputError
+from carousel.common.files import Source, read_source, source_name
 from carousel.hwr.ink.inkml import check_amount, read_inkml, tag
 
 LARGEST_FILE = 16 * 2**20  # bytes, unpacked; a page of ink has a tenth of that
@@ -21,85 +20,66 @@ ROOTS = ("ink", "WhiteboardCaptureSession")  # of InkML and of IAM-OnDB's XML
 Ink = list[np.ndarray]  # strokes in the order of writing, each (points, 2) float64: x, y downwards
 
 
-def read_ink(source: str | Path | BinaryIO) -> Ink:
+def read_ink(source: Source) -> Ink:
     """The strokes of a file that holds one sample of ink: arrays (points, 2) float64 of x and y, y downwards.
 
     What the file is, its first character says: JSON ({ or [), InkML or IAM-OnDB's XML (<), UNIPEN (.); gzip
     is undone.
     Raises InputError with one sentence for whatever cannot be read, and for a file of several samples.
     """
-    name, inks = _read(source)
+    inks = read_inks(source)
     if len(inks) > 1:
         raise InputError(
-            f"{name}: holds {len(inks)} samples; `hwr evaluate` reads manifests, here give one sample a file"
+            f"{source_name(source)}: holds {len(inks)} samples; give one sample a file, or a manifest"
+            " to `hwr evaluate`"
         )
     return inks[0]
 
 
-def read_inks(source: str | Path | BinaryIO) -> list[Ink]:
+def read_inks(source: Source) -> list[Ink]:
     """As `read_ink`, for a file of one or more samples; only JSON lines and lists of objects hold several."""
-    return _read(source)[1]
-
-
-def _read(source: str | Path | BinaryIO) -> tuple[str, list[Ink]]:
-    name, data = _bytes(source)
+    data = read_source(source, LARGEST_FILE)
     try:
-        inks = _parse(data)
+        inks = _parse(_unpacked(data))
         for ink in inks:
             check_amount(sum(map(len, ink)))
+            if not ink:
+                raise InputError("holds no pen stroke; export it again")
+            if not all(np.isfinite(stroke).all() for stroke in ink):
+                raise InputError("holds a coordinate that is not a finite number; repair the file")
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
-    for ink in inks:
-        if not ink:
-            raise InputError(f"{name}: holds no pen stroke; export it again")
-        if not all(np.isfinite(stroke).all() for stroke in ink):
-            raise InputError(f"{name}: holds a coordinate that is not a finite number; repair the file")
-    return name, inks
+        raise InputError(f"{source_name(source)}: {error}") from None
+    return inks
 
 
-def _bytes(source: str | Path | BinaryIO) -> tuple[str, bytes]:
-    """Name for messages and contents, at most LARGEST_FILE long after unpacking."""
-    name = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "standard input"))
+def _unpacked(data: bytes) -> bytes:
+    """The contents of a file, at most LARGEST_FILE long, without gzip. Errors lack the file's name."""
     try:
-        if isinstance(source, str | Path):
-            with open(source, "rb") as file:
-                data = file.read(LARGEST_FILE + 1)
-        else:
-            data = source.read(LARGEST_FILE + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.open(io.BytesIO(data)) as unpacked:
                 data = unpacked.read(LARGEST_FILE + 1)
     except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None)
-        hint = "correct the path" if reason else "copy it again"
-        raise InputError(f"{name}: cannot be read ({reason or error}); {hint}") from None
+        raise InputError(f"cannot be unpacked ({error}); copy it again") from None
     if len(data) > LARGEST_FILE:
-        raise InputError(
-            f"{name}: is larger than {LARGEST_FILE >> 20} MB, too much for one sample of ink: cut it up"
-        )
+        raise InputError(f"is larger than {LARGEST_FILE >> 20} MB unpacked, too much for a sample; cut it up")
     if not data.strip():
-        raise InputError(f"{name}: the file is empty; export or copy it again")
-    return name, data
+        raise InputError("is empty; copy it again")
+    return data
 
 
 def _parse(data: bytes) -> list[Ink]:
     """Samples of the file's contents, by its first character. Messages of its errors lack the file's name."""
+    head = data[:64].removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+    if b"\0" in head and head.replace(b"\0", b"").lstrip()[:1] in (b"{", b"[", b"."):
+        raise InputError("is UTF-16, not UTF-8, and only XML may be that; save it as UTF-8")
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if _wide(data):
-        raise InputError("is not UTF-8 but UTF-16, which is read of XML only; save it as UTF-8")
     if start in (b"{", b"["):
         return [_strokes(record) for record in _records(_text(data))]
     if start in (b"<", b"\xff", b"\xfe"):  # the latter begin UTF-16
         return [_xml(data)]
     if start == b".":
         return [parse_unipen(_text(data))]
-    raise InputError("is no ink: it must be JSON, InkML or UNIPEN")
-
-
-def _wide(data: bytes) -> bool:
-    """True for JSON and UNIPEN in UTF-16, with a byte order mark or without."""
-    head = data[:64].removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
-    return b"\0" in head and head.replace(b"\0", b"").lstrip()[:1] in (b"{", b"[", b".")
+    raise InputError("is not ink; it must be JSON, InkML or UNIPEN")
 
 
 def _text(data: bytes) -> str:
@@ -116,34 +96,30 @@ def _records(text: str) -> list[Any]:
     """JSON values of the file: one a file, a list of objects, or one a line."""
     try:
         value = parse_json(text)
+        return value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
     except InputError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
         if len(lines) < 2 or not isinstance(error.__cause__, json.JSONDecodeError):
             raise InputError(f"is {error}") from None
-        return [_line(number, line) for number, line in lines]
-    return value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
-
-
-def _line(number: int, line: str) -> Any:
-    try:
-        return parse_json(line)
-    except InputError as error:
-        raise InputError(f"is neither JSON nor JSON lines: line {number} ({error})") from None
+    values = []
+    for number, line in lines:
+        try:
+            values.append(parse_json(line))
+        except InputError as error:
+            raise InputError(f"is neither JSON nor JSON lines; line {number} is {error}") from None
+    return values
 
 
 def _strokes(record: Any) -> Ink:
-    """Strokes of {"strokes": […]} or of the list itself: each flat, x0, y0, x1, y1, …, or a list of [x,
-    y]."""
+    """Strokes of {"strokes": […]} or of the list itself: each x0, y0, x1, y1, … or a list of [x, y]."""
     rows = record.get("strokes") if isinstance(record, dict) else record
     if not isinstance(rows, list):
-        raise InputError('has no "strokes": a list of strokes, each x0, y0, x1, y1, …')
+        raise InputError('has no "strokes", a list of strokes, each x0, y0, x1, y1, …; export it again')
     check_amount(len(rows))
     try:
         strokes = [as_points(row, np.float64) for row in rows]
     except (TypeError, ValueError, OverflowError):
-        raise InputError(
-            '"strokes" must be a list of strokes, each a flat list of numbers x0, y0, x1, y1, …'
-        ) from None
+        raise InputError("has a stroke that is not a flat list of numbers x0, y0, x1, y1, …") from None
     return [stroke for stroke in strokes if len(stroke)]
 
 
@@ -184,14 +160,12 @@ def _whiteboard(root: ElementTree.Element) -> Ink:
     """Strokes of a line of IAM-OnDB: StrokeSet/Stroke/Point with attributes x and y, y downwards."""
     try:
         strokes = [
-            np.array([(float(p.attrib["x"]), float(p.attrib["y"])) for p in stroke.iter("Point")]).reshape(
-                -1, 2
-            )
+            [(float(point.attrib["x"]), float(point.attrib["y"])) for point in stroke.iter("Point")]
             for stroke in root.iter("Stroke")
         ]
     except (KeyError, ValueError):
-        raise InputError("has a Point without numbers x and y") from None
-    return [stroke for stroke in strokes if len(stroke)]
+        raise InputError("has a Point without numbers x and y; export it again") from None
+    return [np.array(stroke) for stroke in strokes if stroke]
 
 
 # UNIPEN
@@ -202,42 +176,27 @@ def parse_unipen(text: str) -> Ink:
     benchmarks", ICPR 1994): the points between .PEN_DOWN and the next statement, one a line. UNIPEN's y grows
     upwards, so it is negated.
 
-    Raises InputError for a line that is no point.
+    Raises InputError for a line that is not a point.
     """
     strokes: list[list[tuple[float, float]]] = []
     x, y = 0, 1
     drawing = False
-    for number, words in _unipen_lines(text):
-        if words[0].startswith("."):
-            if words[0] == ".COORD":
-                x, y = _unipen_columns(words[1:], number)
-            drawing = words[0] == ".PEN_DOWN" or (drawing and words[0] == ".DT")
-            if words[0] == ".PEN_DOWN":
-                strokes.append([])
-        elif drawing:
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if words[:1] == [".PEN_DOWN"]:
+            strokes.append([])
+            drawing, words = True, words[1:]  # a point may stand on the same line
+        if words[:1] == [".COORD"]:
+            if "X" not in words or "Y" not in words:
+                raise InputError(f"line {number}: .COORD lacks X or Y; export it again")
+            x, y = words.index("X") - 1, words.index("Y") - 1
+        if words and words[0].startswith("."):
+            drawing = drawing and words[0] == ".DT"
+            continue
+        if drawing and words:
             try:
                 strokes[-1].append((float(words[x]), -float(words[y])))
             except (ValueError, IndexError):
-                raise InputError(
-                    f"line {number} is no point of a pen stroke: {' '.join(words)[:60]!r}"
-                ) from None
+                said = " ".join(words)[:60]
+                raise InputError(f"line {number} is not a point of a pen stroke: {said!r}") from None
     return [np.array(stroke) for stroke in strokes if stroke]
-
-
-def _unipen_lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and words of each line that has any; a point on the line of .PEN_DOWN itself counts as the next
-    line."""
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if words and words[0] == ".PEN_DOWN" and len(words) > 1:
-            yield number, words[:1]
-            words = words[1:]
-        if words:
-            yield number, words
-
-
-def _unipen_columns(names: Sequence[str], number: int) -> tuple[int, int]:
-    try:
-        return names.index("X"), names.index("Y")
-    except ValueError:
-        raise InputError(f"line {number}: .COORD lacks X or Y") from None

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -19,30 +19,33 @@ DEEPEST = 8  # from a context to its inkSource, to another context, and so on
 # How the value is meant (!'"); then a number, the one before (*), unknown (?), a truth value or hexadecimal.
 _TOKEN = re.compile(r"""[!'"]? ?(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[*?TF]|#[0-9A-Fa-f]+)""")
 
+Range = tuple[int, ...]  # number, from 1, of the trace in a group, of the point in this …; (): no limit
+
 
 class Shown(NamedTuple):
-    """A trace, what says how it was written, and its first and last point, counted from 1 (None: all)."""
+    """An element on the way to what is drawn."""
 
-    trace: Element
-    context: Element | None
-    first: int | None
-    last: int | None
+    element: Element
+    context: Element | None = None  # what says how it was written
+    start: Range = ()  # where the view of it begins
+    stop: Range = ()  # where the view of it ends, inclusive
+    viewed: bool = False  # by a traceView
 
 
 class Way(NamedTuple):
-    """How the values of a trace become points: name and sign of each channel, and a matrix (2, 3) if any."""
+    """How the values of a trace become points."""
 
-    channels: list[tuple[str, float]]
-    matrix: np.ndarray | None
+    channels: list[tuple[str, float]]  # name and sign
+    matrix: np.ndarray | None  # (2, 3)
 
 
-@dataclass
 class File:
     """The root element, the elements with an id, and what each context was found to say."""
 
-    root: Element
-    by_id: dict[str, Element]
-    ways: dict[int, Way] = field(default_factory=dict)
+    def __init__(self, root: Element) -> None:
+        self.root = root
+        self.by_id = {name: element for element in root.iter() if (name := _id(element)) is not None}
+        self.ways: dict[int, Way] = {}
 
     def referred(self, reference: str) -> Element:
         """Raises InputError where there is no such element."""
@@ -57,14 +60,15 @@ def read_inkml(root: Element) -> list[np.ndarray]:
 
     Traces in <definitions> count where a traceView shows them. Raises InputError, without the file's name.
     """
-    file = File(root, {name: element for element in root.iter() if (name := _id(element)) is not None})
+    file = File(root)
     strokes: list[list[np.ndarray]] = []
     stroke_of: dict[str, list[np.ndarray]] = {}  # by the id of each of its traces
     total = 0
-    for trace, context, first, last in _shown(file):
+    for trace, context, start, stop, _ in _shown(file):
         if trace.get("type") == "penUp":
             continue
-        points = _trace(trace.text or "", _way(context, file))[(first or 1) - 1 : last]
+        first, last = start[0] if start else 1, stop[0] if stop else None
+        points = _trace(trace.text or "", _way(context, file))[first - 1 : last]
         total += len(points)
         check_amount(total)
         prior = stroke_of.get(_name(trace.get("priorRef", "")))
@@ -78,7 +82,7 @@ def read_inkml(root: Element) -> list[np.ndarray]:
 def check_amount(points: int) -> None:
     """Raises InputError for more points than a sample has."""
     if points > MOST_POINTS:
-        raise InputError(f"holds more than {MOST_POINTS:,} points, too much for a line of writing: cut it up")
+        raise InputError(f"holds more than {MOST_POINTS:,} points, too much for a line of writing; cut it up")
 
 
 def tag(element: Element) -> str:
@@ -93,19 +97,22 @@ def _name(reference: str) -> str:
     return reference.strip().removeprefix("#")
 
 
+def _first(elements: Iterable[Element], kind: str) -> Element | None:
+    return next((element for element in elements if tag(element) == kind), None)
+
+
 def _shown(file: File) -> Iterator[Shown]:
     """Traces in the order of the file, each once, with its own context, that of the nearest group, or the one
     that stands before it."""
     drawn = {id(element) for element in _outside_definitions(file.root) if tag(element) == "trace"}
     before: Element | None = None
-    seen: set[tuple[int, tuple[int, ...], tuple[int, ...]]] = set()
-    waiting: list[tuple[Element, Element | None, tuple[int, ...], tuple[int, ...], bool]] = [
-        (file.root, None, (), (), False)
-    ]
+    seen: set[tuple[int, Range, Range]] = set()
+    waiting = [Shown(file.root)]
     for _ in range(MOST_STEPS):
         if not waiting:
             return
-        element, context, start, stop, viewed = waiting.pop()
+        shown = waiting.pop()
+        element, context, start, stop, viewed = shown
         kind = tag(element)
         if kind == "definitions" or (id(element), start, stop) in seen:
             continue
@@ -116,17 +123,15 @@ def _shown(file: File) -> Iterator[Shown]:
             context = file.referred(reference)
         if kind == "trace":
             if not viewed or id(element) not in drawn:
-                where = [at[0] if at else None for at in (start, stop)]
-                yield Shown(element, before if context is None else context, *where)
+                yield shown._replace(context=before if context is None else context)
         elif kind == "traceView" and (reference := element.get("traceDataRef")):
-            start, stop = _indices(element, "from") or start, _indices(element, "to") or stop
-            waiting.append((file.referred(reference), context, start, stop, True))
+            start, stop = _range(element, "from") or start, _range(element, "to") or stop
+            waiting.append(Shown(file.referred(reference), context, start, stop, viewed=True))
         else:
-            inside = [(child, context, a, b, viewed) for child, a, b in _children(element, start, stop)]
-            waiting += reversed(inside)
+            waiting += reversed([*_children(shown._replace(context=context))])
         if len(waiting) > MOST_STEPS:
             break
-    raise InputError(f"has more than {MOST_STEPS:,} elements, too much for a line of writing: cut it up")
+    raise InputError(f"has more than {MOST_STEPS:,} elements, too much for a line of writing; cut it up")
 
 
 def _outside_definitions(root: Element) -> Iterator[Element]:
@@ -138,39 +143,36 @@ def _outside_definitions(root: Element) -> Iterator[Element]:
             waiting += element
 
 
-def _indices(view: Element, key: str) -> tuple[int, ...]:
-    """Where a view begins or ends: number of the trace in a group, of the point in this, and so on."""
+def _range(view: Element, key: str) -> Range:
     text = view.get(key, "")
     try:
         return tuple(int(number) for number in text.split(":")) if text.strip() else ()
     except ValueError:
-        raise InputError(f"has a traceView {key} {text[:40]!r}, which is no list of numbers") from None
+        raise InputError(f"has a traceView {key} {text[:40]!r}, which is not a list of numbers") from None
 
 
-def _children(
-    element: Element, start: tuple[int, ...], stop: tuple[int, ...]
-) -> Iterator[tuple[Element, tuple[int, ...], tuple[int, ...]]]:
+def _children(parent: Shown) -> Iterator[Shown]:
     """What an element holds, from one place to another, each with the places in it."""
-    if not start and not stop:
-        yield from ((child, (), ()) for child in element)
-        return
-    parts = [child for child in element if tag(child) in DRAWN]
-    first, last = start[0] if start else 1, stop[0] if stop else len(parts)
-    for number, child in enumerate(parts[max(first, 1) - 1 : max(last, 0)], max(first, 1)):
-        yield child, start[1:] if number == first else (), stop[1:] if number == last else ()
+    element, context, start, stop, viewed = parent
+    limited = bool(start or stop)
+    parts = [child for child in element if not limited or tag(child) in DRAWN]
+    first, last = max(start[0] if start else 1, 1), max(stop[0] if stop else len(parts), 0)
+    for number, child in enumerate(parts[first - 1 : last], first):
+        begin, end = start[1:] if number == first else (), stop[1:] if number == last else ()
+        yield Shown(child, context, begin, end, viewed)
 
 
 def _way(context: Element | None, file: File) -> Way:
     if id(context) not in file.ways:
-        formats, transform = _of_context(context, "traceFormat", file), None
+        formats = _of_context(context, "traceFormat", file)
         if formats is None:  # the first of the file, wherever it stands
-            formats = next((e for e in file.root.iter() if tag(e) == "traceFormat"), None)
+            formats = _first(file.root.iter(), "traceFormat")
         channels = [("X", 1.0), ("Y", 1.0)]
         if formats is not None:
             found = [e for e in formats if tag(e) == "channel"]
             channels = [(c.get("name", ""), -1.0 if c.get("orientation") == "-ve" else 1.0) for c in found]
-        if (element := _of_context(context, "canvasTransform", file)) is not None:
-            transform = _matrix(element, file)
+        element = _of_context(context, "canvasTransform", file)
+        transform = None if element is None else _matrix(element, file)
         if transform is not None:  # it says the directions, too
             channels = [(name, 1.0) for name, _ in channels]
         file.ways[id(context)] = Way(channels, transform)
@@ -179,24 +181,23 @@ def _way(context: Element | None, file: File) -> Way:
 
 def _of_context(context: Element | None, kind: str, file: File) -> Element | None:
     """The traceFormat or canvasTransform of a context, in it or where it refers to."""
+    references = [f"{kind}Ref", "inkSourceRef", "contextRef"]
+    if kind == "canvasTransform":
+        references.remove("inkSourceRef")
     for _ in range(DEEPEST):
         if context is None or tag(context) == kind:
             return context
-        for child in context:
-            inside = [child, *child] if tag(child) == "inkSource" else [child]
-            if (found := next((e for e in inside if tag(e) == kind), None)) is not None:
-                return found
-        own = [key for key in (f"{kind}Ref", "inkSourceRef", "contextRef") if context.get(key)]
-        if kind == "canvasTransform":
-            own = [key for key in own if key != "inkSourceRef"]
+        inside = [e for child in context for e in ([child, *child] if tag(child) == "inkSource" else [child])]
+        if (found := _first(inside, kind)) is not None:
+            return found
+        own = [key for key in references if context.get(key)]
         context = file.referred(context.get(own[0], "")) if own else None
     return None
 
 
 def _matrix(transform: Element, file: File) -> np.ndarray | None:
-    """(2, 3) of an affine canvasTransform, from X, Y and 1 to x and y of the canvas; None where it changes
-    nothing."""
-    mapping = next((e for e in transform if tag(e) == "mapping"), None)
+    """(2, 3) of an affine canvasTransform, from X, Y and 1 to x and y; None where it changes nothing."""
+    mapping = _first(transform, "mapping")
     if mapping is None:
         return None
     if reference := mapping.get("mappingRef"):
@@ -205,9 +206,7 @@ def _matrix(transform: Element, file: File) -> np.ndarray | None:
     if kind == "identity":
         return None
     if kind != "affine":
-        raise InputError(
-            f"has a canvasTransform of type {kind[:40]!r}; affine ones are read, so export without"
-        )
+        raise InputError(f"has a canvasTransform of type {kind[:40]!r}, not affine; export without it")
     try:
         numbers = [float(word) for word in (mapping.text or "").replace(",", " ").split()]
         if not all(map(math.isfinite, numbers)):
@@ -218,14 +217,13 @@ def _matrix(transform: Element, file: File) -> np.ndarray | None:
 
 
 def _trace(text: str, way: Way) -> np.ndarray:
-    """Points (n, 2) of a trace: points between commas, their values explicit (!) or first (') or second (")
-    differences."""
+    """Points (n, 2) between commas, their values explicit (!) or first (') or second (") differences."""
     names = [name for name, _ in way.channels]
     if "X" not in names or "Y" not in names:
-        raise InputError("has a traceFormat without the channels X and Y")
+        raise InputError("has a traceFormat without the channels X and Y; export it again")
     check_amount(text.count(","))
     columns = [names.index("X"), names.index("Y")]
-    values, speeds, modes = [0.0] * len(names), [0.0] * len(names), ["!"] * len(names)
+    x, y = Channel(), Channel()
     points = []
     for part in text.split(","):
         part = " ".join(part.split())
@@ -236,27 +234,33 @@ def _trace(text: str, way: Way) -> np.ndarray:
             raise InputError(f"has a trace with the point {part[:40]!r}, which lacks X or Y")
         if _TOKEN.sub("", part).strip():
             raise InputError(f"has a trace with the point {part[:40]!r}, which is not numbers")
-        for column in columns:
-            _step(tokens[column], column, values, speeds, modes)
-        points.append([values[column] * way.channels[column][1] for column in columns])
-    found = np.array(points, dtype=np.float64).reshape(-1, 2)
+        points.append([x.step(tokens[columns[0]]), y.step(tokens[columns[1]])])
+    signs = [way.channels[column][1] for column in columns]
+    found = np.array(points, dtype=np.float64).reshape(-1, 2) * signs
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told of all formats alike
         return found if way.matrix is None else found @ way.matrix[:, :2].T + way.matrix[:, 2]
 
 
-def _step(token: str, column: int, values: list[float], speeds: list[float], modes: list[str]) -> None:
-    """Takes one value of a trace into the state of its channel."""
-    if token[0] in "!'\"":
-        modes[column], token = token[0], token[1:].strip()
-    if token in ("*", "?"):  # as before: the same value, or the same difference
-        number = values[column] if modes[column] == "!" else speeds[column] if modes[column] == "'" else 0.0
-    else:
+@dataclass
+class Channel:
+    """The last value of a channel of a trace, the last difference, and how values are meant."""
+
+    value: float = 0.0
+    speed: float = 0.0
+    mode: str = "!"
+
+    def step(self, token: str) -> float:
+        """The next value."""
+        if token[0] in "!'\"":
+            self.mode, token = token[0], token[1:].strip()
+        before = {"!": self.value, "'": self.speed, '"': 0.0}[self.mode]
         try:
-            number = float(token)
+            number = before if token in ("*", "?") else float(token)  # as before: the value or the difference
         except ValueError:
             raise InputError(f"has a trace with {token!r} in place of a coordinate") from None
-    if modes[column] == "!":
-        speeds[column], values[column] = number - values[column], number
-        return
-    speeds[column] = number if modes[column] == "'" else speeds[column] + number
-    values[column] += speeds[column]
+        if self.mode == "!":
+            self.value, self.speed = number, number - self.value
+        else:
+            self.speed = number if self.mode == "'" else self.speed + number
+            self.value += self.speed
+        return self.value

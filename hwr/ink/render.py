@@ -75,8 +75,7 @@ def _draw_options(options: Mapping[str, float], rng: np.random.Generator) -> dic
 def _place(
     strokes: Sequence[np.ndarray], height: int, options: Mapping[str, float], shift: float
 ) -> tuple[list[np.ndarray], int, float]:
-    """Strokes in pixels of the picture, its width, and that of the pen; the ink fits whatever its size and
-    shift."""
+    """Strokes in pixels of the picture, its width and the pen's; the ink fits whatever its size and shift."""
     points, pen_up = flatten(strokes)
     centre, unit, _ = frame_of_reference(points, pen_up, {**INK, "level": False})
     points = (points - centre) / unit
@@ -93,8 +92,7 @@ def _place(
 
 
 def _rounded(line: np.ndarray) -> np.ndarray:
-    """The polyline (points, 2) with each step halved along a Catmull-Rom spline: still through every
-    point."""
+    """The polyline (points, 2) with each step halved along a Catmull-Rom spline, through every point."""
     if len(line) < 3:
         return line
     padded = np.concatenate([line[:1], line, line[-1:]])
@@ -120,8 +118,7 @@ def _cover(lines: Sequence[np.ndarray], width: int, pen: float, height: int) -> 
 
 
 def _on_paper(cover: np.ndarray, options: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
-    """The inked picture (rows, columns) uint8: ink and paper of random greys, shaded, ruled, blurred and
-    grainy."""
+    """The picture (rows, columns) uint8: ink and paper of random greys, shaded, ruled, blurred, grainy."""
     shape = (cover.shape[0], cover.shape[1])
     ink = rng.uniform(0, options["ink_grey"])
     paper = rng.uniform(min(max(options["paper_grey"], ink + options["contrast"]), 254), 255)
@@ -146,8 +143,7 @@ def _clouds(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _ruling(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """How much darker ruled lines make the paper, (rows, columns or 1) float32: lines, or sometimes
-    squares."""
+    """How much darker ruled lines or squares make the paper, (rows, columns or 1) float32."""
     rows, columns = shape
     step = max(3, round(rows * rng.uniform(0.25, 0.9)))
     thick = max(1, round(rows * rng.uniform(0.01, 0.035)))

@@ -2,17 +2,22 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.asr import augment
+from carousel.asr.sound.read import read_audio
 from carousel.common.errors import InputError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, corpus
+from tests.torchaudio_guard import import_torchaudio
 
 RATE = 16000
 
@@ -69,9 +74,22 @@ def test_no_settings_change_nothing() -> None:
     np.testing.assert_array_equal(augment.augment_features(array, {}, rng()), array)
 
 
+@pytest.fixture
+def sounds(tmp_path: Path) -> str:
+    """A folder of two recordings, shorter and longer than a second, one of them in a folder of its own."""
+    (tmp_path / "sounds" / "more").mkdir(parents=True)
+    for name, seconds in (("a.wav", 0.3), ("more/b.flac", 2.0)):
+        noise = rng(len(name)).uniform(-0.5, 0.5, int(seconds * RATE))
+        soundfile.write(tmp_path / "sounds" / name, noise * np.linspace(1, 0.1, len(noise)), RATE)
+    (tmp_path / "sounds" / "readme.txt").write_text("no recording")
+    return str(tmp_path / "sounds")
+
+
 @pytest.mark.parametrize("name", list(augment.KEYS))
-def test_probability_is_kept(name: str) -> None:
+def test_probability_is_kept(name: str, sounds: str) -> None:
     given = {name: {**only(name)[name], "probability": 0.3}}
+    if "folder" in given[name]:
+        given[name]["folder"] = sounds
     wave = tone(seconds=0.1) + rng(9).normal(0, 0.01, 1600).astype(np.float32)
     array = np.ones((200, 80), np.float32)
     changed = 0
@@ -91,6 +109,114 @@ def test_speed_moves_tempo_and_pitch_alike(factor: float) -> None:
     assert len(wave) == pytest.approx(RATE / factor, abs=2)
     assert peak(wave) == pytest.approx(1000 * factor, abs=2)
     assert power(wave) == pytest.approx(power(tone()), rel=0.02)
+
+
+def recorded(folder: Path, wave: np.ndarray) -> str:
+    """A folder with this recording alone."""
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", wave, RATE, subtype="FLOAT")
+    return str(folder)
+
+
+def test_a_room_echoes_what_it_hears_and_is_no_louder(tmp_path: Path) -> None:
+    response = np.zeros(2000, np.float32)
+    response[[100, 500, 1700]] = 0.8, 0.4, -0.2  # the direct sound comes after 100 samples, and is no delay
+    given = only("rooms", folder=recorded(tmp_path / "rooms", response))
+    for samples in (RATE, 47917, 300):
+        wave = rng(1).uniform(-0.1, 0.1, samples).astype(np.float32)
+        echoed = augment.augment_wave(wave, given, rng())
+        assert len(echoed) == samples and power(echoed) == pytest.approx(power(wave), rel=1e-4)
+        late, later = (np.pad(wave, (delay, 0))[:samples] for delay in (400, 1600))
+        expected = wave + late / 2 - later / 4
+        np.testing.assert_allclose(echoed, expected * np.sqrt(power(wave) / power(expected)), atol=1e-6)
+
+
+def test_a_room_is_the_convolution_of_torchaudio(sounds: str) -> None:
+    functional = import_torchaudio().functional
+    wave = rng(1).uniform(-0.1, 0.1, 20000).astype(np.float32)
+    echoed = augment.augment_wave(wave, only("rooms", folder=sounds), rng(3))
+    responses = [read_audio(path) for path in augment.sound_files(sounds)]
+    expected = []
+    for response in responses:
+        direct = response[np.abs(response).argmax() :]
+        whole = functional.fftconvolve(torch.from_numpy(wave), torch.from_numpy(direct))[: len(wave)].numpy()
+        expected.append(whole * np.sqrt(power(wave) / power(whole)))
+    assert min(np.abs(echoed - other).max() for other in expected) < 1e-5
+
+
+@pytest.mark.parametrize("ratio", [0, 10, 30])
+@pytest.mark.parametrize("samples", [4000, RATE, 3 * RATE])
+def test_recorded_noise_has_the_ratio_that_was_asked_for(sounds: str, ratio: float, samples: int) -> None:
+    wave = rng(1).uniform(-0.1, 0.1, samples).astype(np.float32)
+    for seed in range(4):
+        noise = (
+            augment.augment_wave(wave, only("noises", range=[ratio, ratio], folder=sounds), rng(seed)) - wave
+        )
+        assert 10 * np.log10(power(wave) / power(noise)) == pytest.approx(ratio, abs=0.1)
+        functional = import_torchaudio().functional
+        pair = torch.from_numpy(wave), torch.from_numpy(noise)
+        expected = functional.add_noise(*pair, torch.tensor(float(ratio))).numpy()
+        np.testing.assert_allclose(wave + noise, expected, atol=2e-3)
+
+
+def test_recorded_noise_begins_anywhere_and_goes_on_from_its_beginning(tmp_path: Path) -> None:
+    clip = np.linspace(0.1, 0.9, 1000, dtype=np.float32)
+    given = only("noises", range=[0, 0], folder=recorded(tmp_path / "noises", clip))
+    starts = set()
+    for seed in range(20):
+        noise = augment.augment_wave(tone(level=0.05), given, rng(seed)) - tone(level=0.05)
+        starts.add(start := int(noise[:1000].argmax()))
+        np.testing.assert_allclose(noise[: RATE - 1000], noise[1000:], atol=1e-6)
+        np.testing.assert_allclose(np.roll(noise[:1000], 999 - start) * 0.9 / noise.max(), clip, atol=1e-3)
+    assert len(starts) > 15
+
+
+def test_every_recording_of_a_folder_is_drawn_and_resampled(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for number in range(3):  # of 8 kHz: what is read without resampling would sound an octave higher
+        soundfile.write(tmp_path / "a" / f"{number}.wav", tone(300 + 100 * number)[::2], RATE // 2)
+    given = only("noises", range=[0, 0], folder=str(tmp_path / "a"))
+    waves = [augment.augment_wave(tone(), given, rng(seed)) - tone() for seed in range(20)]
+    assert {round(peak(wave) / 100) for wave in waves} == {3, 4, 5}
+
+
+@pytest.mark.parametrize("name", ["rooms", "noises"])
+def test_a_folder_that_would_do_nothing_is_named(tmp_path: Path, name: str) -> None:
+    for folder, words in (
+        ("", "''"),
+        (str(tmp_path / "none"), "none.*not a folder"),
+        (str(tmp_path), "no rec"),
+    ):
+        with pytest.raises(InputError, match=words):
+            augment.augment_wave(tone(), {name: {**only(name)[name], "folder": folder}}, rng())
+    silent = recorded(tmp_path / "silent", np.zeros(RATE, np.float32))
+    with pytest.raises(InputError, match=r"a\.wav: is silent"):
+        augment.augment_wave(tone(), only(name, folder=silent), rng())
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "b.wav").write_text("no recording")
+    with pytest.raises(InputError, match=r"b\.wav: cannot be read as audio"):
+        augment.augment_wave(tone(), only(name, folder=str(tmp_path / "bad")), rng())
+
+
+@pytest.mark.parametrize("name", ["noise", "noises", "rooms"])
+def test_silence_gets_neither_noise_nor_echo(name: str, sounds: str) -> None:
+    given = only(name)
+    if "folder" in given[name]:
+        given[name]["folder"] = sounds
+    for wave in (np.zeros(RATE, np.float32), np.zeros(1, np.float32)):
+        np.testing.assert_array_equal(augment.augment_wave(wave, given, rng()), wave)
+
+
+def test_rooms_and_noises_of_the_corpus_are_read() -> None:
+    folder = corpus("noise")
+    given = only("rooms", folder=str(folder / "rooms")) | only("noises", folder=str(folder / "esc10"))
+    for seed in range(5):
+        changed = augment.augment_wave(tone(), given, rng(seed))
+        assert (
+            len(changed) == RATE
+            and np.isfinite(changed).all()
+            and not np.allclose(changed, tone(), atol=0.01)
+        )
 
 
 @pytest.mark.parametrize("ratio", [0, 10, 30])

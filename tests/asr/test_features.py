@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from carousel.asr import features
 from carousel.asr.augment import change_speed
-from carousel.asr.torchaudio_guard import import_torchaudio
 from carousel.common.errors import InputError
 from tests.conftest import REPOSITORY, corpus
+from tests.torchaudio_guard import import_torchaudio
 
 RATE = 16000
 

@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all, by every writer of the package."""
+"""Files that are opened whatever a user gives, and written whole or not at all by every writer."""
 
 import csv
 import gzip
+import io
 import os
 import resource
 import signal
@@ -16,7 +17,7 @@ from carousel.common import plots as draw
 from carousel.common.cli.runner import write_whole
 from carousel.common.data.manifest import write_manifest
 from carousel.common.errors import InputError
-from carousel.common.files import atomic_text, atomic_write
+from carousel.common.files import atomic_text, atomic_write, open_source, source_name
 from carousel.common.language import ngram_files
 from carousel.common.language.kneser_ney import estimate
 from carousel.common.model import file as model_file
@@ -176,3 +177,31 @@ def test_gzip_names_the_file_and_not_the_partial_one(tmp_path):
     write_manifest(tmp_path / "a.jsonl.gz", [{"text": "x"}])
     raw = (tmp_path / "a.jsonl.gz").read_bytes()
     assert b"a.jsonl\0" in raw[:30] and gzip.decompress(raw) == b'{"text": "x"}\n'
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path / "gone", r"gone: there is no such file; correct the path"),
+        (lambda path: path, r"is a folder; give a file in it"),
+        (lambda path: "a\0b", r"cannot be opened"),
+        (lambda path: Path(os.devnull), r"is a device; give a file or -"),
+        (lambda path: b"", r"the given bytes: is empty; copy it again"),
+        (lambda path: bytes(2**20 + 1), r"the given bytes: is larger than 1 MB; cut or reduce it"),
+        (lambda path: io.StringIO("text"), r"the given file: was opened as text; open it in binary mode"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(tmp_path: Path, make, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        open_source(make(tmp_path), 2**20)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_source_is_opened_from_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    with path.open("rb") as mine:
+        for source in (path, str(path), b"abc", io.BytesIO(b"abc"), mine):
+            with open_source(source) as file:
+                assert file.seekable() and file.read() == b"abc"
+        assert not mine.closed and source_name(mine) == str(path)

@@ -88,7 +88,7 @@ def test_samples_that_cannot_be_read_are_named(tmp_path):
     picture = tmp_path / "line.png"
     cases = [
         (Sample(text="x", image=picture, where="m:1"), INK, 'line.png: has no "strokes"'),
-        (Sample(text="x", image=picture, where="m:1"), IMAGE, "line.png: no such file"),
+        (Sample(text="x", image=picture, where="m:1"), IMAGE, "line.png: there is no such file"),
         (Sample(text="x", where="m:2"), IMAGE, "m:2: has neither"),
         (Sample(text="x", strokes=[], where="m:3"), INK, "m:3: the ink holds no point"),
         (

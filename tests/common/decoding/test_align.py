@@ -3,7 +3,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from carousel.asr.torchaudio_guard import import_torchaudio
 from carousel.common.ctc.loss import _lattice, forced_align, frames_needed
 from carousel.common.ctc.viterbi import best_path
 from carousel.common.decoding.align import align, path_score, spell, words
@@ -11,6 +10,7 @@ from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
 from tests.common.ctc.test_loss import LATTICES, lattice
 from tests.oracles import ctc as oracle
+from tests.torchaudio_guard import import_torchaudio
 
 CAPITALS = Alphabet(" ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 

@@ -179,7 +179,7 @@ def test_truncated(tmp_path: Path, kind: str, share: float) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "empty; scan"),
+        (b"", "empty; copy"),
         (b"no picture at all, but text", "not a picture.*; save it"),
         (b"\0" * 5000, "not a picture.*; save it"),
     ],

@@ -109,7 +109,7 @@ def test_a_page_never_writes_over_an_input_or_an_output(tmp_path, model, capsys)
 @pytest.mark.parametrize("size", [(100_000, 1), (1_000_000, 1), (1, 100_000), (400_000, 20), (10, 9_000)])
 def test_shapes_that_no_line_has_are_named(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("L", size, 255).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: .*no line of writing; cut"):
+    with pytest.raises(InputError, match=r"a\.png: .*not a line of writing; cut"):
         read_image(tmp_path / "a.png")
 
 
@@ -146,5 +146,10 @@ def test_postscript_is_not_run(tmp_path: Path) -> None:
 
 def test_endless_files_are_not_read_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_file, "LARGEST_FILE", 2**20)
-    with pytest.raises(InputError, match="larger than 1 MB"):
+    with (
+        open("/dev/zero", "rb") as endless,
+        pytest.raises(InputError, match="zero: is larger than 1 MB"),
+    ):
+        read_image(endless)
+    with pytest.raises(InputError, match="/dev/zero: is a device"):
         read_image("/dev/zero")

@@ -126,10 +126,10 @@ def test_several_samples_are_read_by_read_inks_only():
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"", "empty; export"),
+        (b"", "empty; copy"),
         (b" \n", "empty"),
-        (b"hello", "no ink"),
-        (b"\x89PNG\r\n", "no ink"),
+        (b"hello", "not ink"),
+        (b"\x89PNG\r\n", "not ink"),
         (b'{"strokes": [[0, 1', "not JSON"),
         (b'{"text": "x"}', "strokes"),
         (b'{"strokes": [[0, 1, 2]]}', "flat list"),
@@ -163,7 +163,7 @@ def test_several_samples_are_read_by_read_inks_only():
         (b".PEN_DOWN\n1 x\n", "line 2"),
         (b".COORD X T\n", "lacks X or Y"),
         (b".COMMENT nothing here\n", "no pen stroke"),
-        (gzip.compress(b'{"strokes": [[0, 1]]}', mtime=0)[:20], "cannot be read.*; copy"),
+        (gzip.compress(b'{"strokes": [[0, 1]]}', mtime=0)[:20], "cannot be unpacked.*; copy"),
     ],
 )
 def test_damaged_files_are_named_with_what_is_wrong(tmp_path, contents, message):
@@ -184,8 +184,11 @@ def test_ink_in_xml_is_told_by_its_root():
 
 
 def test_missing_files_and_folders(tmp_path):
-    for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(InputError, match=r"cannot be read \(.*\); correct the path"):
+    for path, says in (
+        (tmp_path / "none.json", "no such file; correct"),
+        (tmp_path, "folder; give"),
+    ):
+        with pytest.raises(InputError, match=says):
             read_ink(path)
 
 

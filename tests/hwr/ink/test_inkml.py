@@ -93,7 +93,7 @@ def in_context(text: str) -> str:
     ("body", "head", "says"),
     [
         (view("none"), TWO, "refers to 'none'|refers to '#none'"),
-        (view("a", 'from="x"'), TWO, "no list of numbers"),
+        (view("a", 'from="x"'), TWO, "not a list of numbers"),
         (OF_C, "", "refers to"),
         (OF_C, in_context(transform("1 2")), "two rows"),
         (OF_C, in_context(transform("nan 0 0 0 0 0")), "two rows"),

@@ -6,14 +6,14 @@ import sys
 import pytest
 import torch
 
-from carousel.asr.torchaudio_guard import import_torchaudio
 from tests.conftest import REPOSITORY
+from tests.torchaudio_guard import import_torchaudio
 
 
 def test_torchaudio_is_imported_beside_this_torch() -> None:
     """In a process of its own: the guard returns one module, and its plain-torch parts work."""
     code = (
-        "from carousel.asr.torchaudio_guard import import_torchaudio as get\n"
+        "from tests.torchaudio_guard import import_torchaudio as get\n"
         "import torch\n"
         "audio = get()\n"
         "assert audio is get()\n"
