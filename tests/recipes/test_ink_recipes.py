@@ -80,7 +80,7 @@ def test_corpora_that_are_not_whole_are_refused(tmp_path, splits, message, capsy
     assert prepare("unipen_words", folder, tmp_path / "out") == 1
     errors = capsys.readouterr().err
     assert message in errors
-    assert errors.count("\n") == 1 and "prepare.py first" not in errors
+    assert errors.count("\n") == 1 and "hwr prepare" not in errors
     assert not (tmp_path / "out").exists()
 
 
