@@ -19,8 +19,8 @@ from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
 
 OPTIONS = {
-    "output": {"type": Path, "metavar": "OUTPUT", "help": "the model to write, ….safetensors"},
-    "models": {"type": Path, "nargs": "+", "metavar": "MODEL", "help": "best.safetensors of runs"},
+    "output": {"help": "the model to write, ….safetensors"},
+    "models": {"nargs": "+", "metavar": "MODEL", "help": "best.safetensors of runs"},
 }
 ALIKE = ("domain", "alphabet", "features")
 

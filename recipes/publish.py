@@ -19,8 +19,8 @@ from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
 
 OPTIONS = {
-    "model": {"type": Path, "metavar": "MODEL", "help": "best.safetensors of a run"},
-    "card": {"type": Path, "metavar": "CARD", "help": "the model card, NAME.md"},
+    "model": {"help": "best.safetensors of a run"},
+    "card": {"help": "the model card, NAME.md"},
 }
 
 
@@ -30,13 +30,11 @@ def read_card(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such model card; write it first")
     parts = path.read_text(encoding="utf-8").split("---\n", 2)
     try:
-        card = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+        found = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: the YAML at its top cannot be read ({error}); correct it") from None
-    if not isinstance(card, dict):
-        card = {}
-    missing = [key for key in ("description", "licence", "data", "results") if key not in card]
-    if missing:
+    card = found if isinstance(found, dict) else {}
+    if missing := [key for key in ("description", "licence", "data", "results") if key not in card]:
         raise InputError(f"{path}: the YAML at its top lacks {', '.join(missing)}; add it")
     return card
 

@@ -1,7 +1,8 @@
 """`asr prepare` and `hwr prepare`: the prepare.py of a recipe turns a corpus into manifests.
 
 Such a module has a docstring, which is its help, `prepare(arguments)`, and perhaps OPTIONS: arguments beyond
-CORPUS and OUTPUT, or in place of them, as the names and settings that argparse takes.
+CORPUS and OUTPUT, or in place of them, as the names and settings that argparse takes. Those that are not
+options are paths.
 """
 
 from __future__ import annotations
@@ -56,10 +57,8 @@ class RecipeParser(options.Parser):
 
 def _common(recipe: str) -> Options:
     return {
-        "corpus": {"type": Path, "metavar": "CORPUS", "help": "folder of the corpus, as published"},
+        "corpus": {"help": "folder of the corpus, as published"},
         "output": {
-            "type": Path,
-            "metavar": "OUTPUT",
             "nargs": "?",
             "default": Path("data", recipe),
             "help": "folder for the manifests (default: %(default)s)",
@@ -79,8 +78,10 @@ def run(module: ModuleType, argv: Sequence[str] | None = None) -> int:
 def _describe(parser: argparse.ArgumentParser, module: ModuleType, entries: Options) -> None:
     parser.description = module.__doc__
     for name, settings in entries.items():
-        if f"--{name}" not in entries:  # an option of a recipe takes the place of the argument
-            parser.add_argument(name, **settings)
+        if f"--{name}" in entries:  # an option of a recipe takes the place of the argument
+            continue
+        path: dict[str, Any] = {} if name.startswith("-") else {"type": Path, "metavar": name.upper()}
+        parser.add_argument(name, **path | settings)
     parser.set_defaults(run=partial(_prepare, module.prepare))
 
 

@@ -8,7 +8,6 @@ OUTPUT/*.flac and the manifest OUTPUT.jsonl.
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +21,9 @@ from carousel.common.model.file import Model, load
 from carousel.recipes.fsdd.prepare import WORDS
 
 OPTIONS = {
-    "model": {"type": Path, "metavar": "MODEL", "help": "a model that reads the manifests well"},
-    "output": {"type": Path, "metavar": "OUTPUT", "help": "folder for the recordings"},
-    "manifests": {"type": Path, "nargs": "+", "metavar": "MANIFEST", "help": "where digits are said"},
+    "model": {"help": "a model that reads the manifests well"},
+    "output": {"help": "folder for the recordings"},
+    "manifests": {"nargs": "+", "metavar": "MANIFEST", "help": "where digits are said"},
 }
 SHORTEST, LONGEST = 0.12, 1.2  # s; what is shorter or longer was not aligned well
 
@@ -39,7 +38,7 @@ def cuts(sample: Sample, model: Model) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def prepare(arguments: Namespace) -> None:
-    """Write the recordings and their manifest. Raises InputError if there is no digit at all."""
+    """Writes the recordings and their manifest. Raises InputError if there is no digit at all."""
     import soundfile
 
     model = load(arguments.model)

@@ -24,7 +24,7 @@ from carousel.recipes.splits import SPLITS, Row, find_file, listed_images
 
 SHARE = "share of the lines, where FOLDER has no split (default: %(default)s)"
 OPTIONS = {
-    "corpus": {"type": Path, "nargs": "+", "metavar": "FOLDER", "help": "folder of line images and texts"},
+    "corpus": {"nargs": "+", "metavar": "FOLDER", "help": "folder of line images and texts"},
     "--output": {
         "type": Path,
         "default": Path("data/htr_lines"),

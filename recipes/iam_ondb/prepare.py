@@ -33,7 +33,7 @@ FORM = re.compile(r"[a-z]\d\d-\d\d\d[a-z]?")
 
 def prepare(arguments: Namespace) -> None:
     """Writes the manifests. Raises InputError where lists, texts or strokes are missing."""
-    corpus, output = arguments.corpus, arguments.output
+    corpus = arguments.corpus
     for folder in ("lineStrokes", "ascii"):
         if not (corpus / folder).is_dir():
             raise InputError(f"{corpus / folder}: is missing; unpack the archives of IAM-OnDB into CORPUS")
@@ -42,15 +42,17 @@ def prepare(arguments: Namespace) -> None:
     splits = {split: list(_rows(corpus, path, missing)) for split, path in lists.items() if path is not None}
     for fault, count in missing.most_common():
         say(f"{count} × {fault}")
-    write_splits(output, splits)
+    write_splits(arguments.output, splits)
 
 
 def _find(corpus: Path, name: str, optional: bool) -> Path | None:
     """The list of a split, in CORPUS or one folder below."""
-    found = [path for path in [corpus / name, *sorted(corpus.glob(f"*/{name}"))] if path.is_file()]
-    if not found and not optional:
-        raise InputError(f"{corpus / name}: is missing; get the lists of the task (t1 or t2) from IAM-OnDB")
-    return found[0] if found else None
+    for path in (corpus / name, *sorted(corpus.glob(f"*/{name}"))):
+        if path.is_file():
+            return path
+    if optional:
+        return None
+    raise InputError(f"{corpus / name}: is missing; get the lists of the task (t1 or t2) from IAM-OnDB")
 
 
 def _rows(corpus: Path, path: Path, missing: Counter[str]) -> Iterator[Row]:
@@ -85,8 +87,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def find_writer(folder: Path, form: str) -> str | None:
-    """Who wrote a form, from General/Form of original/a01/a01-000/strokesu.xml (strokesz.xml for the form
-    a01-000z)."""
+    """Who wrote a form such as a01-000u, from General/Form of original/a01/a01-000/strokesu.xml."""
     file = folder / f"strokes{form[7:]}.xml"
     if not file.is_file():
         return None

@@ -11,7 +11,6 @@ import random
 import re
 from argparse import Namespace
 from collections.abc import Iterable
-from pathlib import Path
 
 from carousel.common.cli.options import count, number
 from carousel.common.cli.runner import write_whole
@@ -20,8 +19,8 @@ from carousel.common.errors import InputError
 from carousel.common.language.texts import read_texts
 
 OPTIONS = {
-    "corpus": {"type": Path, "nargs": "+", "metavar": "TEXT", "help": "text in UTF-8, also .gz or .xz"},
-    "output": {"type": Path, "metavar": "OUTPUT", "help": "folder for train.txt and valid.txt"},
+    "corpus": {"nargs": "+", "metavar": "TEXT", "help": "text in UTF-8, also .gz or .xz"},
+    "output": {"help": "folder for train.txt and valid.txt"},
     "--valid": {
         "type": number(0, 1),
         "default": 0.02,
