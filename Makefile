@@ -8,9 +8,9 @@ OTHERS := $(VENV)/.others
 TYPES := $(VENV)/types/carousel
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
-# The first interpreter that runs (a name on the PATH may be an empty shim), is 3.11 or 3.12, and can make an environment.
-FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
-PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
+# The first interpreter that runs (a name on the PATH may be an empty shim), is 3.11 to 3.14, and can make an environment.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$python -c '$(FITS)' 2>/dev/null && { echo $$python; break; }; done)
 
 # On Linux PyPI's torch brings gigabytes of CUDA. Without an NVIDIA GPU we ask PyTorch's index of CPU builds,
@@ -37,7 +37,7 @@ help:
 setup: $(SETUP)
 
 $(SETUP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "make: Carousel needs Python 3.11 or 3.12 with venv, and none is on the PATH." \
+	@test -n "$(PYTHON)" || { echo "make: Carousel needs Python 3.11, 3.12, 3.13 or 3.14 with venv, and none is on the PATH." \
 		"Install one (Debian: apt install python3.11 python3.11-venv) or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@if [ -z "$(TORCH_INDEX)" ]; then :; \

@@ -16,6 +16,7 @@ from carousel.asr import spot as spotting
 from carousel.common.cli import align as align_command
 from carousel.common.cli import lm as lm_command
 from carousel.common.cli import options as arguments
+from carousel.common.cli import prepare as prepare_command
 from carousel.common.cli import runner as command
 from carousel.common.cli import spot as spot_command
 from carousel.common.cli.failures import Failures, guarded
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     whole = arguments.program_parser(PROGRAM, "Speech to text: train, transcribe, evaluate.", __version__)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    prepare_command.add(commands, PROGRAM, DOMAINS)
     arguments.add_train(commands, PROGRAM, DOMAINS, "an4", "fsdd")
     _add_transcribe(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "speaker")

@@ -1,11 +1,11 @@
-"""The exceptions for what a user gave and we cannot use."""
+"""Exceptions for input that cannot be used, and one sentence for any exception."""
 
 import re
 import traceback
 from pathlib import Path
 
-DEBUG = "CAROUSEL_DEBUG"  # the environment's variable that shows tracebacks
-# As torch says it; a GPU's is a RuntimeError, too.
+DEBUG = "CAROUSEL_DEBUG"  # environment variable: show tracebacks
+# what torch says, in a RuntimeError
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
 
 
@@ -18,7 +18,7 @@ class InputError(ValueError):
 
 
 class UsageError(InputError):
-    """The command line contradicts itself or asks for what does not exist: exit status 2."""
+    """The command line contradicts itself or asks for something that does not exist: exit status 2."""
 
 
 def sentence(error: BaseException) -> str:
@@ -41,7 +41,7 @@ def sentence(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, without the stack that torch may add to it."""
+    """The first line of an exception's message: torch adds its stack."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
     lines = str(error).splitlines() or [type(error).__name__]

@@ -14,8 +14,8 @@ from typing import IO, BinaryIO
 
 from carousel.common.errors import InputError
 
-FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # what a disk without room says, without a name
-SHOWN = 20  # characters of the name in that of the partial file: no file system has too long a name then
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # errors of a full disk, which do not name the file
+SHOWN = 20  # characters of the file's name in the name of the partial file, which must not get too long
 
 Source = str | os.PathLike[str] | BinaryIO | bytes  # a path, an open binary file or the bytes of a file
 
@@ -86,12 +86,12 @@ def read_source(source: Source, largest: int) -> bytes:
 
 @contextmanager
 def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
-    """An empty file to write to, in the same folder, which takes the place of `path` when the block is done.
+    """A new file in the same folder to write to, which replaces `path` when the block is done.
 
-    If the block fails, `path` is as before and nothing else is left. A link is followed, as by open(); a file
-    that is there keeps its mode, a new one has that of the umask, however the block writes it. sync: onto the
-    disk first, so that not even a crash of the machine leaves an empty file.
-    Raises OSError that names `path`, InputError where safetensors cannot write.
+    If the block fails, `path` is as before and nothing else is left. Links are followed, as by open(). A file
+    that exists keeps its mode; a new one gets the mode of the umask. sync: flush to the disk first, so that
+    not even a crash of the machine leaves an empty file.
+    Raises OSError that names `path`, and InputError where safetensors cannot write.
     """
     from safetensors import SafetensorError  # late, for --help
 
@@ -122,7 +122,7 @@ def atomic_write(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 def _mode(path: Path) -> int | None:
-    """The mode of a file that is there. Raises OSError for a folder or device: nothing takes their place."""
+    """The mode of a file, None if there is none. Raises OSError for a folder or device: they stay."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def _mode(path: Path) -> int | None:
 
 @contextmanager
 def atomic_text(path: Path, errors: str = "strict") -> Iterator[IO[str]]:
-    """`atomic_write` of a text in UTF-8, lines as they are; gzipped where the name ends in .gz."""
+    """`atomic_write` of a text in UTF-8, lines end as they are given; gzipped if the name ends in .gz."""
     with atomic_write(path, sync=False) as partial, partial.open("wb") as raw:
         zipped = gzip.GzipFile(path.name, "wb", fileobj=raw) if path.suffix == ".gz" else raw
         with zipped, io.TextIOWrapper(zipped, "utf-8", errors, newline="\n") as text:

@@ -13,6 +13,7 @@ from carousel import __version__
 from carousel.common.cli import align as align_command
 from carousel.common.cli import lm as lm_command
 from carousel.common.cli import options as arguments
+from carousel.common.cli import prepare as prepare_command
 from carousel.common.cli import runner as command
 from carousel.common.cli import spot as spot_command
 from carousel.common.cli.failures import Failures, guarded
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole = arguments.program_parser(PROGRAM, about, __version__)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    prepare_command.add(commands, PROGRAM, DOMAINS)
     arguments.add_train(commands, PROGRAM, DOMAINS, "unipen_words", "htr_lines")
     _add_recognise(commands)
     arguments.add_evaluate(commands, PROGRAM, _evaluate, "test.jsonl", "writer")

@@ -1,4 +1,4 @@
-"""The mean of the weights of several models: python -m recipes.average OUTPUT MODEL MODEL …
+"""The mean of the weights of several models: python -m carousel.recipes.average OUTPUT MODEL MODEL …
 
 Models trained from the same start, with other settings or seeds, often read better averaged than each alone,
 at the cost of one (Wortsman et al. 2022, Model Soups). All must be of one alphabet, network and features.
@@ -7,20 +7,25 @@ The confidences are no longer calibrated: `evaluate --calibrate` fits them anew.
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from carousel.common.cli.prepare import run
+from carousel.common.cli.streams import show
 from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
-from carousel.recipes import command
 
+OPTIONS = {
+    "output": {"help": "the model to write, ….safetensors"},
+    "models": {"nargs": "+", "metavar": "MODEL", "help": "best.safetensors of runs"},
+}
 ALIKE = ("domain", "alphabet", "features")
 
 
-def average(arguments: Namespace) -> None:
+def prepare(arguments: Namespace) -> None:
     """Writes OUTPUT. Raises InputError for models that differ in more than their weights."""
     paths: list[Path] = arguments.models
     if len(paths) < 2:
@@ -36,7 +41,7 @@ def average(arguments: Namespace) -> None:
     mean = {name: torch.stack([part[name] for part in weights]).mean(0) for name in weights[0]}
     card = {"name": arguments.output.stem, "averaged": [str(path) for path in paths]}
     model_file.save_like(arguments.output, models[0], mean, card)
-    print(f"{arguments.output}: the mean of {len(paths)} models")
+    show(f"{arguments.output}: the mean of {len(paths)} models")
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -50,13 +55,5 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return found + [f"network.{key}" for key in kept if one["network"][key] != other["network"][key]]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m recipes.average`."""
-    parser = command.parser("carousel.recipes.average", __doc__)
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help="the model to write, ….safetensors")
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="best.safetensors of runs")
-    return command.run(average, parser.parse_args(argv))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sys.modules[__name__]))

@@ -59,7 +59,7 @@ def read_manifest(path: str | Path) -> Iterator[Sample]:
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"{path}: there is no such manifest; run the recipe's prepare.py first, or correct the path"
+            f"{path}: there is no such manifest; run `asr prepare` or `hwr prepare`, or correct the path"
         )
     try:
         with open_text(path) as lines:

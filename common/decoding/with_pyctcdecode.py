@@ -64,7 +64,8 @@ def _decoder(symbols: int) -> Any:
         import pyctcdecode.decoder
     except ImportError as error:
         raise InputError(
-            f"decoder pyctcdecode cannot be loaded ({error}): pip install pyctcdecode or take decoder beam"
+            f"decoder pyctcdecode cannot be loaded ({error}): pip install pyctcdecode (it needs numpy below "
+            "2 and so Python 3.12 or older), or take decoder beam"
         ) from error
     labels = ["", *(chr(PRIVATE + index) for index in range(1, symbols))]  # "" is its blank
     return pyctcdecode.decoder.BeamSearchDecoderCTC(pyctcdecode.alphabet.Alphabet(labels, is_bpe=False))

@@ -33,11 +33,11 @@ class Alphabet:
         self._index = {symbol: i for i, symbol in enumerate(self.symbols, start=BLANK + 1)}
         if len(self._index) != len(self.symbols):
             repeated = {s for s in self.symbols if self.symbols.count(s) > 1}
-            raise InputError(f"the alphabet repeats {name_symbols(repeated)}: give each symbol once")
+            raise InputError(f"the alphabet repeats {name_symbols(repeated)}; give each symbol once")
         wrong = {s for s in self.symbols if len(s) != 1 or normalise(s) != s}
         if wrong:
             raise InputError(
-                f"the alphabet holds {name_symbols(wrong)}: symbols are single characters in NFC"
+                f"the alphabet has {name_symbols(wrong)}; each symbol must be one character in NFC"
             )
 
     @classmethod
@@ -48,7 +48,7 @@ class Alphabet:
             found.update(normalise(text))
         if not found:
             raise InputError(
-                "the texts are empty, so there is no alphabet to make: check the training manifest"
+                "the texts are empty, so they have no characters to learn; check the training manifest"
             )
         return cls(sorted(found))
 

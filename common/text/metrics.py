@@ -92,8 +92,8 @@ def matched(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> li
 
 
 def _steps(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
-    """The alignment between the common ends, from its end: (place in the reference, place in the hypothesis),
-    where -1 stands for none."""
+    """The alignment between the common ends, from its end: (index in the reference, index in the hypothesis),
+    with -1 for none."""
     left, right = _common_ends(reference, hypothesis)
     ref = reference[left : len(reference) - right]
     hyp = hypothesis[left : len(hypothesis) - right]
@@ -111,8 +111,8 @@ def _steps(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Ite
         else:
             column -= 1
             yield left + column, left + row
-    yield from ((left + place, -1) for place in range(column))
-    yield from ((-1, left + place) for place in range(row))
+    yield from ((left + index, -1) for index in range(column))
+    yield from ((-1, left + index) for index in range(row))
 
 
 def _common_ends(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[int, int]:
@@ -202,9 +202,8 @@ def _intervals(chars: np.ndarray, words: np.ndarray, seed: int) -> list[tuple[fl
         return [(0.0, 0.0), (0.0, 0.0)]
     rng = np.random.default_rng(seed)
     columns = [chars[:, :3].sum(1), chars[:, 3], words[:, :3].sum(1), words[:, 3]]
-    both = np.stack(columns, axis=1).astype(
-        np.float64
-    )  # (items, 4): BLAS takes floats only, exact below 2^53
+    # (items, 4); BLAS takes floats only, which are exact below 2^53
+    both = np.stack(columns, axis=1).astype(np.float64)
     block = max(1, BLOCK // items)
     sums = []
     for first in range(0, RESAMPLES, block):

@@ -1,4 +1,4 @@
-"""Spoken digits cut out of sentences: python -m recipes.fsdd.cut MODEL OUTPUT MANIFEST …
+"""Spoken digits cut out of sentences: python -m carousel.recipes.fsdd.cut MODEL OUTPUT MANIFEST …
 
 FSDD has six voices; other corpora have hundreds that say digits among other words. A model that reads those
 well aligns their texts, and each digit becomes a recording of its own, cut as tightly as FSDD's are:
@@ -7,19 +7,24 @@ OUTPUT/*.flac and the manifest OUTPUT.jsonl.
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
 from carousel.asr.align import word_segments
 from carousel.asr.sound.read import SAMPLE_RATE, read_audio
+from carousel.common.cli.prepare import run
+from carousel.common.cli.streams import say, show
 from carousel.common.data.manifest import Sample, read_manifest, write_manifest
 from carousel.common.errors import InputError
 from carousel.common.model.file import Model, load
-from carousel.recipes import command
 from carousel.recipes.fsdd.prepare import WORDS
 
+OPTIONS = {
+    "model": {"help": "a model that reads the manifests well"},
+    "output": {"help": "folder for the recordings"},
+    "manifests": {"nargs": "+", "metavar": "MANIFEST", "help": "where digits are said"},
+}
 SHORTEST, LONGEST = 0.12, 1.2  # s; what is shorter or longer was not aligned well
 
 
@@ -32,8 +37,8 @@ def cuts(sample: Sample, model: Model) -> Iterator[tuple[str, np.ndarray]]:
             yield word.text, wave[round(word.start * SAMPLE_RATE) : round(word.end * SAMPLE_RATE)]
 
 
-def cut(arguments: Namespace) -> None:
-    """Write the recordings and their manifest. Raises InputError if there is no digit at all."""
+def prepare(arguments: Namespace) -> None:
+    """Writes the recordings and their manifest. Raises InputError if there is no digit at all."""
     import soundfile
 
     model = load(arguments.model)
@@ -52,24 +57,15 @@ def cut(arguments: Namespace) -> None:
                 duration = round(len(wave) / SAMPLE_RATE, 4)
                 rows.append({"audio": path, "text": text, "speaker": sample.group, "duration": duration})
         except InputError as error:
-            print(error, file=sys.stderr)
+            say(str(error))
             unaligned += 1
     if not rows:
         raise InputError(
             f"{arguments.manifests[0]}: no digit could be cut out; the model must read its words"
         )
     write_manifest(arguments.output.with_suffix(".jsonl"), rows)
-    print(f"{arguments.output}.jsonl: {len(rows)} of {digits} digits; {unaligned} samples not aligned")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m recipes.fsdd.cut`."""
-    parser = command.parser("carousel.recipes.fsdd.cut", __doc__)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model that reads the manifests well")
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the recordings")
-    parser.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST", help="where digits are said")
-    return command.run(cut, parser.parse_args(argv))
+    show(f"{arguments.output}.jsonl: {len(rows)} of {digits} digits; {unaligned} samples not aligned")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sys.modules[__name__]))

@@ -1,4 +1,4 @@
-"""IAM handwriting database, lines -> train, valid and test manifests.
+"""IAM handwriting database: scanned English lines.
 
 CORPUS is the folder as published: the pictures as lines/a01/a01-000u/a01-000u-00.png, the texts as
 xml/a01-000u.xml or ascii/lines.txt (or lines.txt), who wrote them in the XML or ascii/forms.txt. Where the
@@ -14,7 +14,6 @@ set back where that is certain: before .,:;!?) and after (; quotation marks keep
 
 import html
 import re
-import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from carousel.common.errors import InputError
-from carousel.recipes import command, images
-from carousel.recipes.images import Row
+from carousel.common.text.lines import read_lines
+from carousel.recipes import images
+from carousel.recipes.splits import Row, text_lines
 
 LISTS = {
     "train": ("trainset", "train", "tr"),
@@ -35,29 +35,28 @@ LINE = re.compile(r"[a-z]\d\d-\d{3}[a-z]?-\d\d")  # form and number of the line
 
 
 def prepare(arguments: Namespace) -> None:
-    """Write the manifests. Raises InputError for a corpus that is not whole."""
+    """Writes the manifests. Raises InputError for a corpus that is not whole."""
     corpus = arguments.corpus
     if not corpus.is_dir():
         raise InputError(f"{corpus}: there is no such folder")
     texts, writers = read_texts(corpus)
-    counts: Counter[str] = Counter()
+    replaced: Counter[str] = Counter()
     rows = {
-        line: {"image": picture(corpus, line), "text": images.write_like_a_pen(text, counts),
-               "writer": writers.get(form_of(line), line[:3]), "page": form_of(line)}
+        line: {
+            "image": picture(corpus, line),
+            "text": images.write_like_a_pen(text, replaced),
+            "writer": writers.get(form_of(line), line[:3]),
+            "page": form_of(line),
+        }
         for line, text in sorted(texts.items())
-    }  # fmt: skip
-    lists = read_lists(corpus)
-    splits = split_by_lists(rows, lists) if lists else _split_by_writer(list(rows.values()))
-    images.write_splits(arguments.output, splits, keep=("train", "valid", "test"))
+    }
+    if lists := read_lists(corpus):
+        splits = split_by_lists(rows, lists)
+    else:
+        splits = images.split_by_group(list(rows.values()), lambda row: str(row["writer"]), 0.1, 0.1)
+    images.write_splits(arguments.output, splits)
     unused = len(rows) - sum(map(len, splits.values()))
-    if unused:
-        print(f"  left out: {unused} × line that stands in no split list")
-    for line in images.replacements(counts):
-        print(f"  {line}")
-
-
-def _split_by_writer(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    return images.split_by_group(rows, lambda row: str(row["writer"]), 0.1, 0.1)
+    images.report(+Counter({"line that is in no split list": unused}), replaced)
 
 
 def form_of(line: str) -> str:
@@ -68,9 +67,6 @@ def form_of(line: str) -> str:
 def picture(corpus: Path, line: str) -> Path:
     """Where the picture of a line is published."""
     return corpus / "lines" / line[:3] / form_of(line) / f"{line}.png"
-
-
-# --- texts --------------------------------------------------------------------------------------------------
 
 
 def read_texts(corpus: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -103,12 +99,12 @@ def _read_xml(forms: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
 def _read_ascii(path: Path) -> dict[str, str]:
     """Texts of lines.txt: `a01-000u-00 ok 154 19 408 746 1661 89 A|MOVE|to|stop`, # before comments."""
     texts = {}
-    for number, row in enumerate(_rows(path), start=1):
-        if row.startswith("#") or not row:
+    for number, line in read_lines(path, "list of IAM"):
+        fields = line.strip().split(" ", 8)
+        if line.startswith("#") or not line.strip():
             continue
-        fields = row.split(" ", 8)
         if len(fields) != 9 or not LINE.fullmatch(fields[0]):
-            raise InputError(f"{path}:{number}: is no line of IAM's lines.txt (nine fields); get it anew")
+            raise InputError(f"{path}:{number}: is not a line of IAM's lines.txt (nine fields); get it again")
         texts[fields[0]] = join_words(fields[8].split("|"))
     return texts
 
@@ -123,29 +119,17 @@ def _read_writers(path: Path) -> dict[str, str]:
     """Writer of each form from forms.txt: `a01-000u 000 2 prt 7 5 52 36`; empty without that file."""
     if not path.is_file():
         return {}
-    rows = (row.split() for row in _rows(path) if row and not row.startswith("#"))
+    rows = (line.split() for line in text_lines(path) if not line.startswith("#"))
     return {fields[0]: fields[1] for fields in rows if len(fields) > 1}
 
 
-def _rows(path: Path) -> list[str]:
-    try:
-        return [row.strip() for row in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error}); get it again") from None
-
-
-# --- splits -------------------------------------------------------------------------------------------------
-
-
 def read_lists(corpus: Path) -> dict[str, list[str]]:
-    """Lines and forms of each split list that is at hand; empty if there is none. InputError if one is
-    missing.
-    """
+    """Lines and forms of each split list; empty if there is none. InputError if only some are there."""
     found: dict[str, list[str]] = {}
     for split, names in LISTS.items():
-        places = (path for name in names for end in ENDINGS for path in sorted(corpus.rglob(name + end)))
-        for path in places:
-            found.setdefault(split, []).extend(row for row in _rows(path) if row)
+        paths = (path for name in names for end in ENDINGS for path in sorted(corpus.rglob(name + end)))
+        for path in paths:
+            found.setdefault(split, []).extend(text_lines(path))
     missing = [split for split in LISTS if split not in found]
     if found and missing:
         wanted = " or ".join(f"{name}.txt" for name in LISTS[missing[0]][:2])
@@ -164,22 +148,9 @@ def split_by_lists(rows: dict[str, Row], lists: dict[str, list[str]]) -> dict[st
             lines = [entry] if entry in rows else by_form.get(entry)
             if lines is None:
                 raise InputError(
-                    f"{entry}: stands in the list for {split}, but the corpus has no such line or form"
+                    f"{entry}: is in the list for {split}, but the corpus has no such line or form"
                 )
             for line in lines:
                 if owner.setdefault(line, split) != split:
-                    raise InputError(f"{line}: stands in the lists for {owner[line]} and for {split}")
+                    raise InputError(f"{line}: is in the lists for {owner[line]} and for {split}")
     return {split: [rows[line] for line in sorted(owner) if owner[line] == split] for split in lists}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m recipes.iam.prepare`."""
-    parser = command.parser("carousel.recipes.iam.prepare", __doc__)
-    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder of IAM as published")
-    parser.add_argument("output", type=Path, metavar="OUTPUT", nargs="?", default=Path("data/iam"),
-                        help="folder for manifests [%(default)s]")  # fmt: skip
-    return command.run(prepare, parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""IAM On-Line Handwriting Database (IAM-OnDB) to manifests.
+"""IAM On-Line Handwriting Database (IAM-OnDB): English lines written on a whiteboard.
 
 CORPUS holds, as published, the unpacked archives lineStrokes/ (a01/a01-000/a01-000u-01.xml …) and ascii/
 (a01/a01-000/a01-000u.txt …) and the lists of a benchmark task, trainset.txt, testset_v.txt, testset_t.txt and
@@ -9,18 +9,17 @@ form stands for a writer.
 """
 
 import re
-import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
+from carousel.common.cli.streams import say
 from carousel.common.errors import InputError
 from carousel.hwr.ink.file import read_ink
-from carousel.recipes import command
 from carousel.recipes.ink import compact, write_splits
+from carousel.recipes.splits import Row
 
 LISTS = {
     "train": "trainset.txt",
@@ -33,8 +32,8 @@ FORM = re.compile(r"[a-z]\d\d-\d\d\d[a-z]?")
 
 
 def prepare(arguments: Namespace) -> None:
-    """Write the manifests. Raises InputError where lists, texts or strokes are missing."""
-    corpus, output = arguments.corpus, arguments.output
+    """Writes the manifests. Raises InputError where lists, texts or strokes are missing."""
+    corpus = arguments.corpus
     for folder in ("lineStrokes", "ascii"):
         if not (corpus / folder).is_dir():
             raise InputError(f"{corpus / folder}: is missing; unpack the archives of IAM-OnDB into CORPUS")
@@ -42,23 +41,25 @@ def prepare(arguments: Namespace) -> None:
     missing: Counter[str] = Counter()
     splits = {split: list(_rows(corpus, path, missing)) for split, path in lists.items() if path is not None}
     for fault, count in missing.most_common():
-        print(f"{count} × {fault}", file=sys.stderr)
-    write_splits(output, splits)
+        say(f"{count} × {fault}")
+    write_splits(arguments.output, splits)
 
 
 def _find(corpus: Path, name: str, optional: bool) -> Path | None:
     """The list of a split, in CORPUS or one folder below."""
-    found = [path for path in [corpus / name, *sorted(corpus.glob(f"*/{name}"))] if path.is_file()]
-    if not found and not optional:
-        raise InputError(f"{corpus / name}: is missing; get the lists of the task (t1 or t2) from IAM-OnDB")
-    return found[0] if found else None
+    for path in (corpus / name, *sorted(corpus.glob(f"*/{name}"))):
+        if path.is_file():
+            return path
+    if optional:
+        return None
+    raise InputError(f"{corpus / name}: is missing; get the lists of the task (t1 or t2) from IAM-OnDB")
 
 
-def _rows(corpus: Path, path: Path, missing: Counter[str]) -> Iterator[dict[str, Any]]:
+def _rows(corpus: Path, path: Path, missing: Counter[str]) -> Iterator[Row]:
     """Rows of all lines of the forms that a list names; what is not there is counted in `missing`."""
     for form in path.read_text(encoding="utf-8-sig").split():
         if not FORM.fullmatch(form):
-            raise InputError(f"{path}: {form!r} is no name of a form such as a01-000u")
+            raise InputError(f"{path}: {form!r} is not the name of a form such as a01-000u")
         folder = Path(form[:3]) / form[:7]
         ascii_file = corpus / "ascii" / folder / f"{form}.txt"
         strokes = sorted((corpus / "lineStrokes" / folder).glob(f"{form}-[0-9][0-9].xml"))
@@ -86,8 +87,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def find_writer(folder: Path, form: str) -> str | None:
-    """Who wrote a form, from General/Form of original/a01/a01-000/strokesu.xml (strokesz.xml for the form
-    a01-000z)."""
+    """Who wrote a form such as a01-000u, from General/Form of original/a01/a01-000/strokesu.xml."""
     file = folder / f"strokes{form[7:]}.xml"
     if not file.is_file():
         return None
@@ -96,13 +96,3 @@ def find_writer(folder: Path, form: str) -> str | None:
     except ElementTree.ParseError as error:
         raise InputError(f"{file}: is not well-formed XML ({error})") from None
     return found.get("writerID") if found is not None else None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m recipes.iam_ondb.prepare`."""
-    parser = command.parser("carousel.recipes.iam_ondb.prepare", __doc__, "data/iam_ondb")
-    return command.run(prepare, parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""MNIST -> train, valid and test manifests of digit strings.
+"""MNIST: strings of handwritten digits.
 
 CORPUS is either a folder of strings that are composed already (train.jsonl, valid.jsonl, test.jsonl beside
 lines/), or MNIST as published: the idx files (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…,
@@ -9,7 +9,6 @@ digit, so neither do the manifests.
 """
 
 import gzip
-import sys
 import zlib
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from carousel.common.cli import options as arguments
-from carousel.common.data.manifest import read_manifest
+from carousel.common.cli import options
 from carousel.common.errors import InputError
-from carousel.recipes import command, images
-from carousel.recipes.images import Row
+from carousel.recipes import images
+from carousel.recipes.splits import SPLITS, Row, find_file, listed_images, require
 
+COUNT = {"type": options.count, "help": "strings to compose (default: %(default)s)"}
+OPTIONS = {
+    "--train": {**COUNT, "default": 6000},
+    "--valid": {**COUNT, "default": 500},
+    "--test": {**COUNT, "default": 600},
+    "--seed": {
+        "type": options.number(0, kind=int),
+        "default": 1,
+        "help": "of the composition (default: %(default)s)",
+    },
+}
 VALID_SHARE = 12  # one training digit in so many is kept for valid: 5,000 of MNIST's 60,000
 LENGTHS = (3, 8)  # digits in a string, both ends included
 HEIGHT = 32  # pixels of a line; a digit has 28
@@ -31,25 +40,17 @@ IMAGES, LABELS = 0x0803, 0x0801  # magic numbers: unsigned bytes in three dimens
 
 
 def prepare(arguments: Namespace) -> None:
-    """Write the manifests, and the pictures where they are composed here."""
+    """Writes the manifests, and the pictures where they are composed here."""
     corpus, output = arguments.corpus, arguments.output
     if not corpus.is_dir():
         raise InputError(f"{corpus}: there is no such folder")
     if (corpus / "train.jsonl").is_file():
-        files = {name: f"{name}.jsonl" for name in ("train", "valid", "test")}
-        command.require(corpus, files.values())
-        splits = {name: list(_listed(corpus / file)) for name, file in files.items()}
+        files = {name: f"{name}.jsonl" for name in SPLITS}
+        require(corpus, files.values())
+        splits = {name: list(listed_images(corpus / file)) for name, file in files.items()}
     else:
         splits = _compose_all(corpus, output, arguments)
-    images.write_splits(output, splits, keep=("train", "valid", "test"))
-
-
-def _listed(manifest: Path) -> Iterator[Row]:
-    """Rows of a manifest of strings."""
-    for sample in read_manifest(manifest):
-        if sample.image is None:
-            raise InputError(f'{sample.where}: has no "image"; this recipe is for line images')
-        yield {"image": sample.image, "text": sample.text}
+    images.write_splits(output, splits)
 
 
 def _compose_all(corpus: Path, output: Path, arguments: Namespace) -> dict[str, list[Row]]:
@@ -60,22 +61,17 @@ def _compose_all(corpus: Path, output: Path, arguments: Namespace) -> dict[str, 
         "valid": (digits[-held_out:], labels[-held_out:], arguments.valid),
         "test": (*read_digits(corpus, "t10k"), arguments.test),
     }
+    from PIL import Image  # late, for --help
+
     (output / "lines").mkdir(parents=True, exist_ok=True)
-    return {
-        name: list(
-            _write(output / "lines", name, compose(*part, np.random.default_rng([arguments.seed, number])))
-        )
-        for number, (name, part) in enumerate(parts.items())
-    }
-
-
-def _write(folder: Path, name: str, strings: Iterator[tuple[np.ndarray, str]]) -> Iterator[Row]:
-    from PIL import Image
-
-    for number, (line, text) in enumerate(strings):
-        path = folder / f"{name}_{number:05d}.png"
-        Image.fromarray(line).save(path)
-        yield {"image": path, "text": text}
+    splits: dict[str, list[Row]] = {name: [] for name in parts}
+    for seed, (name, part) in enumerate(parts.items()):
+        strings = compose(*part, np.random.default_rng([arguments.seed, seed]))
+        for number, (line, text) in enumerate(strings):
+            path = output / "lines" / f"{name}_{number:05d}.png"
+            Image.fromarray(line).save(path)
+            splits[name].append({"image": path, "text": text})
+    return splits
 
 
 def compose(
@@ -95,9 +91,7 @@ def compose(
 
 
 def _line(digits: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Digits side by side, with gaps between their ink and each a little higher or lower, (HEIGHT, width)
-    uint8.
-    """
+    """(HEIGHT, width) uint8: digits with gaps between their ink, each a little higher or lower."""
     trimmed = [_trim(digit) for digit in digits]
     line = np.zeros(
         (HEIGHT, sum(digit.shape[1] + GAPS[1] for digit in trimmed) + 2 * GAPS[1]), dtype=np.uint8
@@ -118,9 +112,7 @@ def _trim(digit: np.ndarray) -> np.ndarray:
 
 
 def read_digits(corpus: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Digits (n, rows, columns) and labels (n,) uint8 of "train" or "t10k". Raises InputError naming the
-    file.
-    """
+    """Digits (n, rows, columns) and labels (n,) uint8 of "train" or "t10k". Raises InputError."""
     pictures_path, pictures = read_idx(corpus, f"{part}-images", "idx3-ubyte", IMAGES)
     labels_path, labels = read_idx(corpus, f"{part}-labels", "idx1-ubyte", LABELS)
     if len(pictures) != len(labels):
@@ -137,14 +129,13 @@ def read_digits(corpus: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_idx(corpus: Path, name: str, kind: str, magic: int) -> tuple[Path, np.ndarray]:
-    """The file name-kind or name.kind, perhaps gzipped, and its array as the header says it. Raises
-    InputError.
-    """
-    places = [corpus / f"{name}{joint}{kind}{end}" for joint in "-." for end in ("", ".gz")]
-    path = next((place for place in places if place.is_file()), None)
+    """The file name-kind or name.kind, perhaps gzipped, and its array. Raises InputError."""
+    endings = [f"{joint}{kind}{packed}" for joint in "-." for packed in ("", ".gz")]
+    path = find_file(corpus / name, endings)
     if path is None:
         raise InputError(
-            f"{places[0]}: is missing, gzipped or not; CORPUS holds strings or MNIST's four idx files"
+            f"{corpus / name}-{kind}: is missing, gzipped or not; CORPUS must hold strings or MNIST's "
+            "four idx files"
         )
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -153,34 +144,9 @@ def read_idx(corpus: Path, name: str, kind: str, magic: int) -> tuple[Path, np.n
     dimensions = magic & 0xFF
     header = np.frombuffer(data[: 4 * (dimensions + 1)], dtype=">u4")
     if len(header) != dimensions + 1 or header[0] != magic:
-        raise InputError(f"{path}: is no {kind} file of MNIST")
+        raise InputError(f"{path}: is not an {kind} file of MNIST; get it again")
     shape = tuple(int(length) for length in header[1:])
     values = np.frombuffer(data, dtype=np.uint8, offset=4 * (dimensions + 1))
     if len(values) != int(np.prod(shape, dtype=np.int64)):
         raise InputError(f"{path}: holds {len(values)} values where its header says {shape}; get it again")
     return path, values.reshape(shape)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m recipes.mnist_strings.prepare`."""
-    parser = command.parser("carousel.recipes.mnist_strings.prepare", __doc__)
-    parser.add_argument(
-        "corpus", type=Path, metavar="CORPUS", help="folder of strings, or of MNIST's idx files"
-    )
-    parser.add_argument("output", type=Path, metavar="OUTPUT", nargs="?", default=Path("data/mnist_strings"),
-                        help="folder for manifests (and pictures) [%(default)s]")  # fmt: skip
-    for name, count in (("train", 6000), ("valid", 500), ("test", 600)):
-        parser.add_argument(
-            f"--{name}",
-            type=arguments.count,
-            default=count,
-            help="strings to compose from idx files [%(default)s]",
-        )
-    parser.add_argument(
-        "--seed", type=arguments.number(0, kind=int), default=1, help="of the composition [%(default)s]"
-    )
-    return command.run(prepare, parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,67 +1,50 @@
-"""speechocean762 as published (train/ and test/ in Kaldi's tables, WAVE/) -> train, valid and test manifests.
+"""speechocean762: English sentences by learners whose first language is Mandarin.
 
-Test is the official one. Of the official training speakers in order of number, every eighth is valid (15 of
-125). Texts are the prompts; speakers sometimes leave words out, so even a perfect recogniser would not reach
-0.
+CORPUS is the folder as published, with train/ and test/ in Kaldi's tables, and WAVE/. Test is the official
+one. Of the official training speakers in order of number, every eighth is valid (15 of 125). Texts are the
+prompts; speakers sometimes leave words out, so even a perfect recogniser would not reach 0.
 """
 
-import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from carousel.common.errors import InputError
-from carousel.recipes import command, speech
+from carousel.recipes import speech
+from carousel.recipes.splits import hold_out, text_lines, write_splits
 
 VALID_EVERY, VALID_FIRST = 8, 7  # of the speakers in order of their number
 
 
 def prepare(arguments: Namespace) -> None:
-    """Write the manifests. Raises InputError for a corpus that is not whole."""
-    official, test = read_split(arguments.corpus, "train"), read_split(arguments.corpus, "test")
-    held_out = set(sorted({row["speaker"] for row in official})[VALID_FIRST::VALID_EVERY])
-    splits = {
-        "train": [row for row in official if row["speaker"] not in held_out],
-        "valid": [row for row in official if row["speaker"] in held_out],
-        "test": test,
-    }
-    speech.write_splits(arguments.output, splits)
+    """Writes the manifests. Raises InputError for a corpus that is not whole."""
+    corpus = arguments.corpus
+    official, test = (speech.rows(_utterances(corpus, name), _find) for name in ("train", "test"))
+    speakers = sorted({row["speaker"] for row in official})
+    splits = hold_out(official, speakers[VALID_FIRST::VALID_EVERY])
+    write_splits(arguments.output, {**splits, "test": test})
 
 
-def read_split(corpus: Path, name: str) -> list[dict]:
-    """Rows of one official part, in the order of its `text`."""
-    texts, speakers, places = (_table(corpus / name / table) for table in ("text", "utt2spk", "wav.scp"))
-    rows, missing = [], []
+def _utterances(corpus: Path, name: str) -> Iterator[tuple[Path, str, str]]:
+    """(recording, text, speaker) of one official part, in the order of its `text`."""
+    texts, speakers, recordings = (_table(corpus / name / table) for table in ("text", "utt2spk", "wav.scp"))
     for utterance, text in texts.items():
-        if utterance not in speakers or utterance not in places:
+        if utterance not in speakers or utterance not in recordings:
             raise InputError(f"{corpus / name}: {utterance} of text is missing in utt2spk or wav.scp")
-        # wav.scp says .WAV, or .opus in re-encoded copies; what counts is which recording is there.
-        place = corpus / places[utterance]
-        audio = place if place.is_file() else speech.find_audio(place.with_suffix(""))
-        if audio is None:
-            missing.append(place)
-        else:
-            rows.append(speech.row(audio, " ".join(text.split()), speakers[utterance]))
-    speech.report_missing(missing, len(texts))
-    return rows
+        yield corpus / recordings[utterance], " ".join(text.split()), speakers[utterance]
+
+
+def _find(path: Path) -> Path | None:
+    """The recording. wav.scp says .WAV where re-encoded copies have .opus."""
+    return path if path.is_file() else speech.find_audio(path.with_suffix(""))
 
 
 def _table(path: Path) -> dict[str, str]:
     """Kaldi's tables: a key, white space, and the rest of the line."""
-    pairs = (line.split(maxsplit=1) for line in speech.read_lines(path))
     table: dict[str, str] = {}
-    for pair in pairs:
-        if len(pair) != 2 or pair[0] in table:
-            raise InputError(f"{path}: the line of {pair[0]} has no value or stands there twice")
-        table[pair[0]] = pair[1]
+    for line in text_lines(path):
+        key, *value = line.split(maxsplit=1)
+        if not value or key in table:
+            raise InputError(f"{path}: the line of {key} has no value or stands there twice")
+        table[key] = value[0]
     return table
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m recipes.speechocean762.prepare`."""
-    parser = command.parser("recipes.speechocean762.prepare", __doc__, "data/speechocean762")
-    return command.run(prepare, parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

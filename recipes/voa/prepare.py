@@ -1,4 +1,4 @@
-"""Voice of America Learning English (texts and times, sound apart) -> train, valid, test, machine manifests.
+"""Voice of America Learning English: news and features, read slowly.
 
 CORPUS holds {train,valid,test,machine}.jsonl.gz of sentences with `audio`, `start`, `end` and `text`; the mp3
 files that `audio` names are below SOUND. Sentences are cut into OUTPUT/audio as FLAC of 16 kHz. Texts become
@@ -8,7 +8,6 @@ aloud in several ways is left out, and one of `machine` whose words were not rec
 
 import json
 import re
-import sys
 import unicodedata
 from argparse import Namespace
 from collections import defaultdict
@@ -16,22 +15,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from carousel.asr.sound.read import SAMPLE_RATE, read_recording
-from carousel.common.data.manifest import write_manifest
 from carousel.common.errors import InputError
 from carousel.common.text.file import UNREADABLE, open_text
-from carousel.recipes import command
+from carousel.recipes.splits import Row, write_splits
 
+OPTIONS = {"--sound": {"type": Path, "required": True, "metavar": "SOUND", "help": "folder of the mp3 files"}}
 SPLITS = ("train", "valid", "test", "machine")
 SURE = 0.9  # mean probability of the words of a machine transcript
 MARGIN = 0.1  # s left around a sentence
 
 
 def prepare(arguments: Namespace) -> None:
-    """Cut the sentences and write the manifests. Raises InputError for a corpus that is not whole."""
+    """Cuts the sentences and writes the manifests. Raises InputError for a corpus that is not whole."""
     for split in SPLITS:
-        rows = list(_said(_lines(arguments.corpus, split)))
-        by_file: dict[str, list[dict]] = defaultdict(list)
-        for row in rows:
+        by_file: dict[str, list[Row]] = defaultdict(list)
+        for row in _said(_lines(arguments.corpus, split)):
             by_file[row["audio"]].append(row)
         missing = [name for name in by_file if not (arguments.sound / name).is_file()]
         if missing:
@@ -39,10 +37,8 @@ def prepare(arguments: Namespace) -> None:
                 f"{arguments.sound / missing[0]}: is missing, with {len(missing) - 1} more of {len(by_file)}"
                 f" recordings of {split}; get the sound as recipes/voa/README.md says"
             )
-        cut = [row for name in sorted(by_file) for row in _cut(name, by_file[name], arguments)]
-        write_manifest(arguments.output / f"{split}.jsonl", cut)
-        hours = sum(row["duration"] for row in cut) / 3600
-        print(f"{arguments.output / split}.jsonl: {len(cut)} samples, {hours:.2f} hours", flush=True)
+        rows = (row for name in sorted(by_file) for row in _cut(name, by_file[name], arguments))
+        write_splits(arguments.output, {split: rows})
 
 
 def spoken(text: str) -> str | None:
@@ -53,14 +49,14 @@ def spoken(text: str) -> str | None:
     return " ".join(text.split()) if text.strip() and not re.search(r"[^A-Z' ]", text) else None
 
 
-def _said(rows: Iterable[dict]) -> Iterator[dict]:
+def _said(rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         text = spoken(row["text"])
         if text is not None and row.get("confidence", 1.0) >= SURE:
             yield {**row, "text": text}
 
 
-def _lines(corpus: Path, split: str) -> Iterator[dict]:
+def _lines(corpus: Path, split: str) -> Iterator[Row]:
     path = corpus / f"{split}.jsonl.gz"
     try:
         with open_text(path) as lines:
@@ -69,7 +65,7 @@ def _lines(corpus: Path, split: str) -> Iterator[dict]:
         raise InputError(f"{path}: cannot be read ({error}); get the corpus whole") from None
 
 
-def _cut(name: str, rows: Sequence[dict], arguments: Namespace) -> Iterator[dict]:
+def _cut(name: str, rows: Sequence[Row], arguments: Namespace) -> Iterator[Row]:
     """Writes the sentences of one recording and gives their rows."""
     import soundfile
 
@@ -86,14 +82,3 @@ def _cut(name: str, rows: Sequence[dict], arguments: Namespace) -> Iterator[dict
         duration = round((end - start) / SAMPLE_RATE, 3)
         speaker = row.get("speaker", name)
         yield {"audio": target, "text": row["text"], "speaker": speaker, "duration": duration}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m recipes.voa.prepare`."""
-    parser = command.parser("carousel.recipes.voa.prepare", __doc__, "data/voa")
-    parser.add_argument("--sound", type=Path, required=True, metavar="SOUND", help="folder of the mp3 files")
-    return command.run(prepare, parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,8 +10,8 @@ import soundfile
 from carousel.asr.cli import SAMPLES, main
 from carousel.asr.sound.read import read_audio
 from carousel.common.data.manifest import read_manifest
-from carousel.recipes.an4 import prepare as an4
 from tests.conftest import corpus
+from tests.recipes.command import prepare
 
 RATE = 16000
 DIGITS = ["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"]
@@ -59,7 +59,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("an4")
-    assert an4.main([str(corpus("an4")), str(folder)]) == 0
+    assert prepare("an4", corpus("an4"), folder) == 0
     return folder / "test.jsonl"
 
 

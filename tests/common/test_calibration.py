@@ -40,7 +40,7 @@ def coin(count: int, sharpness: float, seed: int = 0) -> list[tuple[str, np.ndar
     rng = np.random.default_rng(seed)
     found = []
     for odds in rng.normal(0, 1.5, count):
-        text = "ab"[rng.random() > 1 / (1 + np.exp(-odds))]
+        text = "ab"[int(rng.random() > 1 / (1 + np.exp(-odds)))]
         scores = np.array([[-50.0, *(-np.logaddexp(0, [-sharpness * odds, sharpness * odds]))]])
         found.append((text, scores))
     return found

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from carousel.common.cli.prepare import run
 from carousel.common.model import file as model_file
 from carousel.recipes import average
 from tests.tiny import tiny_model, with_features
@@ -15,7 +16,7 @@ def test_weights_are_the_mean(tmp_path: Path):
         tiny_model(tmp_path / f"{seed}.safetensors", "ink", seed=seed, results="any") for seed in (1, 2, 3)
     ]
     output = tmp_path / "mean.safetensors"
-    assert average.main([str(output), *map(str, paths)]) == 0
+    assert run(average, [str(output), *map(str, paths)]) == 0
     found, *parts = (model_file.load(path) for path in (output, *paths))
     for name, tensor in found.network.state_dict().items():
         mean = sum(part.network.state_dict()[name] for part in parts) / 3
@@ -28,9 +29,9 @@ def test_models_of_other_kinds_are_refused(tmp_path: Path, capsys: pytest.Captur
     letters = tiny_model(tmp_path / "letters.safetensors", "speech", symbols=" xyz")
     other = with_features(one, hop=0.02)
     for path, what in ((letters, "alphabet"), (other, "features")):
-        assert average.main([str(tmp_path / "mean.safetensors"), str(one), str(path)]) == 1
+        assert run(average, [str(tmp_path / "mean.safetensors"), str(one), str(path)]) == 1
         assert f"{path}: differs from {one} in {what}" in capsys.readouterr().err
-    assert average.main([str(tmp_path / "mean.safetensors"), str(one)]) == 1
+    assert run(average, [str(tmp_path / "mean.safetensors"), str(one)]) == 1
     assert "one model has no mean" in capsys.readouterr().err
     assert not (tmp_path / "mean.safetensors").exists()
 

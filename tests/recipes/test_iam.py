@@ -10,6 +10,7 @@ from PIL import Image
 
 from carousel.common.data.manifest import read_manifest
 from carousel.recipes.iam import prepare as iam
+from tests.recipes.command import prepare
 
 
 def picture(path: Path) -> Path:
@@ -78,7 +79,7 @@ def test_iam_with_split_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         validationset2="b02-045-00",
         testset="c03-000a",
     )
-    assert iam.main([str(folder), str(tmp_path / "out")]) == 0
+    assert prepare("iam", folder, tmp_path / "out") == 0
     splits = {
         name: list(read_manifest(tmp_path / "out" / f"{name}.jsonl")) for name in ("train", "valid", "test")
     }
@@ -96,7 +97,7 @@ def test_iam_with_split_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_iam_without_lists_splits_by_writer(tmp_path: Path) -> None:
     tiny_iam(tmp_path / "iam", True)
-    assert iam.main([str(tmp_path / "iam"), str(tmp_path / "out")]) == 0
+    assert prepare("iam", tmp_path / "iam", tmp_path / "out") == 0
     writers = [
         {row["writer"] for row in rows(tmp_path / "out" / f"{name}.jsonl")}
         for name in ("train", "valid", "test")
@@ -108,8 +109,8 @@ def test_iam_without_lists_splits_by_writer(tmp_path: Path) -> None:
 def test_iam_lines_in_no_list_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_iam(tmp_path / "iam", True)
     write_lists(tmp_path / "iam", trainset="a01-000u", validationset1="a01-003", testset="b02-045")
-    assert iam.main([str(tmp_path / "iam"), str(tmp_path / "out")]) == 0
-    assert "left out: 1 × line that stands in no split list" in capsys.readouterr().out
+    assert prepare("iam", tmp_path / "iam", tmp_path / "out") == 0
+    assert "left out: 1 × line that is in no split list" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_iam_bad_lists(
 ) -> None:
     tiny_iam(tmp_path / "iam", True)
     write_lists(tmp_path / "iam", **lists)
-    assert iam.main([str(tmp_path / "iam"), str(tmp_path / "out")]) == 1
+    assert prepare("iam", tmp_path / "iam", tmp_path / "out") == 1
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
@@ -135,13 +136,13 @@ def test_iam_missing_picture_and_bad_files(tmp_path: Path, capsys: pytest.Captur
     folder = tmp_path / "iam"
     tiny_iam(folder, False)
     iam.picture(folder, "a01-003-00").unlink()
-    assert iam.main([str(folder), str(tmp_path / "out")]) == 1
+    assert prepare("iam", folder, tmp_path / "out") == 1
     assert "a01-003-00.png: missing picture" in capsys.readouterr().err
     (folder / "ascii" / "lines.txt").write_text("a01-000u-00 ok 154\n")
-    assert iam.main([str(folder), str(tmp_path / "out")]) == 1
+    assert prepare("iam", folder, tmp_path / "out") == 1
     assert "lines.txt:1" in capsys.readouterr().err
     (folder / "xml").mkdir()
     (folder / "xml" / "a01-000u.xml").write_text("<form>")
-    assert iam.main([str(folder), str(tmp_path / "out")]) == 1
+    assert prepare("iam", folder, tmp_path / "out") == 1
     assert "a01-000u.xml" in capsys.readouterr().err
-    assert iam.main([str(tmp_path / "none"), str(tmp_path / "out")]) == 1
+    assert prepare("iam", tmp_path / "none", tmp_path / "out") == 1

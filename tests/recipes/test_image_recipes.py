@@ -15,9 +15,9 @@ from PIL import Image
 from carousel.common.data.manifest import check, read_manifest
 from carousel.hwr.image.columns import extract_image, read_image
 from carousel.recipes import images
-from carousel.recipes.htr_lines import prepare as htr_lines
 from carousel.recipes.mnist_strings import prepare as mnist_strings
 from tests.conftest import corpus
+from tests.recipes.command import prepare
 
 
 def picture(path: Path) -> Path:
@@ -68,15 +68,17 @@ def test_page_of(name: str, page: str) -> None:
     assert images.page_of(name) == page
 
 
-def test_texts_are_written_like_a_pen_and_counted() -> None:
+def test_texts_are_written_like_a_pen_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     counts: Counter[str] = Counter()
     text = images.write_like_a_pen(
         "  l\u2019e\u0301te\u0301 \u2013\u00a0\u201cfi\ufb01\u2026\u201d «\u0153»  ", counts
     )
     assert text == 'l\'été - "fifi..." «œ»'
     assert counts == dict.fromkeys("\u2019\u2013\u00a0\u201c\ufb01\u2026\u201d", 1)
-    assert len(images.replacements(counts)) == 7
-    assert any("U+2019" in line for line in images.replacements(counts))
+    images.report(Counter(), counts)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 7
+    assert "1 × '’' (U+2019) written as \"'\"" in said
 
 
 # --- htr_lines ---
@@ -95,7 +97,7 @@ def test_pages_with_texts_beside_them(tmp_path: Path, capsys: pytest.CaptureFixt
     beside(folder, "p0_900", "")
     beside(folder, "p0_901", "><")
     (folder / "p1_902.gt.txt").write_text("no picture")
-    assert htr_lines.main([str(folder), "--output", str(output)]) == 0
+    assert prepare("htr_lines", folder, "--output", output) == 0
     said = capsys.readouterr().out
     assert "30 × '’' (U+2019) written as \"'\"" in said
     assert "1 × empty text" in said
@@ -116,7 +118,7 @@ def test_same_folder_same_split(tmp_path: Path) -> None:
     for line in range(40):
         beside(tmp_path / "mine", f"p{line // 4}_{line}", "x")
     for output in ("a", "b"):
-        assert htr_lines.main([str(tmp_path / "mine"), "--output", str(tmp_path / output)]) == 0
+        assert prepare("htr_lines", tmp_path / "mine", "--output", tmp_path / output) == 0
     for name in ("train", "valid", "test"):
         first, second = (tmp_path / output / "mine" / f"{name}.jsonl" for output in "ab")
         assert first.read_bytes() == second.read_bytes()
@@ -125,7 +127,7 @@ def test_same_folder_same_split(tmp_path: Path) -> None:
 def test_as_is_keeps_typography(tmp_path: Path) -> None:
     for line in range(4):
         beside(tmp_path / "mine", f"a{line}", "l’air")
-    assert htr_lines.main([str(tmp_path / "mine"), "--output", str(tmp_path / "out"), "--as-is"]) == 0
+    assert prepare("htr_lines", tmp_path / "mine", "--output", tmp_path / "out", "--as-is") == 0
     assert {row["text"] for row in rows(tmp_path / "out" / "mine" / "train.jsonl")} == {"l’air"}
 
 
@@ -134,7 +136,7 @@ def test_subfolders_are_the_split(tmp_path: Path) -> None:
     for name, count in (("train", 5), ("val", 2), ("test", 3)):
         for line in range(count):
             beside(folder / name, f"{name}{line}", name, ".jpg")
-    assert htr_lines.main([str(folder), "--output", str(tmp_path / "out")]) == 0
+    assert prepare("htr_lines", folder, "--output", tmp_path / "out") == 0
     for name, text, count in (("train", "train", 5), ("valid", "val", 2), ("test", "test", 3)):
         assert [row["text"] for row in rows(tmp_path / "out" / "mine" / f"{name}.jsonl")] == [text] * count
 
@@ -143,7 +145,7 @@ def test_ocrd_pictures_with_a_second_ending(tmp_path: Path) -> None:
     for line in range(4):
         picture(tmp_path / "mine" / f"a{line}.nrm.png")
         (tmp_path / "mine" / f"a{line}.gt.txt").write_text("x")
-    assert htr_lines.main([str(tmp_path / "mine"), "--output", str(tmp_path / "out")]) == 0
+    assert prepare("htr_lines", tmp_path / "mine", "--output", tmp_path / "out") == 0
     assert rows(tmp_path / "out" / "mine" / "train.jsonl")[0]["image"].endswith(".nrm.png")
 
 
@@ -185,7 +187,7 @@ def test_folders_that_cannot_be_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], make: object, says: str
 ) -> None:
     make(tmp_path / "mine")  # type: ignore[operator]
-    assert htr_lines.main([str(tmp_path / "mine"), "--output", str(tmp_path / "out")]) == 1
+    assert prepare("htr_lines", tmp_path / "mine", "--output", tmp_path / "out") == 1
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
@@ -194,7 +196,7 @@ def test_folders_that_cannot_be_used(
 def test_two_folders_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for above in "ab":
         beside(tmp_path / above / "lines", "x1", "x")
-    assert htr_lines.main([str(tmp_path / "a" / "lines"), str(tmp_path / "b" / "lines")]) == 1
+    assert prepare("htr_lines", tmp_path / "a" / "lines", tmp_path / "b" / "lines") == 1
     assert "lines: two folders" in capsys.readouterr().err
 
 
@@ -208,7 +210,7 @@ def test_two_folders_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ],
 )
 def test_french_lines(tmp_path: Path, name: str, counts: dict[str, int], disjoint: bool) -> None:
-    assert htr_lines.main([str(corpus(name)), "--output", str(tmp_path)]) == 0
+    assert prepare("htr_lines", corpus(name), "--output", tmp_path) == 0
     assert {path.stem for path in (tmp_path / name).glob("*.jsonl")} == set(counts)
     writers: list[str] = []
     for split, count in counts.items():
@@ -257,7 +259,7 @@ def test_strings_composed_from_idx_files(tmp_path: Path, joint: str, end: str) -
     tiny_mnist(tmp_path / "mnist", joint, end)
     numbers = ["--train", "12", "--valid", "3", "--test", "5"]
     for output in ("a", "b"):
-        assert mnist_strings.main([str(tmp_path / "mnist"), str(tmp_path / output), *numbers]) == 0
+        assert prepare("mnist_strings", tmp_path / "mnist", tmp_path / output, *numbers) == 0
     for name, count in (("train", 12), ("valid", 3), ("test", 5)):
         made = rows(tmp_path / "a" / f"{name}.jsonl")
         assert made == rows(tmp_path / "b" / f"{name}.jsonl")
@@ -284,7 +286,7 @@ def test_each_digit_is_used_once_before_any_is_used_again(tmp_path: Path) -> Non
     ("name", "data", "says"),
     [
         ("train-images-idx3-ubyte", None, "is missing"),
-        ("train-images-idx3-ubyte", b"", "no idx3-ubyte file"),
+        ("train-images-idx3-ubyte", b"", "not an idx3-ubyte file"),
         ("train-images-idx3-ubyte", struct.pack(">4I", 0x0803, 60, 28, 28) + b"\0" * 99, "holds 99 values"),
         ("train-labels-idx1-ubyte", struct.pack(">2I", 0x0801, 3) + b"\1\2\3", "3 labels for 60 digits"),
         ("train-labels-idx1-ubyte", struct.pack(">2I", 0x0801, 60) + b"\x0b" * 60, "label 11"),
@@ -297,7 +299,7 @@ def test_bad_idx_files(
     (tmp_path / "mnist" / name).unlink()
     if data is not None:
         (tmp_path / "mnist" / name).write_bytes(data)
-    assert mnist_strings.main([str(tmp_path / "mnist"), str(tmp_path / "out")]) == 1
+    assert prepare("mnist_strings", tmp_path / "mnist", tmp_path / "out") == 1
     said = capsys.readouterr().err
     assert says in said
     assert name in said
@@ -306,12 +308,12 @@ def test_bad_idx_files(
 
 def test_a_missing_list_of_strings_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "train.jsonl").write_text('{"image": "a.png", "text": "1"}\n')
-    assert mnist_strings.main([str(tmp_path), str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err.startswith(f"{tmp_path / 'valid.jsonl'}: is missing; CORPUS")
+    assert prepare("mnist_strings", tmp_path, tmp_path / "out") == 1
+    assert capsys.readouterr().err.startswith(f"hwr: {tmp_path / 'valid.jsonl'}: is missing; CORPUS")
 
 
 def test_composed_strings_at_hand(tmp_path: Path) -> None:
-    assert mnist_strings.main([str(corpus("mnist-strings")), str(tmp_path)]) == 0
+    assert prepare("mnist_strings", corpus("mnist-strings"), tmp_path) == 0
     for name, count in (("train", 6000), ("valid", 500), ("test", 509)):
         samples, problems = check(read_manifest(tmp_path / f"{name}.jsonl"))
         assert len(samples) == count

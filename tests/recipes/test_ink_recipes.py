@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from carousel.common.data.manifest import read_manifest
+from carousel.hwr.cli import parser
 from carousel.recipes.iam_ondb import prepare as iam_ondb
 from carousel.recipes.ink import fault
 from carousel.recipes.pendigits import prepare as pendigits
-from carousel.recipes.unipen_lines import prepare as unipen_lines
-from carousel.recipes.unipen_words import prepare as unipen_words
 from tests.conftest import corpus
+from tests.recipes.command import prepare
 
 INK = [[0, 0, 10, 40, 20, 0, 30, 40, 40, 0, 50, 40, 60, 0, 70, 40], [20, -30]]
 
@@ -37,8 +37,8 @@ def rows(path: Path) -> list:
     return list(read_manifest(path))
 
 
-@pytest.mark.parametrize("module", [unipen_words, unipen_lines, pendigits])
-def test_manifests_keep_what_can_be_used(tmp_path, module, capsys):
+@pytest.mark.parametrize("name", ["unipen_words", "unipen_lines", "pendigits"])
+def test_manifests_keep_what_can_be_used(tmp_path, name, capsys):
     good = row(seen_label=True, quality="OK", id="1/a/x.dat#0")
     short = row("Houston", strokes=[[0, 0, 1, 1]])
     folder = write(
@@ -47,7 +47,7 @@ def test_manifests_keep_what_can_be_used(tmp_path, module, capsys):
         valid=[row(writer="b")],
         test=[row(writer="c"), short | {"writer": "c"}],
     )
-    assert module.main([str(folder), str(tmp_path / "out")]) == 0
+    assert prepare(name, folder, tmp_path / "out") == 0
     train = rows(tmp_path / "out" / "train.jsonl.gz")
     assert [sample.text for sample in train] == ["in"]
     assert train[0].group == "a"
@@ -77,17 +77,18 @@ def test_manifests_keep_what_can_be_used(tmp_path, module, capsys):
 )
 def test_corpora_that_are_not_whole_are_refused(tmp_path, splits, message, capsys):
     folder = write(tmp_path / "in", **splits)
-    assert unipen_words.main([str(folder), str(tmp_path / "out")]) == 1
+    assert prepare("unipen_words", folder, tmp_path / "out") == 1
     errors = capsys.readouterr().err
     assert message in errors
-    assert errors.count("\n") == 1 and "prepare.py first" not in errors
+    assert errors.count("\n") == 1 and "hwr prepare" not in errors
+    assert not (tmp_path / "out").exists()
 
 
 def test_pendigits_names_both_forms_of_the_corpus_where_there_is_neither(tmp_path, capsys):
-    assert pendigits.main([str(tmp_path), str(tmp_path / "out")]) == 1
+    assert prepare("pendigits", tmp_path, tmp_path / "out") == 1
     errors = capsys.readouterr().err
     assert "neither pendigits-orig.tra, pendigits-orig.tes nor train.jsonl.gz" in errors
-    assert errors.startswith(f"{tmp_path}: ") and errors.count("\n") == 1
+    assert errors.startswith(f"hwr: {tmp_path}: ") and errors.count("\n") == 1
 
 
 def test_faults():
@@ -115,7 +116,7 @@ def test_recipes_read_what_prepare_writes(name):
             assert path.startswith("data/unipen_" if name.startswith("unipen") else f"data/{name}/")
             assert path.endswith(".jsonl.gz")
     assert f"data/{name}/test" in recipe["data"]["test"]
-    assert f"data/{name}" in (folder / "prepare.py").read_text()
+    assert parser().parse_args(["prepare", name, "corpus"]).output == Path("data", name)
     assert f"recipe={name}" in (folder / "README.md").read_text()
 
 
@@ -146,7 +147,7 @@ def digits(tmp_path):
 
 
 def test_digit_strings_use_each_digit_once_in_order(digits, tmp_path):
-    assert pendigits.main([str(digits), str(tmp_path / "out")]) == 0
+    assert prepare("pendigits", digits, tmp_path / "out") == 0
     splits = {name: rows(tmp_path / "out" / f"{name}.jsonl.gz") for name in ("train", "valid", "test")}
     writers = {name: {sample.group for sample in samples} for name, samples in splits.items()}
     assert [len(writers[name]) for name in ("train", "valid", "test")] == [10, 2, 3]
@@ -166,7 +167,7 @@ def test_digit_strings_use_each_digit_once_in_order(digits, tmp_path):
 
 def test_composed_digits_stand_beside_each_other(digits, tmp_path):
     first = tmp_path / "a"
-    assert pendigits.main([str(digits), str(first)]) == 0
+    assert prepare("pendigits", digits, first) == 0
     for sample in rows(first / "test.jsonl.gz"):
         strokes = iter(sample.strokes)
         ends = -np.inf
@@ -174,7 +175,7 @@ def test_composed_digits_stand_beside_each_other(digits, tmp_path):
             ink = np.concatenate([next(strokes) for _ in range(2 if digit == "4" else 1)])
             assert ink[:, 0].min() > ends
             ends = ink[:, 0].max()
-    assert pendigits.main([str(digits), str(tmp_path / "b")]) == 0
+    assert prepare("pendigits", digits, tmp_path / "b") == 0
     again = [
         (sample.text, np.concatenate(sample.strokes)) for sample in rows(tmp_path / "b" / "test.jsonl.gz")
     ]
@@ -185,7 +186,7 @@ def test_composed_digits_stand_beside_each_other(digits, tmp_path):
 
 def test_damaged_digit_files_are_named(digits, tmp_path, capsys):
     def error() -> str:
-        assert pendigits.main([str(digits), str(tmp_path / "out")]) == 1
+        assert prepare("pendigits", digits, tmp_path / "out") == 1
         return capsys.readouterr().err
 
     path = digits / "pendigits-orig.tes"
@@ -239,7 +240,7 @@ def test_iam_ondb_in_its_published_layout(whiteboards, tmp_path):
     original.mkdir(parents=True)
     form = '<General><Form id="a01-000u" writerID="10076"/></General>'
     (original / "strokesu.xml").write_text(f"<WhiteboardCaptureSession>{form}</WhiteboardCaptureSession>")
-    assert iam_ondb.main([str(whiteboards), str(tmp_path / "out")]) == 0
+    assert prepare("iam_ondb", whiteboards, tmp_path / "out") == 0
     train, test = (rows(tmp_path / "out" / f"{name}.jsonl.gz") for name in ("train", "test"))
     assert [sample.text for sample in train] == ["First line of a01-000u", "Second line, form 0"]
     assert [sample.extra["id"] for sample in train] == ["a01-000u-01", "a01-000u-02"]
@@ -258,7 +259,7 @@ def test_iam_ondb_counts_lines_without_text(whiteboards, tmp_path, capsys):
     path = whiteboards / "ascii" / "b02" / "b02-117" / "b02-117.txt"
     path.write_text(path.read_text().replace("Second  line, form 2\n", ""))
     (whiteboards / "task1" / "trainset.txt").write_text("a01-000u\na01-999u\n")
-    assert iam_ondb.main([str(whiteboards), str(tmp_path / "out")]) == 0
+    assert prepare("iam_ondb", whiteboards, tmp_path / "out") == 0
     errors = capsys.readouterr().err
     assert "1 × line of testset_t.txt with strokes and no text" in errors
     assert "1 × form of trainset.txt without text or strokes" in errors
@@ -268,7 +269,7 @@ def test_iam_ondb_counts_lines_without_text(whiteboards, tmp_path, capsys):
     ("path", "text", "message"),
     [
         ("task1/trainset.txt", None, "trainset.txt: is missing"),
-        ("task1/trainset.txt", "../../secret\n", "no name of a form"),
+        ("task1/trainset.txt", "../../secret\n", "not the name of a form"),
         ("ascii/a01/a01-000/a01-000u.txt", "OCR:\n\nx\n", "no heading CSR:"),
         ("lineStrokes/a01/a01-000/a01-000u-01.xml", "<Whiteboard", "a01-000u-01.xml: is not well-formed"),
     ],
@@ -278,10 +279,10 @@ def test_iam_ondb_that_is_not_whole(whiteboards, tmp_path, path, text, message, 
         (whiteboards / path).unlink()
     else:
         (whiteboards / path).write_text(text)
-    assert iam_ondb.main([str(whiteboards), str(tmp_path / "out")]) == 1
+    assert prepare("iam_ondb", whiteboards, tmp_path / "out") == 1
     assert message in capsys.readouterr().err
 
 
 def test_iam_ondb_needs_its_folders(tmp_path, capsys):
-    assert iam_ondb.main([str(tmp_path), str(tmp_path / "out")]) == 1
+    assert prepare("iam_ondb", tmp_path, tmp_path / "out") == 1
     assert "lineStrokes: is missing" in capsys.readouterr().err

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from carousel.common.cli.prepare import run
 from carousel.common.model import file as model_file
-from carousel.recipes.publish import main
+from carousel.recipes import publish
 from tests.tiny import tiny_model
 
 CARD = """---
@@ -21,7 +22,7 @@ default: true
 def test_the_card_goes_into_the_model_and_the_model_reads_the_same(tmp_path: Path):
     model = tiny_model(tmp_path / "best.safetensors", "ink", training={"seed": 7})
     (tmp_path / "mine.md").write_text(CARD)
-    assert main([str(model), str(tmp_path / "mine.md")]) == 0
+    assert run(publish, [str(model), str(tmp_path / "mine.md")]) == 0
     before, after = model_file.load(model), model_file.load(tmp_path / "mine.safetensors")
     assert after.card["name"] == "mine" and after.card["default"] is True
     assert after.card["training"] == {"seed": 7} and after.card["results"] == {"toy": {"cer": 0.5}}
@@ -35,5 +36,5 @@ def test_a_card_that_says_nothing_is_refused(
 ):
     model = tiny_model(tmp_path / "best.safetensors", "ink")
     (tmp_path / "mine.md").write_text(text)
-    assert main([str(model), str(tmp_path / "mine.md")]) == 1
+    assert run(publish, [str(model), str(tmp_path / "mine.md")]) == 1
     assert said in capsys.readouterr().err and not (tmp_path / "mine.safetensors").exists()

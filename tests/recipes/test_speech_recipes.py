@@ -16,13 +16,12 @@ from omegaconf import OmegaConf
 from carousel.asr import augment, features
 from carousel.asr.sound.read import read_audio
 from carousel.asr.transcribe import Timed
+from carousel.common.cli.prepare import run
 from carousel.common.data.manifest import read_manifest
-from carousel.recipes.an4 import prepare as an4
 from carousel.recipes.fsdd import cut as fsdd_cut
 from carousel.recipes.fsdd import prepare as fsdd
-from carousel.recipes.librispeech import prepare as librispeech
-from carousel.recipes.speechocean762 import prepare as speechocean762
 from tests.conftest import REPOSITORY, corpus
+from tests.recipes.command import prepare
 
 RECIPES = ["an4", "fsdd", "librispeech", "speechocean762", "voa"]
 Wave = Callable[[Path], object]
@@ -99,7 +98,7 @@ AN4_FILES: dict[str, tuple[str, Wave]] = {
 def test_an4_in_every_published_form(tmp_path: Path, kind: str) -> None:
     suffix, write_one = AN4_FILES[kind]
     folder = make_an4(tmp_path / "corpus", write_one, suffix)
-    assert an4.main([str(folder), str(tmp_path / "out")]) == 0
+    assert prepare("an4", folder, tmp_path / "out") == 0
     rows = splits(tmp_path / "out")
     assert sum(count(rows)[:2]) == 44
     assert len(rows["test"]) == 2
@@ -114,12 +113,12 @@ def test_an4_in_every_published_form(tmp_path: Path, kind: str) -> None:
 
 def test_an4_gives_the_same_whatever_the_order_of_files(tmp_path: Path) -> None:
     folder = make_an4(tmp_path / "corpus", write, ".flac")
-    an4.main([str(folder), str(tmp_path / "out")])
+    prepare("an4", folder, tmp_path / "out")
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     for name in ("fileids", "transcription"):
         path = folder / "etc" / f"an4_train.{name}"
         path.write_text("\n".join(reversed(path.read_text().splitlines())))
-    an4.main([str(folder), str(tmp_path / "again")])
+    prepare("an4", folder, tmp_path / "again")
     for name, content in first.items():
         assert sorted((tmp_path / "again" / name).read_bytes().split(b"\n")) == sorted(content.split(b"\n"))
 
@@ -156,7 +155,7 @@ def break_an4(folder: Path, fault: str) -> None:
         ("lost line", "44 fileids, 43 transcriptions"),
         ("shuffled", "where its transcription has"),
         ("empty text", "empty text"),
-        ("no test speaker of their own", "would stand in"),
+        ("no test speaker of their own", "is in train as well; splits must not share speakers"),
         ("empty recording", "is empty"),
     ],
 )
@@ -165,7 +164,7 @@ def test_a_faulty_an4_is_one_sentence_and_writes_no_manifest(
 ) -> None:
     folder = make_an4(tmp_path / "corpus", write, ".flac")
     break_an4(folder, fault)
-    assert an4.main([str(folder), str(tmp_path / "out")]) == 1
+    assert prepare("an4", folder, tmp_path / "out") == 1
     captured = capsys.readouterr()
     assert words in captured.err
     assert captured.err.count("\n") == 1
@@ -174,7 +173,7 @@ def test_a_faulty_an4_is_one_sentence_and_writes_no_manifest(
 
 
 def test_the_real_an4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert an4.main([str(corpus("an4")), str(tmp_path)]) == 0
+    assert prepare("an4", corpus("an4"), tmp_path) == 0
     rows = splits(tmp_path)
     assert count(rows) == [845, 103, 130]
     assert_disjoint(rows)
@@ -204,7 +203,7 @@ def make_fsdd(folder: Path) -> Path:
 
 
 def test_fsdd_folds(tmp_path: Path) -> None:
-    assert fsdd.main([str(make_fsdd(tmp_path / "corpus")), str(tmp_path / "out")]) == 0
+    assert prepare("fsdd", make_fsdd(tmp_path / "corpus"), tmp_path / "out") == 0
     roles: dict[str, list[str]] = defaultdict(list)
     for fold in FSDD_VOICES:
         rows = splits(tmp_path / "out" / fold)
@@ -220,11 +219,11 @@ def test_fsdd_folds(tmp_path: Path) -> None:
 
 def test_fsdd_one_fold_and_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = make_fsdd(tmp_path / "corpus"), tmp_path / "out"
-    assert fsdd.main([str(folder), str(out), "--fold", "lucas"]) == 0
+    assert prepare("fsdd", folder, out, "--fold", "lucas") == 0
     assert [path.name for path in out.iterdir()] == ["lucas"]
-    assert fsdd.main([str(folder), str(out), "--fold", "nobody"]) == 1
+    assert prepare("fsdd", folder, out, "--fold", "nobody") == 1
     assert "george, jackson, lucas, nicolas" in capsys.readouterr().err
-    assert fsdd.main([str(tmp_path / "nothing"), str(out)]) == 1
+    assert prepare("fsdd", tmp_path / "nothing", out) == 1
     assert "recordings: is missing" in capsys.readouterr().err
 
 
@@ -239,7 +238,7 @@ def test_fsdd_digits_are_cut_where_the_alignment_has_them(
     words = [("ENTER", 0.1, 0.5), ("SIX", 0.5, 0.9), ("NINE", 1.0, 1.05), ("TWO", 1.25, 1.5)]
     monkeypatch.setattr(fsdd_cut, "load", lambda path: None)
     monkeypatch.setattr(fsdd_cut, "word_segments", lambda model, sample: [Timed(*w, 1.0) for w in words])
-    assert fsdd_cut.main(["any", str(tmp_path / "digits"), str(tmp_path / "m.jsonl")]) == 0
+    assert run(fsdd_cut, ["any", str(tmp_path / "digits"), str(tmp_path / "m.jsonl")]) == 0
     assert "2 of 3 digits; 0 samples not aligned" in capsys.readouterr().out
     samples = list(read_manifest(tmp_path / "digits.jsonl"))
     assert [(s.text, s.group, s.duration) for s in samples] == [("SIX", "x", 0.4), ("TWO", "x", 0.25)]
@@ -252,12 +251,12 @@ def test_fsdd_without_a_digit_says_so(
 ) -> None:
     (tmp_path / "m.jsonl").write_text('{"audio": "a.wav", "text": "NOTHING"}')
     monkeypatch.setattr(fsdd_cut, "load", lambda path: None)
-    assert fsdd_cut.main(["any", str(tmp_path / "digits"), str(tmp_path / "m.jsonl")]) == 1
+    assert run(fsdd_cut, ["any", str(tmp_path / "digits"), str(tmp_path / "m.jsonl")]) == 1
     assert "no digit could be cut out" in capsys.readouterr().err
 
 
 def test_the_real_fsdd(tmp_path: Path) -> None:
-    assert fsdd.main([str(corpus("fsdd")), str(tmp_path), "--fold", "yweweler"]) == 0
+    assert prepare("fsdd", corpus("fsdd"), tmp_path, "--fold", "yweweler") == 0
     rows = splits(tmp_path / "yweweler")
     assert count(rows) == [2000, 500, 500]
     assert_disjoint(rows)
@@ -284,7 +283,7 @@ def make_librispeech(folder: Path, suffix: str = ".flac") -> Path:
 
 @pytest.mark.parametrize("suffix", [".flac", ".opus"])
 def test_librispeech_holds_out_the_last_speaker(tmp_path: Path, suffix: str) -> None:
-    assert librispeech.main([str(make_librispeech(tmp_path / "corpus", suffix)), str(tmp_path / "out")]) == 0
+    assert prepare("librispeech", make_librispeech(tmp_path / "corpus", suffix), tmp_path / "out") == 0
     rows = splits(tmp_path / "out")
     assert count(rows) == [8, 4, 8]
     assert_disjoint(rows)
@@ -297,25 +296,28 @@ def test_librispeech_holds_out_the_last_speaker(tmp_path: Path, suffix: str) -> 
 def test_librispeech_with_named_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = str(make_librispeech(tmp_path / "corpus")), str(tmp_path / "out")
     both = ["--train", "train-clean-100", "test-other", "--valid", "dev-clean", "--test", "dev-clean"]
-    assert librispeech.main([folder, out, *both]) == 1
-    assert "speaker 84 would stand in valid and in test" in capsys.readouterr().err
-    assert librispeech.main([folder, out, "--valid", "dev-clean"]) == 0
+    assert prepare("librispeech", folder, out, *both) == 1
+    assert (
+        "test.jsonl: speaker 84 is in valid as well; splits must not share speakers"
+        in capsys.readouterr().err
+    )
+    assert prepare("librispeech", folder, out, "--valid", "dev-clean") == 0
     assert count(splits(tmp_path / "out")) == [12, 4, 8]
-    assert librispeech.main([folder, out, "--valid", "dev-other"]) == 1
+    assert prepare("librispeech", folder, out, "--valid", "dev-other") == 1
     assert "dev-clean, test-other, train-clean-100" in capsys.readouterr().err
 
 
 def test_librispeech_with_a_lost_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_librispeech(tmp_path / "corpus")
     (folder / "test-other" / "367" / "200" / "367-200-0001.flac").unlink()
-    assert librispeech.main([str(folder), str(tmp_path / "out")]) == 1
+    assert prepare("librispeech", folder, tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert "367-200-0001" in error
     assert "1 of 8" in error
 
 
 def test_the_real_librispeech(tmp_path: Path) -> None:
-    assert librispeech.main([str(corpus("librispeech")), str(tmp_path)]) == 0
+    assert prepare("librispeech", corpus("librispeech"), tmp_path) == 0
     rows = splits(tmp_path)
     assert count(rows)[2] == 100
     assert sum(count(rows)[:2]) == 367
@@ -344,9 +346,7 @@ def make_speechocean(folder: Path, suffix: str = ".WAV") -> Path:
 
 @pytest.mark.parametrize("suffix", [".WAV", ".wav", ".opus"])
 def test_speechocean(tmp_path: Path, suffix: str) -> None:
-    assert (
-        speechocean762.main([str(make_speechocean(tmp_path / "corpus", suffix)), str(tmp_path / "out")]) == 0
-    )
+    assert prepare("speechocean762", make_speechocean(tmp_path / "corpus", suffix), tmp_path / "out") == 0
     rows = splits(tmp_path / "out")
     assert count(rows) == [22, 3, 3]
     assert_disjoint(rows)
@@ -367,12 +367,12 @@ def test_speechocean_with_faults(
 ) -> None:
     folder = make_speechocean(tmp_path / "corpus")
     (folder / "train" / table).write_text(lines)
-    assert speechocean762.main([str(folder), str(tmp_path / "out")]) == 1
+    assert prepare("speechocean762", folder, tmp_path / "out") == 1
     assert words in capsys.readouterr().err
 
 
 def test_the_real_speechocean(tmp_path: Path) -> None:
-    assert speechocean762.main([str(corpus("speechocean762")), str(tmp_path)]) == 0
+    assert prepare("speechocean762", corpus("speechocean762"), tmp_path) == 0
     rows = splits(tmp_path)
     assert count(rows)[2] == 1700
     assert sum(count(rows)[:2]) == 2500

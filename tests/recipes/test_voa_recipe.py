@@ -11,6 +11,7 @@ import soundfile
 from carousel.asr.sound.read import read_audio
 from carousel.common.data.manifest import read_manifest
 from carousel.recipes.voa import prepare as voa
+from tests.recipes.command import prepare
 
 
 @pytest.mark.parametrize(
@@ -43,11 +44,11 @@ def test_sentences_are_cut_where_they_stand(tmp_path: Path, capsys: pytest.Captu
         with gzip.open(tmp_path / f"{split}.jsonl.gz", "wt") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
     words = [str(tmp_path), str(tmp_path / "out"), "--sound", str(tmp_path / "sound")]
-    assert voa.main(words) == 0
+    assert prepare("voa", *words) == 0
     samples = list(read_manifest(tmp_path / "out/train.jsonl"))
     assert [sample.text for sample in samples] == ["YES IT IS", "GO"]
     assert samples[0].audio is not None
     np.testing.assert_allclose(read_audio(samples[0].audio), wave[14400:33600], atol=1e-4)
     (tmp_path / "sound/repo/a.wav").unlink()
-    assert voa.main(words) == 1
+    assert prepare("voa", *words) == 1
     assert "a.wav: is missing" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """Options of all commands: bounds of numbers, and what is said of those that do not exist."""
 
 import argparse
-import importlib
 
 import pytest
 
@@ -25,14 +24,13 @@ def test_no_number_is_without_bounds(name, parser):
 
 @pytest.mark.parametrize("module", ["mnist_strings", "htr_lines", "language"])
 def test_no_number_of_a_recipe_is_without_bounds(module, capsys):
-    main = importlib.import_module(f"recipes.{module}.prepare").main
     words = {
         "mnist_strings": ["corpus", "--seed", "-1"],
         "htr_lines": ["folder", "--valid", "1.5"],
         "language": ["text", "out", "--most", "0"],
     }[module]
     with pytest.raises(SystemExit) as stop:
-        main(words)
+        hwr().parse_args(["prepare", module, *words])
     assert stop.value.code == 2 and words[-2] in capsys.readouterr().err
 
 
