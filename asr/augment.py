@@ -1,6 +1,6 @@
 """Changes to a training utterance that leave its words the same, drawn from the generator that is handed in.
 
-Settings (conf/augment/speech.yaml, where each block says its unit): a dict of blocks, each with a
+Settings (common.settings.augment, where each block says its unit): a dict of blocks, each with a
 `probability`; a missing block is never drawn. The way of an utterance: `augment_wave` → features with the
 warp of `draw_warp` → `augment_features`.
 """
@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from carousel.common.errors import InputError
+from carousel.common.settings.augment import Speech
+from carousel.common.settings.field import check
 
 QUIET_FRAME = 400  # samples over which the level of the quietest part of a recording is taken
 FULL_SCALE = 32768  # of 16-bit samples
@@ -17,20 +18,6 @@ TELEPHONE_RATE = 8000  # Hz
 EQUALIZER_TAIL = 800  # samples of quiet behind the wave, so that its end does not ring into its beginning
 DIGITAL_NOISE = (-95, -60)  # dB of full scale, of noise that is no room's: down to below 16 bits' rounding
 WARP_GRID = 0.01  # VTLP factors lie on a grid, so that the few filter banks are computed once
-
-KEYS = {
-    "crop": {"probability", "range", "proportion"},
-    "speed": {"probability", "range"},
-    "silence": {"probability", "range"},
-    "digital_silence": {"probability", "range"},
-    "equalizer": {"probability", "range", "points"},
-    "telephone": {"probability"},
-    "noise": {"probability", "range", "pink"},
-    "gain": {"probability", "range"},
-    "vtlp": {"probability", "range"},
-    "frequency_masks": {"probability", "count", "width"},
-    "time_masks": {"probability", "count", "width", "proportion"},
-}
 
 
 def augment_wave(
@@ -203,12 +190,4 @@ def _drawn(name: str, settings: Mapping, rng: np.random.Generator) -> bool:
 
 def _check(settings: Mapping) -> None:
     """Raise InputError for a block or key that would do nothing, and for a block that is incomplete."""
-    for name, block in settings.items():
-        if name not in KEYS:
-            raise InputError(f"augment settings: speech has no {name!r}; it has {', '.join(KEYS)}")
-        if set(block) != KEYS[name]:
-            needs = ", ".join(sorted(KEYS[name]))
-            raise InputError(f"augment settings: {name} has {', '.join(block)}; it needs exactly {needs}")
-    if "equalizer" in settings and settings["equalizer"]["points"] < 2:  # one is a gain, not a response
-        points = settings["equalizer"]["points"]
-        raise InputError(f"augment settings: equalizer.points={points}; it should be at least 2")
+    check(Speech, settings, "augment", partial=True)

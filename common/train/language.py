@@ -50,7 +50,7 @@ MOST = 3000  # lines on which a training tells what the carried state is worth
 
 
 def train(config: dict[str, Any], alphabet: Alphabet | None, folder: Path) -> Path:
-    """Trains by a resolved configuration (conf/language.yaml) and returns the best model's file.
+    """Trains by a resolved configuration (common.settings.training) and returns the best model's file.
 
     alphabet: of the recogniser in whose letters texts are taken. folder: of the run; gets best.safetensors
     (the model of the lowest valid perplexity), last.safetensors (to resume from), config.yaml and

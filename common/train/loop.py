@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 def train(
     config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
 ) -> Path:
-    """Trains by a resolved configuration (conf/base.yaml) and returns the best model's file.
+    """Trains by a resolved configuration (common.settings.training) and returns the best model's file.
 
     read, size: `asr.reader.read`, `asr.features.size` or those of hwr. folder: of the run; gets
     best.safetensors (the model of the lowest valid CER), last.safetensors (to resume from), config.yaml,

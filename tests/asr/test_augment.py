@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.asr import augment
 from carousel.common.errors import InputError
-from tests.conftest import REPOSITORY
+from carousel.common.settings.field import defaults
+from carousel.common.settings.training import GROUPS
 
 RATE = 16000
 
 
 def conf() -> dict:
-    return yaml.safe_load((REPOSITORY / "conf" / "augment" / "speech.yaml").read_text())
+    return defaults(GROUPS["augment"]["speech"])
 
 
 def only(name: str, **changes: Any) -> dict:
@@ -69,7 +69,7 @@ def test_no_settings_change_nothing() -> None:
     np.testing.assert_array_equal(augment.augment_features(array, {}, rng()), array)
 
 
-@pytest.mark.parametrize("name", list(augment.KEYS))
+@pytest.mark.parametrize("name", list(defaults(GROUPS["augment"]["speech"])))
 def test_probability_is_kept(name: str) -> None:
     given = {name: {**only(name)[name], "probability": 0.3}}
     wave = tone(seconds=0.1) + rng(9).normal(0, 0.01, 1600).astype(np.float32)
@@ -183,7 +183,7 @@ def test_crop_takes_from_both_ends_within_its_range_and_share() -> None:
 
 
 def test_an_equalizer_of_one_point_would_be_a_gain_and_is_refused() -> None:
-    with pytest.raises(InputError, match=r"equalizer.points=1; it should be at least 2"):
+    with pytest.raises(InputError, match=r"augment.equalizer.points must be at least 2, not 1"):
         augment.augment_wave(np.zeros(1600, np.float32), only("equalizer", points=1), rng(), RATE)
 
 
