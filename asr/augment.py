@@ -1,6 +1,6 @@
 """Changes to a training utterance that leave its words the same, drawn from the generator that is handed in.
 
-Settings (conf/augment/speech.yaml, where each block says its unit): a dict of blocks, each with a
+Settings (common.settings.augment, where each block says its unit): a dict of blocks, each with a
 `probability`; a missing block is never drawn. The way of an utterance: `augment_wave` → features with the
 warp of `draw_warp` → `augment_features`.
 
@@ -19,6 +19,8 @@ import numpy as np
 
 from carousel.asr.sound.read import read_audio
 from carousel.common.errors import InputError
+from carousel.common.settings.augment import Speech
+from carousel.common.settings.field import check
 
 QUIET_FRAME = 400  # samples over which the level of the quietest part of a recording is taken
 FULL_SCALE = 32768  # of 16-bit samples
@@ -29,22 +31,6 @@ SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # files that `rooms` and `n
 QUIETEST = 1e-12  # a level that may be divided by
 KEPT = 1024  # files of these folders that stay decoded in memory: 320 kB for 5 s at 16 kHz
 WARP_GRID = 0.01  # VTLP factors lie on a grid, so that the few filter banks are computed once
-
-KEYS = {
-    "crop": {"probability", "range", "proportion"},
-    "speed": {"probability", "range"},
-    "silence": {"probability", "range"},
-    "digital_silence": {"probability", "range"},
-    "rooms": {"probability", "folder"},
-    "noises": {"probability", "range", "folder"},
-    "equalizer": {"probability", "range", "points"},
-    "telephone": {"probability"},
-    "noise": {"probability", "range", "pink"},
-    "gain": {"probability", "range"},
-    "vtlp": {"probability", "range"},
-    "frequency_masks": {"probability", "count", "width"},
-    "time_masks": {"probability", "count", "width", "proportion"},
-}
 
 
 def augment_wave(
@@ -257,15 +243,7 @@ def _drawn(name: str, settings: Mapping, rng: np.random.Generator) -> bool:
 
 def _check(settings: Mapping) -> None:
     """Raise InputError for a block or key that would do nothing, and for a block that is incomplete."""
-    for name, block in settings.items():
-        if name not in KEYS:
-            raise InputError(f"augment settings: speech has no {name!r}; it has {', '.join(KEYS)}")
-        if set(block) != KEYS[name]:
-            needs = ", ".join(sorted(KEYS[name]))
-            raise InputError(f"augment settings: {name} has {', '.join(block)}; it needs exactly {needs}")
+    check(Speech, settings, "augment", partial=True)
     for name in ("rooms", "noises"):
         if name in settings and settings[name]["probability"] > 0:
             sound_files(settings[name]["folder"])  # now, not in the middle of an epoch
-    if "equalizer" in settings and settings["equalizer"]["points"] < 2:  # one is a gain, not a response
-        points = settings["equalizer"]["points"]
-        raise InputError(f"augment settings: equalizer.points={points}; it should be at least 2")

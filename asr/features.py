@@ -1,11 +1,11 @@
 """Log-mel filters and cepstra, and the only place that knows how long a frame is.
 
-Settings (conf/features/logmel.yaml, mfcc.yaml; a model file keeps them) are a plain dict; `KEYS` names what
-each kind needs. Frame i stands for the time [i·hop, (i+1)·hop), and its window is centred there (Kaldi's
-`snip_edges=false`), so that index × `frame_stride` is the time in the recording, with no offset to remember.
-The mel scale is HTK's, 1127·ln(1 + f/700), with Kaldi's triangles, which are linear on it. Every coefficient
-is normalised by its mean and variance over the loud frames of the utterance (`loud`, `normalise`), so that
-silence around the speech, however long and of whatever kind, changes nothing of the rest.
+Settings are a plain dict, as a model file keeps them, with every key of common.settings.features. Frame i
+stands for the time [i·hop, (i+1)·hop), and its window is centred there (Kaldi's `snip_edges=false`), so that
+index × `frame_stride` is the time in the recording, with no offset to remember. The mel scale is HTK's,
+1127·ln(1 + f/700), with Kaldi's triangles, which are linear on it. Every coefficient is normalised by its
+mean and variance over the loud frames of the utterance (`loud`, `normalise`), so that silence around the
+speech, however long and of whatever kind, changes nothing of the rest.
 """
 
 import functools
@@ -15,13 +15,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from carousel.common.errors import InputError
+from carousel.common.settings.features import LogMel, Mfcc
+from carousel.common.settings.field import check, one_of
 
-_BOTH = ("kind", "sample_rate", "window", "hop", "filters", "deltas", "low", "high", "preemphasis")
-KEYS = {"logmel": (*_BOTH, "prior", "band"), "mfcc": (*_BOTH, "coefficients")}
-OPTIONAL = {"prior", "band"}  # models from before it do without
-WHOLE = {"sample_rate", "filters", "deltas", "coefficients"}
-LEAST = {"sample_rate": 1, "filters": 1, "coefficients": 1, "window": 1e-6, "hop": 1e-6}  # of the others, 0
-MOST = {"sample_rate": 1_000_000, "filters": 10_000, "window": 10, "hop": 10, "deltas": 10}  # of others, none
+KINDS = {"logmel": LogMel, "mfcc": Mfcc}
+ABSENT = {"logmel": {"prior": 0, "band": 0}, "mfcc": {}}  # as models from before these settings have it
 
 BLOCK = 512  # frames at a time: their spectra stay in the processor's cache, and hours fit in memory
 FULL_SCALE = 32768.0  # waves in [-1, 1] are taken in units of one step of 16-bit PCM,
@@ -174,7 +172,7 @@ def mel_filters(
     bank = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clip(0)
     if not bank.any(axis=0).all():
         raise InputError(
-            f"feature settings: {filters} filters from {low} to {high} Hz are too many for {points} points"
+            f"features: {filters} filters from {low} to {high} Hz are too many for {points} points"
         )
     return bank.astype(np.float32)
 
@@ -254,40 +252,18 @@ def _samples(settings: Mapping, key: str) -> int:
 def _check(settings: Mapping) -> None:
     """Raise InputError unless the settings are complete, known and possible."""
     kind = settings.get("kind")
-    if kind not in KEYS:
-        raise InputError(f"feature settings: kind is {kind!r}; speech features are {' or '.join(KEYS)}")
-    if set(settings) - OPTIONAL != set(KEYS[kind]) - OPTIONAL or set(settings) - set(KEYS[kind]):
-        _report_keys(set(settings), set(KEYS[kind]), kind)
-    _check_numbers(settings)
+    if kind not in KINDS:
+        raise InputError(f"features.kind must be {one_of(KINDS)} for speech, not {kind}")
+    check(KINDS[kind], {**ABSENT[kind], **settings}, "features")
     if not 0 <= settings["low"] < settings["high"] <= settings["sample_rate"] / 2:
         raise InputError(
-            f"feature settings: filters from {settings['low']} to {settings['high']} Hz do not fit below"
+            f"features: filters from {settings['low']} to {settings['high']} Hz do not fit below"
             f" {settings['sample_rate'] / 2} Hz, half the sample rate"
         )
     if settings.get("band") and not _filters_within_band(settings):
-        raise InputError(f"feature settings: no filter lies below {settings['band']} Hz, the band")
-    if kind == "mfcc" and not 0 < settings["coefficients"] <= settings["filters"]:
+        raise InputError(f"features: no filter lies below {settings['band']} Hz, the band")
+    if kind == "mfcc" and settings["coefficients"] > settings["filters"]:
         raise InputError(
-            f"feature settings: {settings['filters']} filters give 1 … {settings['filters']} coefficients,"
+            f"features: {settings['filters']} filters give at most {settings['filters']} coefficients,"
             f" not {settings['coefficients']}"
         )
-
-
-def _check_numbers(settings: Mapping) -> None:
-    for key, value in settings.items():
-        kinds, least = (int,) if key in WHOLE else (int, float), LEAST.get(key, 0)
-        most = MOST.get(key, math.inf)
-        if key != "kind" and (
-            type(value) not in kinds or not least <= value <= most or not math.isfinite(value)
-        ):
-            what = "whole number" if key in WHOLE else "number"
-            bound = f" and at most {most:,}" if key in MOST else ""
-            raise InputError(
-                f"feature settings: {key} is {value!r}; it should be a {what} of at least {least}{bound}"
-            )
-
-
-def _report_keys(given: set, known: set, kind: str) -> None:
-    if given - known:
-        raise InputError(f"feature settings: {kind} does not know {', '.join(sorted(given - known))}")
-    raise InputError(f"feature settings: {kind} needs {', '.join(sorted(known - given - OPTIONAL))} as well")

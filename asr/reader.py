@@ -23,7 +23,7 @@ def read(
 ) -> np.ndarray:
     """Features (frames, size) float32 of the sample's recording.
 
-    features, augment: settings (conf/features, conf/augment); without `rng` nothing is augmented, and with a
+    features, augment: settings (common.settings); without `rng` nothing is augmented, and with a
     generator in the same state the result is the same. cache: keeps decoded waves, path -> int16 (samples,),
     which is half the size of float32 and exact for 16-bit files.
     Raises InputError naming the file, or the manifest's line where no file is named.

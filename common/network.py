@@ -177,8 +177,7 @@ class Network(nn.Module):
     """(batch, frames, features) → (batch, frames / stride, symbols) log-probabilities, with their lengths."""
 
     def __init__(self, features: int, symbols: int, settings: Mapping[str, Any]):
-        """settings: those of conf/network/*.yaml: front, stride | convolutions | block and levels, hidden,
-        layers, cell, dropout …"""
+        """settings: those of a network in common.settings.training."""
         super().__init__()
         front = settings["front"]
         if front == "stack":

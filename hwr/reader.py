@@ -8,6 +8,7 @@ import numpy as np
 
 from carousel.common.data.manifest import Sample
 from carousel.common.errors import InputError
+from carousel.common.settings.features import LineImage
 from carousel.hwr.features import extract
 from carousel.hwr.ink.augment import augment_ink
 
@@ -21,7 +22,7 @@ def read(
 ) -> np.ndarray:
     """Features (frames, size) float32 of the sample's line.
 
-    features, augment: settings (conf/features, conf/augment); without `rng` nothing is varied, and with the
+    features, augment: settings (common.settings); without `rng` nothing is varied, and with the
     same generator state the result is the same. Where the features are of images and the sample has strokes,
     these are drawn (hwr/ink/render.py); in training the hand then varies by `augment["ink"]`, pen and paper
     by `augment["render"]` (settings over the defaults; null: not at all). cache: keeps decoded pictures,
@@ -59,7 +60,7 @@ def _grey(
 ) -> np.ndarray:
     """Grey picture (rows, columns) uint8 of the sample, varied if there is `rng`."""
     if sample.strokes is not None:
-        grey = _drawn(sample.strokes, features.get("height", 48), augment, rng)
+        grey = _drawn(sample.strokes, features.get("height", LineImage.height), augment, rng)
     elif sample.image is not None:
         grey = _picture(sample.image, cache)
     else:

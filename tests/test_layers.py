@@ -23,7 +23,7 @@ FLOORS = (
     ("common.ctc", "common.lstm"),
     ("common.text",),
     ("common.compiling",),
-    ("common.files", "common.hardware"),
+    ("common.files", "common.hardware", "common.settings"),
     ("common.errors",),
 )
 FLOOR_OF = {package: number for number, floor in enumerate(FLOORS) for package in floor}

@@ -256,7 +256,7 @@ def add_output_arguments(parser: argparse.ArgumentParser, formats: Sequence[str]
 
 def add_train(commands: Subparsers, program: str, domains: Collection[str], *examples: str) -> None:
     """Only for --help: `train` hands all its arguments to Hydra before they are parsed here."""
-    from carousel.common.train.recipe import ROOT, recipes
+    from carousel.common.train.recipe import recipes
 
     parser = command_parser(
         commands,
@@ -272,8 +272,14 @@ def add_train(commands: Subparsers, program: str, domains: Collection[str], *exa
         {program} train recipe={examples[0]} --cfg job        print the settings, train nothing
         """,
     )
-    parser.epilog = f"{parser.epilog}\n\nThe settings, each with a word on what it does: {ROOT / 'conf'}"
-    parser.usage = f"{program} train recipe=NAME|FOLDER [KEY=VALUE ...] [-m] [--cfg job]"
+    brief = parser.format_help
+
+    def whole_help() -> str:
+        from carousel.common.settings.training import described_settings
+
+        return f"{brief()}\n{described_settings()}\n"
+
+    parser.format_help = whole_help  # type: ignore[method-assign]
     parser.add_argument(
         "recipe",
         metavar="recipe=NAME|FOLDER",

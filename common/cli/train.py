@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from carousel.common.cli.failures import DONE, FAILED, USAGE
 from carousel.common.errors import InputError, UsageError, sentence
+from carousel.common.settings.training import GROUPS
 from carousel.common.train import settings as setting
 from carousel.common.train.recipe import ROOT, TEXT, find_recipe
 from carousel.common.train.recipe_file import check_data, overlaid, read_recipe, read_run
@@ -70,6 +71,7 @@ def main(
         primary = "recipe"
         with _settings():
             ConfigStore.instance().store(primary, node)
+    setting.register()
     status = DONE
 
     @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=primary)
@@ -163,7 +165,7 @@ def _train(
     if settings["resume"] is True and (folder / CONFIG).is_file():
         saved = read_run(folder)
         settings = overlaid(saved, settings, [o for o in overrides if not o.startswith("++name=")])
-        switched |= set(setting.GROUPS)  # its settings were checked when it began
+        switched |= set(GROUPS)  # its settings were checked when it began
         referenced |= set(saved)
     if settings["domain"] == TEXT:
         _train_language(settings, overrides, switched, models, folder)

@@ -39,7 +39,7 @@ class LanguageNetwork(nn.Module):
     """Tokens → embedding → one-way LSTM layers → scores of the next token, before softmax."""
 
     def __init__(self, tokens: int, settings: Mapping[str, Any]):
-        """settings: embedding, hidden, layers, cell and dropout, as in conf/language.yaml."""
+        """settings: those of common.settings.training.LanguageNetwork."""
         super().__init__()
         self.dropout = float(settings["dropout"])
         # as nn.Embedding would draw it, which on the meta device of `load` imports all of torch's compiler

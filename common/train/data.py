@@ -149,7 +149,7 @@ def check_augment(
             except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
                 blamed = _blamed(sample, read, features, augment)
                 raise InputError(
-                    f"the augment settings cannot be used, {blamed} ({error}): see conf/augment"
+                    f"the augment settings cannot be used, {blamed} ({error}): `train --help` tells them"
                 ) from error
     if len(failed) == len(samples):
         raise InputError(f"no sample can be varied with these augment settings: {failed[0]}")

@@ -8,7 +8,6 @@ schedule, precision and checkpoints are the same.
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import time
@@ -24,7 +23,6 @@ from torch import Tensor, nn
 
 from carousel.common.data.manifest import read_manifest
 from carousel.common.errors import InputError
-from carousel.common.files import atomic_text
 from carousel.common.language.lstm import (
     END,
     UNKNOWN,
@@ -37,11 +35,13 @@ from carousel.common.language.lstm import (
 )
 from carousel.common.language.texts import Fit, read_texts
 from carousel.common.text.alphabet import Alphabet
-from carousel.common.train.checkpoint import load_checkpoint, part, restore, save_checkpoint
+from carousel.common.train.checkpoint import part
 from carousel.common.train.device import make_fabric
-from carousel.common.train.optimizers import learning_rate, make_optimizer, scaler, step, weight_noise
+from carousel.common.train.optimizers import make_optimizer, weight_noise
 from carousel.common.train.runs import BEST, LAST, claimed, save_config
-from carousel.common.train.start import best_is_lost, check_taken
+from carousel.common.train.start import check_taken
+from carousel.common.train.training import Training
+from carousel.common.train.validation import write_metrics
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ MOST = 3000  # lines on which a training tells what the carried state is worth
 
 
 def train(config: dict[str, Any], alphabet: Alphabet | None, folder: Path) -> Path:
-    """Trains by a resolved configuration (conf/language.yaml) and returns the best model's file.
+    """Trains by a resolved configuration (common.settings.training) and returns the best model's file.
 
     alphabet: of the recogniser in whose letters texts are taken. folder: of the run; gets best.safetensors
     (the model of the lowest valid perplexity), last.safetensors (to resume from), config.yaml and
@@ -64,18 +64,20 @@ def train(config: dict[str, Any], alphabet: Alphabet | None, folder: Path) -> Pa
         training = _Training(config, alphabet, folder, fabric)
         save_config(config, folder)
         training.run()
+        training.tell()
     return folder / BEST
 
 
-class _Training:
-    """What one training holds together: text, network, optimizer, carried state, and how far it is."""
+class _Training(Training):
+    """The training of a language model: windows of a running text, and the state that goes on in it."""
+
+    unit, measure, pace = "step", "valid perplexity", "validations"
 
     def __init__(self, config: dict[str, Any], alphabet: Alphabet | None, folder: Path, fabric: Any):
-        self.config, self.folder, self.fabric, self.trainer = config, folder, fabric, config["trainer"]
-        resumed = load_checkpoint(folder / LAST) if config["resume"] else None
+        super().__init__(config, folder, fabric, loss=0.0, tokens=0)
+        resumed = self.saved
         self.letters = resumed[1].get("fit") if resumed else alphabet and alphabet.symbols
         self.fit = Fit(Alphabet(self.letters) if self.letters else None)
-        torch.manual_seed(config["seed"])
         train_lines = list(self._lines(config["data"]["train"]))
         self.sessions = list(sessions(config["data"]["valid"], self.fit))
         if self.fit.left_out:
@@ -89,15 +91,13 @@ class _Training:
         self.valid = rows_of(stream(self.model, lines), self.trainer["rows"])
         self.windows = -(-(self.text.shape[1] - 1) // self.trainer["window"])
         optimizer = make_optimizer(self.model.network, config["optimizer"])
-        self.module, self.optimizer = self.fabric.setup(self.model.network, optimizer)
+        self.network = self.model.network
+        self.module, self.optimizer = self.fabric.setup(self.network, optimizer)
         self.carried: State | None = None
-        self.state: dict[str, Any] = {
-            "step": 0, "seconds": 0.0, "best": math.inf, "best_step": 0, "loss": 0.0, "tokens": 0, "rows": [],
-        }  # fmt: skip
         if start:
             self._take_over(start)
         if resumed:
-            self._resume(*resumed)
+            self._go_on(*resumed)
         log.info(
             "train: %s tokens, %d different; valid: %s tokens; %s weights",
             f"{self.text.numel():,}",
@@ -159,73 +159,59 @@ class _Training:
         count = f"{len(to)} of {len(self.model.tokens)} tokens"
         log.info("from %s: %d of %d tensors, %s", path, taken, len(ours), count)
 
-    def _resume(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
+    def _go_on(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
         path = self.folder / LAST
         if (saved.get("tokens"), saved.get("own", self.own)) != (list(self.model.tokens), self.own):
             raise InputError(f"{path}: is of other texts than are given now; resume with those of its begin")
-        restore(path, self.model.network, self.optimizer, tensors)
         carried = part(tensors, "carried")
         if carried:
             layers: dict[int, list[Tensor]] = {}
             for name in sorted(carried, key=lambda name: [int(n) for n in name.split(".")]):
                 layers.setdefault(int(name.split(".")[0]), []).append(carried[name])
             self.carried = [tuple(parts) for parts in layers.values()]
-        self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
-        self.state = state = saved["state"]
-        log.info("resumed at step %d", state["step"])
-        if state["best_step"] and best_is_lost(self.folder, load, "step", state["best_step"]):
-            state["best"], state["best_step"] = self._validate(), state["step"]
-            self._save_model()
+        self._resume(tensors, saved, load)
+
+    def _known(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        carried = {
+            f"{k}.{n}": part for k, layer in enumerate(self.carried or []) for n, part in enumerate(layer)
+        }
+        return {"tokens": self.model.tokens, "own": self.own, "fit": self.letters}, carried
+
+    def _validate_again(self) -> None:
+        self.state["best"], self.state["best_step"] = self._validate(), self.state["step"]
+        self._save_model()
 
     # -- the loop
 
-    def run(self) -> None:
-        while not (reason := self._reason_to_stop()):
-            started = time.monotonic()
-            self.module.train()
-            for _ in range(min(self.trainer["validate_every"], self.trainer["steps"] - self.state["step"])):
-                self._step()
-            perplexity = self._validate()
-            self.state["seconds"] += time.monotonic() - started
-            self._keep(perplexity)
-        log.info("stopped: %s", reason)
-        self._tell()
+    def _validation_steps(self) -> int:
+        return self.trainer["validate_every"]
 
-    def _reason_to_stop(self) -> str | None:
-        state, trainer = self.state, self.trainer
-        if not state["rows"]:
-            return None
-        if state["step"] >= trainer["steps"]:
-            return f"all {trainer['steps']} steps are done"
-        if trainer["minutes"] is not None and state["seconds"] >= 60 * trainer["minutes"]:
-            return f"the {trainer['minutes']} minutes are up"
-        worse = (state["step"] - state["best_step"]) / trainer["validate_every"]
-        if trainer["patience"] is not None and worse >= trainer["patience"]:
-            return f"the valid perplexity has not fallen for {trainer['patience']} validations"
-        return None
+    def _advance(self) -> None:
+        started = time.monotonic()
+        self.module.train()
+        for _ in range(min(self.trainer["validate_every"], self.trainer["steps"] - self.state["step"])):
+            self._step()
+        perplexity = self._validate()
+        self.state["seconds"] += time.monotonic() - started
+        self._tell_step(perplexity)
 
     def _step(self) -> None:
-        state, settings = self.state, self.config["optimizer"]
+        state = self.state
         window = self.trainer["window"]
         at = state["step"] % self.windows * window
-        # dropout and resets depend on the step alone, so that a resumed training sees the same
-        torch.manual_seed(hash((self.config["seed"], state["step"])) & 0x7FFFFFFF)
+        self._begin_step(state["step"] / self.trainer["steps"])
         if at == 0:
             self.carried = None
         if self.carried is not None:
             keep = torch.rand(len(self.text), 1, device=self.fabric.device) >= self.trainer["reset"]
             self.carried = [tuple(part * keep for part in layer) for layer in self.carried]
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, state["step"] / self.trainer["steps"])
-        with weight_noise(self.model.network, settings["weight_noise"]):
+        with weight_noise(self.network, self.optimizing["weight_noise"]):
             loss, count, carried = self._loss(self.text[:, at : at + window + 1], self.carried)
             self.fabric.backward(loss / count)
         self.carried = [tuple(part.detach() for part in layer) for layer in carried]
-        if step(self.fabric, self.module, self.optimizer, settings["clip"]):
+        if self._take_step(loss):
             state["loss"] += float(loss.detach())
             state["tokens"] += count
-        elif not (scaler(self.fabric) and loss.isfinite()):  # else its scale was too large, no more
-            log.warning("step %d: the loss or its gradient is not finite, step left out", state["step"])
         state["step"] += 1
 
     def _loss(self, tokens: Tensor, state: State | None) -> tuple[Tensor, int, State]:
@@ -251,7 +237,7 @@ class _Training:
 
     # -- after a validation
 
-    def _keep(self, perplexity: float) -> None:
+    def _tell_step(self, perplexity: float) -> None:
         state = self.state
         row = {
             "step": state["step"],
@@ -268,39 +254,16 @@ class _Training:
             perplexity,
             row["minutes"],
         )
-        state["rows"].append(row)
         state["loss"], state["tokens"] = 0.0, 0
-        better = perplexity < state["best"] or not state["best_step"]
-        if better:
-            state["best"], state["best_step"] = perplexity, state["step"]
-        self._save_checkpoint()  # first: `_resume` makes the best model anew from it, but not the other way
-        if better:
-            self._save_model()
-        with atomic_text(self.folder / "metrics.csv") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerows(state["rows"])
+        self._keep(row, perplexity, self._save_model)
+        write_metrics(self.folder, state["rows"])
 
     def _save_model(self) -> None:
-        state, card = self.state, self.model.card
-        minutes = round(state["seconds"] / 60, 3)
-        card["training"] = {"seed": self.config["seed"], "step": state["step"], "minutes": minutes}
-        card["valid"] = {"perplexity": round(state["best"], 4)}
+        card = {"training": self._training_card(), "valid": {"perplexity": round(self.state["best"], 4)}}
+        self.model.card |= card
         self.model.save(self.folder / BEST)
 
-    def _save_checkpoint(self) -> None:
-        carried: dict[str, Tensor] = {}
-        for k, layer in enumerate(self.carried or []):
-            carried |= {f"{k}.{n}": part for n, part in enumerate(layer)}
-        state = {
-            "tokens": self.model.tokens, "own": self.own, "fit": self.letters, "state": self.state,
-            "precision": self.fabric.strategy.precision.state_dict(),
-        }  # fmt: skip
-        save_checkpoint(
-            self.folder / LAST, self.model.network.state_dict(), {}, self.optimizer, state, carried
-        )
-
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """What the carried state is worth, on the first valid texts line by line."""
         best = load(self.folder / BEST)
         told, lines = [], 0

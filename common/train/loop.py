@@ -1,7 +1,6 @@
 """The training loop: CTC on batches of like length, averaged weights, exact resumption, one run folder."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from carousel.common import calibration
-from carousel.common.calibration import Calibration
 from carousel.common.ctc.loss import can_align, ctc_loss
 from carousel.common.data.batching import bucketed_batches, share
 from carousel.common.decoding import Hypothesis
@@ -20,7 +18,6 @@ from carousel.common.model import file as model_file
 from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import Report
-from carousel.common.train.checkpoint import load_checkpoint, part, restore, save_checkpoint
 from carousel.common.train.data import (
     Batch,
     Batches,
@@ -34,24 +31,25 @@ from carousel.common.train.data import (
 from carousel.common.train.device import leave, make_fabric
 from carousel.common.train.optimizers import (
     averaged,
-    learning_rate,
     make_optimizer,
-    scaler,
-    step,
     update_average,
     weight_noise,
 )
-from carousel.common.train.runs import BEST, LAST, claimed, save_config
-from carousel.common.train.start import best_is_lost, choose_alphabet, take_over
+from carousel.common.train.runs import BEST, claimed, save_config
+from carousel.common.train.start import choose_alphabet, take_over
+from carousel.common.train.training import Training
 from carousel.common.train.validation import add_row, open_board, report, validate
 
 log = logging.getLogger(__name__)
+
+# of an epoch, so far; unvaried: samples that had to be taken as they are
+SUMS = {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0, "unvaried": 0}
 
 
 def train(
     config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
 ) -> Path:
-    """Trains by a resolved configuration (conf/base.yaml) and returns the best model's file.
+    """Trains by a resolved configuration (common.settings.training) and returns the best model's file.
 
     read, size: `asr.reader.read`, `asr.features.size` or those of hwr. folder: of the run; gets
     best.safetensors (the model of the lowest valid CER), last.safetensors (to resume from), config.yaml,
@@ -63,14 +61,21 @@ def train(
         training = _Training(config, read, size, folder, fabric)
         if not fabric.global_rank:
             save_config(config, folder)  # only now: a run that cannot begin changes nothing in its folder
-        best = training.run()
+        training.run()
+        state = training.state
+        log.info(
+            "best valid CER %.2f %% in epoch %d: %s", 100 * state["best"], state["best_epoch"], folder / BEST
+        )
         del training  # the network's part in the processes' connection ends before the connection
     leave()
-    return best
+    return folder / BEST
 
 
-class _Training:
-    """What one training holds together: data, network, optimizer, averaged weights, and how far it is."""
+class _Training(Training):
+    """The training of a recogniser: batches of like length in epochs, averaged weights, several processes."""
+
+    unit, measure, pace = "epoch", "valid CER", "epochs"
+    network: Network
 
     def __init__(
         self,
@@ -80,28 +85,16 @@ class _Training:
         folder: Path,
         fabric: Any,
     ):
-        self.config, self.folder, self.fabric = config, folder, fabric
-        self.trainer, self.optimizing = config["trainer"], config["optimizer"]
-        self.seed = int(config["seed"])
-        torch.manual_seed(self.seed)
-        resumed = load_checkpoint(folder / LAST) if config["resume"] else None
+        # epoch: the one that runs; done: batches of it that are done
+        super().__init__(config, folder, fabric, epoch=0, done=0, sums=dict(SUMS))
         # what a training was started from has no part in going on with it
-        start = model_file.load(config["init"]) if config["init"] and not resumed else None
-        before = Alphabet(resumed[1]["alphabet"]) if resumed else start.alphabet if start else None
+        start = model_file.load(config["init"]) if config["init"] and not self.saved else None
+        before = Alphabet(self.saved[1]["alphabet"]) if self.saved else start.alphabet if start else None
         self._load_data(read, size(config["features"]), before)
         self._build(start)
-        self.state: dict[str, Any] = {
-            "epoch": 0,  # the one that runs
-            "done": 0,  # batches of it that are done
-            "step": 0,
-            "seconds": 0.0,  # spent training, over all sessions
-            "best": math.inf,
-            "best_epoch": 0,
-            "sums": {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0, "unvaried": 0},
-            "rows": [],
-        }
-        if resumed:
-            self._resume(*resumed)
+        if self.saved:
+            self.saved[1]["state"]["sums"].setdefault("unvaried", 0)  # from before it was counted
+            self._resume(*self.saved, model_file.load)
         rows = self.state["rows"]
         self.board = (
             open_board(folder, rows) if self.trainer["tensorboard"] and not fabric.global_rank else None
@@ -161,58 +154,19 @@ class _Training:
             {n: t.detach().clone() for n, t in self.network.state_dict().items()} if use_average else {}
         )
 
-    def _resume(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
-        restore(self.folder / LAST, self.network, self.optimizer, tensors)
-        for name, tensor in part(tensors, "average").items():
-            if name in self.average:
-                self.average[name].copy_(tensor)
-        self.fabric.strategy.precision.load_state_dict(saved.get("precision", {}))
-        self.state = state = saved["state"]
-        state["sums"].setdefault("unvaried", 0)  # checkpoints from before it was counted
-        log.info("resumed at epoch %d, step %d", state["epoch"] + 1, state["step"])
-        lost = not self.fabric.global_rank and (
-            state["best_epoch"] > 0
-            and best_is_lost(self.folder, model_file.load, "epoch", state["best_epoch"])
-        )
-        if self.fabric.broadcast(lost):
-            rates, _, read = self._validate()
-            state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
-            self._save_model(rates, calibration.fit(read))
-
     # -- the loop
 
-    def run(self) -> Path:
-        best = self.folder / BEST
-        # a training that was broken off before its first validation goes on to the end of an epoch at least
-        finished = self.state["best_epoch"] > 0 and self._finished()
-        while not finished:
-            self._epoch()
-            finished = self._end_of_epoch()
-        log.info(
-            "best valid CER %.2f %% in epoch %d: %s", 100 * self.state["best"], self.state["best_epoch"], best
-        )
-        return best
+    def _where(self) -> str:
+        return f"epoch {self.state['epoch'] + 1}, step {self.state['step']}"
 
-    def _finished(self) -> bool:
-        reason = self._agreed_reason()
-        if reason:
-            log.info("stopped: %s", reason)
-        return reason is not None
+    def _validate_again(self) -> None:
+        rates, _, read = self._validate()
+        self.state["best"], self.state["best_epoch"] = rates["cer"], self.state["epoch"]
+        self._save_model(rates, read)
 
-    def _agreed_reason(self) -> str | None:
-        reason: str | None = self.fabric.broadcast(self._reason_to_stop())  # clocks differ between processes
-        return reason
-
-    def _reason_to_stop(self) -> str | None:
-        state, trainer = self.state, self.trainer
-        if state["epoch"] >= trainer["epochs"]:
-            return f"all {trainer['epochs']} epochs are done"
-        if trainer["minutes"] is not None and state["seconds"] >= 60 * trainer["minutes"]:
-            return f"the {trainer['minutes']} minutes are up"
-        patience = trainer["patience"]
-        if patience is not None and 0 < state["best_epoch"] <= state["epoch"] - patience:
-            return f"the valid CER has not fallen for {patience} epochs"
-        return None
+    def _advance(self) -> None:
+        self._epoch()
+        self._end_of_epoch()
 
     def _epoch(self) -> None:
         state, trainer, epoch = self.state, self.trainer, self.state["epoch"]
@@ -247,10 +201,7 @@ class _Training:
         state, sums = self.state, self.state["sums"]
         state["step"] += 1
         sums["unvaried"] += batch.unvaried
-        # dropout and noise depend on the step alone, so that a resumed training sees the same
-        torch.manual_seed(hash((self.seed, state["step"], self.fabric.global_rank)) & 0x7FFFFFFF)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.optimizing, progress)
+        self._begin_step(progress, self.fabric.global_rank)
         device = self.fabric.device
         with weight_noise(self.network, self.optimizing["weight_noise"]):
             log_probs, lengths = self.module(batch.features.to(device), batch.lengths.to(device))
@@ -260,15 +211,10 @@ class _Training:
             self.fabric.backward(losses.sum() / symbols)
         # a sped-up recording can be too short for its text, and then has no part in this step
         left_out = int((~can_align(lengths, batch.targets, batch.target_lengths)).sum())
-        if step(self.fabric, self.module, self.optimizer, self.optimizing["clip"]):
+        if self._take_step(losses, lambda: self._names(batch, losses)):
             update_average(self.average, self.network, self.trainer["ema"], self.state["step"])
         else:
             left_out = len(batch.indices)
-            if not (scaler(self.fabric) and losses.isfinite().all()):  # else its scale was too large, no more
-                where = self._names(batch, losses)
-                log.warning(
-                    "step %d: the loss or its gradient is not finite, step left out: %s", state["step"], where
-                )
         sums["skipped"] += left_out
         if left_out < len(batch.indices):
             sums["loss"] += float(losses.detach().sum())
@@ -276,19 +222,19 @@ class _Training:
         sums["frames"] += int(batch.lengths.sum()) * self.fabric.world_size
 
     def _names(self, batch: Batch, losses: Tensor) -> str:
-        """The samples whose loss is not finite, or all of the batch where only the gradient is not."""
+        """The samples whose loss is not finite, or all of the batch where only the gradient is not, after a
+        colon."""
         bad = (~torch.isfinite(losses)).nonzero().flatten().tolist() or range(len(batch.indices))
         names = [self.train_corpus.samples[batch.indices[k]].where for k in bad]
-        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return ": " + ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
     # -- after an epoch
 
-    def _end_of_epoch(self) -> bool:
-        """Validates, keeps what is best, writes all down; returns whether that was the last epoch."""
+    def _end_of_epoch(self) -> None:
+        """Validates, keeps what is best, and writes all down."""
         state, sums = self.state, self.state["sums"]
         state["epoch"] += 1
         state["done"] = 0
-        best: tuple[Report, Calibration] | None = None
         row = {
             "epoch": state["epoch"],
             "step": state["step"],
@@ -299,23 +245,17 @@ class _Training:
             "skipped": sums["skipped"],
             "unvaried": sums["unvaried"],
         }
-        if (
-            state["epoch"] % self.trainer["validate_every"] == 0 or self._agreed_reason()
-        ):  # the last one always
+        state["sums"] = dict.fromkeys(sums, 0)
+        # the last one always
+        if state["epoch"] % self.trainer["validate_every"] == 0 or self._reason_to_stop():
             started = time.monotonic()
             rates, loss, read = self._validate()
             state["seconds"] += time.monotonic() - started
             row |= {"valid_loss": loss, "valid_cer": rates["cer"], "valid_wer": rates["wer"]}
-            if rates["cer"] < state["best"] or not state["best_epoch"]:
-                state["best"], state["best_epoch"] = rates["cer"], state["epoch"]
-                best = rates, calibration.fit(read)
-        state["rows"].append(row)
-        state["sums"] = dict.fromkeys(sums, 0)
-        self._save_checkpoint()  # first: `_resume` makes the best model anew from it, but not the other way
-        if best:
-            self._save_model(*best)
-        self._report(row)
-        return self._finished()
+            self._keep(row, rates["cer"], lambda: self._save_model(rates, read))
+        else:
+            self._keep(row, None, lambda: None)
+        self._report()
 
     def _validate(self) -> tuple[Report, float, list[tuple[str, Hypothesis]]]:
         """As `validate`, with the averaged weights if there are."""
@@ -323,16 +263,15 @@ class _Training:
         with averaged(self.network, self.average), torch.inference_mode(), self.fabric.autocast():
             return validate(self.network, self.valid_corpus, self.alphabet, self.trainer, self.fabric.device)
 
-    def _save_model(self, rates: Report, confidence: Calibration) -> None:
+    def _save_model(self, rates: Report, read: list[tuple[str, Hypothesis]]) -> None:
         if self.fabric.global_rank:
             return
-        config, state = self.config, self.state
-        minutes = round(state["seconds"] / 60, 3)
+        config = self.config
         card = {
             "name": config["name"],
-            "training": {"seed": self.seed, "epoch": state["epoch"], "minutes": minutes},
+            "training": self._training_card(),
             "valid": {"cer": rates["cer"], "wer": rates["wer"]},
-            "confidence": confidence.as_json(),
+            "confidence": calibration.fit(read).as_json(),
         }
         model_file.save(
             self.folder / BEST,
@@ -347,15 +286,10 @@ class _Training:
             half=self.trainer["half"],
         )
 
-    def _save_checkpoint(self) -> None:
-        if self.fabric.global_rank:
-            return
-        scale = self.fabric.strategy.precision.state_dict()
-        state = {"alphabet": list(self.alphabet.symbols), "state": self.state, "precision": scale}
-        path = self.folder / LAST
-        save_checkpoint(path, self.network.state_dict(), self.average, self.optimizer, state)
+    def _known(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        return {"alphabet": list(self.alphabet.symbols)}, {}
 
-    def _report(self, row: dict[str, Any]) -> None:
+    def _report(self) -> None:
         if self.fabric.global_rank:
             return
         left = self.state["seconds"] / self.state["epoch"] * (self.trainer["epochs"] - self.state["epoch"])

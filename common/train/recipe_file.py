@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from carousel.common.errors import UsageError, sentence
+from carousel.common.settings.training import GROUPS
 from carousel.common.train import settings as setting
 from carousel.common.train.recipe import RECIPE, ROOT, TEXT
 from carousel.common.train.runs import CONFIG
 
 CONF = ROOT / "conf"
-GROUPS = ("features", "augment", "network", "optimizer", "trainer")
 FOLDERS = {"run": ("dir",), "sweep": ("dir", "subdir")}  # of `hydra`, what a recipe may set
 MOST, DEEPEST, ALIASES = (
     10_000,
@@ -119,21 +119,19 @@ def _list(path: Path, value: Any) -> list[Any]:
 
 def _check_default(path: Path, entry: Any) -> None:
     """Raises UsageError for an entry of the defaults that names no file of conf/."""
-    if isinstance(entry, str) and (entry == "_self_" or _is_ours(CONF, entry)):
+    if isinstance(entry, str) and (
+        entry == "_self_" or (re.fullmatch(r"\w+", entry) and (CONF / f"{entry}.yaml").is_file())
+    ):
         return
     if isinstance(entry, dict) and len(entry) == 1:
         ((group, name),) = entry.items()
         group = re.sub(r"^(override +)?(optional +)?/?", "", str(group))
-        if group in GROUPS and isinstance(name, str) and _is_ours(CONF / group, name):
+        if isinstance(name, str) and name in GROUPS.get(group, ()):
             return
     raise UsageError(
-        f"{path}: defaults: {entry} is no file of {CONF} (nor of {', '.join(GROUPS)} in it): a recipe is one "
-        "file, and what else it needs is for the command line"
+        f"{path}: defaults: {entry} is no file of {CONF} and no choice of {', '.join(GROUPS)}: a recipe is "
+        "one file; give what else it needs on the command line"
     )
-
-
-def _is_ours(folder: Path, name: str) -> bool:
-    return bool(re.fullmatch(r"\w+", name)) and (folder / f"{name}.yaml").is_file()
 
 
 def _check_hydra(path: Path, value: Any) -> None:

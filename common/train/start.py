@@ -1,9 +1,7 @@
-"""What a training starts from: another model (`init`), or its own checkpoint (`resume`)."""
+"""What a training starts from: symbols and weights of another model (`init`) or of its checkpoint."""
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,9 +9,7 @@ from carousel.common.errors import InputError
 from carousel.common.model.file import Model
 from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
-from carousel.common.train.runs import BEST, LAST
-
-log = logging.getLogger(__name__)
+from carousel.common.train.runs import LAST
 
 TEXTS = "texts"  # as `alphabet`: the symbols of the texts alone, whatever the model of `init` has
 
@@ -76,23 +72,3 @@ def check_taken(path: str | Path, taken: int, tensors: int) -> None:
             f"init={path}: only {taken} of {tensors} tensors fit, as that model has another network; leave "
             "out what changes network and features, which `train` takes from the model, or leave out init"
         )
-
-
-def best_is_lost(folder: Path, read: Callable[[Path], Any], key: str, number: int) -> bool:
-    """Whether the best model is not there, cannot be read, or is not the one that the checkpoint tells of.
-
-    read: of common.model.file or common.language.lstm, for something with a card; key, number: what the
-    card says under "training": the epoch or step of the best validation. Says what is wrong in the log.
-    """
-    path = folder / BEST
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: is not there")
-        training = read(path).card.get("training")
-        made = training.get(key) if isinstance(training, Mapping) else None
-        if made not in (None, number):
-            raise InputError(f"{path}: is of {key} {made}, not {number}")
-    except InputError as error:
-        log.warning("%s: the model of the checkpoint is validated, and kept as the best from here on", error)
-        return True
-    return False

@@ -43,14 +43,18 @@ def validate(
     return rates, total / max(symbols, 1), pairs
 
 
+def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes metrics.csv of a run; a row may lack what others have."""
+    with atomic_text(folder / "metrics.csv") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float) -> None:
     """Writes metrics.csv and curves.png of all epochs, and logs the last one."""
     row = rows[-1]
-    with atomic_text(folder / "metrics.csv") as file:
-        names = list(dict.fromkeys(key for r in rows for key in r))
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_metrics(folder, rows)
     from carousel.common.plots import draw_curves
 
     draw_curves(rows, folder / "curves.png")

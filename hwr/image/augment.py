@@ -1,6 +1,6 @@
 """Changes to a picture of a line that leave its text the same, drawn from the generator that is handed in.
 
-Settings (conf/augment/image.yaml, where each block says its unit): a dict of blocks, each with a
+Settings (common.settings.augment, where each block says its unit): a dict of blocks, each with a
 `probability`; a missing block is never drawn. All geometry (rotation, slant, stretch and the elastic
 deformation of P. Simard, D. Steinkraus, J. Platt, "Best Practices for Convolutional Neural Networks Applied
 to Visual Document Analysis", ICDAR 2003, section 2, on a coarse grid in place of a filtered field) is one
@@ -17,24 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from carousel.common.errors import InputError
+from carousel.common.settings.augment import Image as Settings
+from carousel.common.settings.field import check
 
-KEYS: dict[str, set[str]] = {
-    "rotation": {"probability", "range"},
-    "slant": {"probability", "range"},
-    "stretch": {"probability", "range"},
-    "elastic": {"probability", "range", "grid"},
-    "neighbours": {"probability", "range"},
-    "rules": {"probability", "range", "grid"},
-    "thickness": {"probability", "range"},
-    "coarse": {"probability", "range"},
-    "blur": {"probability", "range"},
-    "contrast": {"probability", "range"},
-    "gradient": {"probability", "range"},
-    "noise": {"probability", "range"},
-    "masks": {"probability", "count", "width"},
-}
-ELSEWHERE = {"ink", "render"}  # blocks for pen strokes that are drawn as pictures (hwr/reader.py)
+ELSEWHERE = ("ink", "render")  # blocks for pen strokes that are drawn as pictures (hwr/reader.py)
 CELL, SMALL = 0.25, 4  # heights, pixels: the mesh is so fine that rotation and bends stay smooth
 
 
@@ -46,7 +32,7 @@ def augment_image(picture: np.ndarray, settings: Mapping[str, Any], rng: np.rand
     returns: the same kind; a grey picture grows where geometry needs room, filled with its paper's shade
     Raises InputError for settings that are incomplete or would do nothing.
     """
-    check(settings)
+    check(Settings, settings, "augment", partial=True, spare=ELSEWHERE)
     if picture.dtype == np.uint8:
         return _augment(picture, settings, rng)
     grey = np.rint((1 - np.clip(picture, 0, 1)) * 255).astype(np.uint8)
@@ -63,19 +49,6 @@ def _augment(grey: np.ndarray, settings: Mapping[str, Any], rng: np.random.Gener
         if _drawn(name, settings, rng):
             grey = change(grey, Draw(settings[name], rng, paper, height))
     return grey
-
-
-def check(settings: Mapping[str, Any]) -> None:
-    """Raise InputError for a block that is unknown or incomplete: no setting may silently do nothing."""
-    for name, block in settings.items():
-        if name in ELSEWHERE:
-            continue
-        if name not in KEYS:
-            raise InputError(
-                f"augment settings: there is no {name!r} for images; there are {', '.join(KEYS)}"
-            )
-        if not isinstance(block, Mapping) or set(block) != KEYS[name]:
-            raise InputError(f"augment settings: {name} needs exactly {', '.join(sorted(KEYS[name]))}")
 
 
 def _drawn(name: str, settings: Mapping[str, Any], rng: np.random.Generator) -> bool:

@@ -19,17 +19,12 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from carousel.common.errors import InputError
+from carousel.common.settings.features import LineImage
+from carousel.common.settings.field import check, defaults
 from carousel.hwr.image import edges
 from carousel.hwr.image.file import read_image as read_image  # the way in and the way on stand in one place
 
-DEFAULTS: dict[str, Any] = {
-    "height": 48,  # pixels of the normalised line = size of a frame
-    "deskew": True,
-    "deslant": False,
-    "spread": 6.5,  # height of the line in standard deviations of the ink's rows (_window)
-    "margin": 0.125,  # paper kept left and right, in heights
-    "min_width": 1.0,  # narrower lines are padded with paper, in heights
-}
+DEFAULTS: dict[str, Any] = defaults(LineImage)
 
 MAX_OVERSIZE = 4  # larger pictures are reduced by a whole factor before anything is measured
 BLOCK = 4  # pixels: the paper's brightness is looked for on a grid of this step
@@ -124,11 +119,7 @@ def _normalise(grey: np.ndarray, settings: dict[str, Any]) -> tuple[np.ndarray, 
 
 def _options(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings over the defaults; InputError for one that would do nothing."""
-    unknown = settings.keys() - DEFAULTS.keys() - {"kind"}
-    if unknown:
-        raise InputError(
-            f"features: there is no {', '.join(sorted(unknown))}; there are {', '.join(DEFAULTS)}"
-        )
+    check(LineImage, settings, "features", partial=True)
     return DEFAULTS | settings
 
 

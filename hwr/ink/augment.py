@@ -11,19 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from carousel.common.errors import InputError
+from carousel.common.settings.augment import Ink
+from carousel.common.settings.field import check, defaults
 
-DEFAULTS: dict[str, float] = {
-    "rotation": 0.06,  # radians, standard deviation
-    "slant": 0.25,  # tangent, standard deviation
-    "stretch": 0.15,  # log of the scaling of x against y, standard deviation
-    "bend": 0.035,  # elastic displacement, standard deviation, in heights of the ink
-    "bend_length": 1.2,  # wave length of the bend, in heights of the ink (and above)
-    "stroke_shift": 0.02,  # shift of each stroke, standard deviation, in heights
-    "stroke_scale": 0.04,  # log of the scaling of each stroke about its centre, standard deviation
-    "drop": 0.1,  # greatest share of points left out (a random share up to this), ends of strokes kept
-    "chance": 0.85,  # share of the samples that are changed at all
-}
+DEFAULTS: dict[str, float] = defaults(Ink)
 WAVES = 4
 
 
@@ -31,13 +22,8 @@ def augment_ink(
     strokes: Sequence[np.ndarray], settings: Mapping[str, Any], rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Strokes (points, 2) varied; as many strokes, in the same order, float64. The input is left as it is."""
+    check(Ink, settings, "augment", partial=True)
     options = {**DEFAULTS, **settings}
-    if len(options) > len(DEFAULTS):
-        unknown = ", ".join(sorted(options.keys() - DEFAULTS.keys()))
-        raise InputError(f"augment settings: ink has no {unknown}; it has {', '.join(DEFAULTS)}")
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"augment settings: {name} of ink is {value!r}; it should be a number")
     arrays = [np.asarray(stroke, dtype=np.float64).reshape(-1, 2) for stroke in strokes]
     arrays = [array for array in arrays if len(array)]
     if not arrays or rng.random() >= options["chance"]:

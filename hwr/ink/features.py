@@ -25,18 +25,11 @@ from typing import Any
 import numpy as np
 
 from carousel.common.errors import InputError
+from carousel.common.settings.features import PenStrokes
+from carousel.common.settings.field import check, defaults
 from carousel.hwr.ink.strays import without_strays
 
-DEFAULTS: dict[str, Any] = {
-    "kind": "ink",
-    "spacing": 0.35,  # step along the ink, in units (a word of median height is about three units high)
-    "pen_up_spacing": 1.4,  # longest step of a pen-up move, in units …
-    "pen_up_steps": 3,  # … unless the move would need more steps than this
-    "one_row": True,  # move further rows of writing behind the first
-    "level": True,  # turn a sloping line of writing level
-    "vicinity": 3,  # points on each side that the shape features look at
-    "context_cell": 0.9,  # width of one of the 3×3 cells of ink around a point, in units
-}
+DEFAULTS: dict[str, Any] = defaults(PenStrokes)
 
 NAMES = (
     "dx", "dy", "y", "x_high_passed", "y_high_passed", "pen_up", "stroke_start",
@@ -84,9 +77,8 @@ def extract(strokes: Sequence[np.ndarray], settings: Mapping[str, Any]) -> tuple
     input.
     Raises InputError where the strokes hold no point, or a coordinate that is not a finite number.
     """
+    check(PenStrokes, settings, "features", partial=True)
     options = {**DEFAULTS, **settings}
-    if len(options) > len(DEFAULTS):
-        raise InputError(f"features of ink have no {', '.join(sorted(options.keys() - DEFAULTS.keys()))}")
     written, pen_up = flatten(strokes)
     points = in_one_row(written, pen_up) if options["one_row"] else written
     centre, unit, angle = frame_of_reference(points, pen_up, options)

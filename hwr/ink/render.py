@@ -10,33 +10,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from carousel.common.errors import InputError
+from carousel.common.settings.augment import Render
+from carousel.common.settings.field import check, defaults
 from carousel.hwr.ink.features import DEFAULTS as INK
 from carousel.hwr.ink.features import flatten, frame_of_reference
 
 SUPERSAMPLING = 3
 MARGIN = 0.06  # empty border, in picture heights
 WIDEST = 12000  # pixels; longer lines are drawn smaller
-DEFAULTS: dict[str, float] = {
-    "size": 0.19,  # picture heights to a unit of the ink (hwr/ink/features.py: a word is about 3 units high)
-    "pen_width": 0.22,  # in units of the ink
-    "slant": 0.0,  # tangent, to the right
-    "stretch": 1.0,  # of x against y
-    # Only with a random generator, and then about the values above:
-    "size_spread": 0.15,  # log, standard deviation
-    "pen_width_spread": 0.4,  # log, standard deviation
-    "slant_spread": 0.1,
-    "stretch_spread": 0.08,  # log, standard deviation
-    "shift": 0.08,  # of the ink upwards or downwards, at most, in picture heights
-    "ink_grey": 120,  # lightest ink
-    "paper_grey": 170,  # darkest paper
-    "contrast": 90,  # least difference of paper and ink
-    "shading": 0.6,  # chance of paper and ink of uneven grey
-    "ruling": 0.15,  # chance of ruled lines
-    "noise": 9.0,  # greatest standard deviation of the grain, in grey levels
-    "blur": 0.9,  # greatest radius, in pixels
-    "smooth": 0.5,  # chance of rounded corners: pens sample coarsely, ink flows
-}
+DEFAULTS: dict[str, float] = defaults(Render)
 
 
 def render(
@@ -47,9 +29,8 @@ def render(
     settings: as `DEFAULTS`. Raises InputError for ink without points, or with coordinates that are not
     finite.
     """
+    check(Render, settings, "augment.render", partial=True)
     options = {**DEFAULTS, **settings}
-    if len(options) > len(DEFAULTS):
-        raise InputError(f"rendering of ink has no {', '.join(sorted(options.keys() - DEFAULTS.keys()))}")
     if rng is None:
         return 255 - _cover(*_place(strokes, height, options, 0.0), height)
     options = _draw_options(options, rng)

@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.asr import augment
 from carousel.asr.sound.read import read_audio
 from carousel.common.errors import InputError
-from tests.conftest import REPOSITORY, corpus
+from carousel.common.settings.field import defaults
+from carousel.common.settings.training import GROUPS
+from tests.conftest import corpus
 from tests.torchaudio_guard import import_torchaudio
 
 RATE = 16000
 
 
 def conf() -> dict:
-    return yaml.safe_load((REPOSITORY / "conf" / "augment" / "speech.yaml").read_text())
+    return defaults(GROUPS["augment"]["speech"])
 
 
 def only(name: str, **changes: Any) -> dict:
@@ -85,7 +86,7 @@ def sounds(tmp_path: Path) -> str:
     return str(tmp_path / "sounds")
 
 
-@pytest.mark.parametrize("name", list(augment.KEYS))
+@pytest.mark.parametrize("name", list(defaults(GROUPS["augment"]["speech"])))
 def test_probability_is_kept(name: str, sounds: str) -> None:
     given = {name: {**only(name)[name], "probability": 0.3}}
     if "folder" in given[name]:
@@ -309,7 +310,7 @@ def test_crop_takes_from_both_ends_within_its_range_and_share() -> None:
 
 
 def test_an_equalizer_of_one_point_would_be_a_gain_and_is_refused() -> None:
-    with pytest.raises(InputError, match=r"equalizer.points=1; it should be at least 2"):
+    with pytest.raises(InputError, match=r"augment.equalizer.points must be at least 2, not 1"):
         augment.augment_wave(np.zeros(1600, np.float32), only("equalizer", points=1), rng(), RATE)
 
 

@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.asr import features
 from carousel.asr.augment import change_speed
 from carousel.common.errors import InputError
-from tests.conftest import REPOSITORY, corpus
+from carousel.common.settings.field import defaults
+from carousel.common.settings.training import GROUPS
+from tests.conftest import corpus
 from tests.torchaudio_guard import import_torchaudio
 
 RATE = 16000
 
 
 def conf(name: str, **changes: Any) -> dict:
-    return {**yaml.safe_load((REPOSITORY / "conf" / "features" / f"{name}.yaml").read_text()), **changes}
+    return {**defaults(GROUPS["features"][name]), **changes}
 
 
 def speechlike(seconds: float = 2.0, seed: int = 0) -> np.ndarray:
@@ -263,8 +264,8 @@ def test_less_than_a_window_is_an_error_that_says_so(samples: int) -> None:
         ({"kind": "bark"}, "bark"),
         ({"high": 9000}, "9000"),
         ({"filters": 400}, "400"),
-        ({"colour": 1}, "does not know colour"),
-        ({"coefficients": 13}, "does not know coefficients"),
+        ({"colour": 1}, "has no colour"),
+        ({"coefficients": 13}, "has no coefficients"),
     ],
 )
 def test_settings_that_cannot_be_are_named(changes: dict, words: str) -> None:
@@ -275,7 +276,7 @@ def test_settings_that_cannot_be_are_named(changes: dict, words: str) -> None:
 def test_settings_that_lack_a_key_are_named() -> None:
     given = conf("mfcc")
     del given["deltas"]
-    with pytest.raises(InputError, match="needs deltas"):
+    with pytest.raises(InputError, match=r"features.deltas is missing"):
         features.size(given)
 
 
@@ -342,5 +343,5 @@ def test_a_band_without_a_filter_is_refused() -> None:
 )
 def test_settings_that_ask_for_too_much_are_refused(key, value):
     """As a header may have them: inf samples, gigabytes."""
-    with pytest.raises(InputError, match=f"{key} is .*at most"):
+    with pytest.raises(InputError, match=f"{key} must be .*at most"):
         features.extract(np.zeros(16000, np.float32), conf("logmel", **{key: value}))

@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from carousel.asr import features
 from carousel.asr.reader import read
 from carousel.asr.sound.read import read_audio
 from carousel.common.data.manifest import Sample
 from carousel.common.errors import InputError
-from tests.conftest import REPOSITORY
+from carousel.common.settings.field import defaults
+from carousel.common.settings.training import GROUPS
 
 RATE = 16000
 
 
 def conf(group: str, name: str) -> dict:
-    return yaml.safe_load((REPOSITORY / "conf" / group / f"{name}.yaml").read_text())
+    return defaults(GROUPS[group][name])
 
 
 LOGMEL, MFCC, SPEECH = conf("features", "logmel"), conf("features", "mfcc"), conf("augment", "speech")

@@ -2,19 +2,18 @@
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from carousel.common.data.manifest import Sample
 from carousel.common.errors import InputError
+from carousel.common.settings.field import defaults
+from carousel.common.settings.training import GROUPS
 from carousel.hwr import features as dispatch
 from carousel.hwr.ink import augment as ink_augment
 from carousel.hwr.ink import features as ink_features
 from carousel.hwr.ink.render import render
 from carousel.hwr.reader import read
-from tests.conftest import REPOSITORY
 
-CONF = REPOSITORY / "conf"
 INK = {"kind": "ink"}
 IMAGE = {"kind": "image", "height": 32}
 WORD = [
@@ -25,7 +24,8 @@ SAMPLE = Sample(text="mm", strokes=WORD, where="train.jsonl:7")
 
 
 def settings(name: str) -> dict:
-    return yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    group, choice = name.split("/")
+    return defaults(GROUPS[group][choice])
 
 
 def generator(seed: int = 0) -> np.random.Generator:

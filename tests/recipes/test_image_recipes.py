@@ -328,6 +328,9 @@ def test_recipe_composes(name: str) -> None:
     from omegaconf import OmegaConf
 
     from carousel.common.train.recipe import ROOT, find_recipe
+    from carousel.common.train.settings import register
+
+    register()
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         base = compose("base", ["features=image", "augment=image", "network=conv2d"])

@@ -18,6 +18,9 @@ from carousel.asr.sound.read import read_audio
 from carousel.asr.transcribe import Timed
 from carousel.common.cli.prepare import run
 from carousel.common.data.manifest import read_manifest
+from carousel.common.settings.field import defaults
+from carousel.common.settings.training import GROUPS
+from carousel.common.train.settings import register, top_level
 from carousel.recipes.fsdd import cut as fsdd_cut
 from carousel.recipes.fsdd import prepare as fsdd
 from tests.conftest import REPOSITORY, corpus
@@ -386,6 +389,7 @@ def test_the_real_speechocean(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_composes_and_its_settings_are_understood(name: str) -> None:
     GlobalHydra.instance().clear()
+    register()
     with initialize_config_dir(str(REPOSITORY / "recipes" / name), version_base="1.3"):
         config = compose("recipe", [f"hydra.searchpath=[file://{REPOSITORY / 'conf'}]", f"++name={name}"])
     given = OmegaConf.to_container(config, resolve=True)
@@ -402,10 +406,8 @@ def test_recipe_composes_and_its_settings_are_understood(name: str) -> None:
 def test_recipe_sets_no_key_that_nothing_reads(name: str) -> None:
     """Hydra takes any new key of a recipe without a word, so a misspelt one would do nothing."""
     own: Any = OmegaConf.load(REPOSITORY / "recipes" / name / "recipe.yaml")
-    groups = [path.name for path in (REPOSITORY / "conf").iterdir() if path.is_dir()]
-    for group in groups:
-        files = (REPOSITORY / "conf" / group).glob("*.yaml")
-        known = {key for path in files for key in OmegaConf.load(path)}
-        assert group == "hydra" or set(own.get(group, {})) <= known, group
-    base = OmegaConf.load(REPOSITORY / "conf" / "base.yaml")
-    assert set(own) <= {*base, *groups, "defaults", *(["fold"] if name == "fsdd" else [])}
+    for group, choices in GROUPS.items():
+        known = {key for schema in choices.values() for key in defaults(schema)}
+        assert set(own.get(group, {})) <= known, group
+    further = {"defaults", "hydra", *(["fold"] if name == "fsdd" else [])}
+    assert set(own) <= {*top_level(), *further}

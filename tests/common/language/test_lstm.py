@@ -22,7 +22,7 @@ from carousel.common.language import ngram_files
 from carousel.common.language.lstm import END, UNKNOWN, LanguageModel, LanguageNetwork, join, load, pick
 from carousel.common.lstm.cells import lstm_step, peephole_step
 from carousel.common.model import file as model_file
-from carousel.common.train.settings import CELLS
+from carousel.common.settings.training import CELLS
 from tests.tiny import tiny_model
 
 SETTINGS: dict[str, Any] = {"embedding": 5, "hidden": 7, "layers": 2, "cell": "lstm", "dropout": 0.3}

@@ -46,10 +46,10 @@ def test_auto_is_bf16_where_the_machine_multiplies_it_faster(there: bool, run_fo
     ("features", "said"),
     [
         ({"filters": 40}, "40 numbers a frame, and its network takes 20"),
-        ({"sample_rate": None}, "needs sample_rate"),
-        ({"sample_rate": "a"}, "sample_rate is 'a'"),
-        ({"window": "a"}, "window is 'a'"),
-        ({"deltas": True}, "deltas is True"),
+        ({"sample_rate": None}, "features.sample_rate is missing"),
+        ({"sample_rate": "a"}, "features.sample_rate must be a whole number, at least 1"),
+        ({"window": "a"}, "features.window must be a number"),
+        ({"deltas": True}, "features.deltas must be a whole number, at least 0 and at most 10, not true"),
         ({"kind": ["logmel"]}, "cannot be used"),
     ],
 )

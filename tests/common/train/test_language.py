@@ -194,16 +194,16 @@ def test_sessions_are_runs_of_a_speaker(tmp_path: Path):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("trainer.steps=0", "trainer.steps=0 cannot be used"),
-        ("trainer.reset=2", "trainer.reset=2"),
+        ("trainer.steps=0", "trainer.steps must be at least 1, not 0"),
+        ("trainer.reset=2", "trainer.reset must be at least 0 and at most 1, not 2"),
         ("+trainer.epochs=3", "trainer has no epochs, which would do nothing"),
-        ("network.hidden=x", "network.hidden=x"),
+        ("network.hidden=x", "network.hidden must be a whole number, at least 1, not x"),
         ("+network.front=stack", "network has no front"),
-        ("unit=letters", "characters and words"),
+        ("unit=letters", "characters or words"),
         ("+features=mfcc", "the configuration has no features"),
-        ("optimizer.schedule=foo", "optimizer.schedule=foo"),
+        ("optimizer.schedule=foo", "optimizer.schedule must be constant, linear"),
         ("data.valid=null", "data.valid"),
-        ("fit=3", "fit=3"),
+        ("fit=3", "fit must be a text, or null, not 3"),
     ],
 )
 def test_settings_that_cannot_be_used_are_told(override: str, said: str):

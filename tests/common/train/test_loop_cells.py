@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from carousel.common.model import file as model_file
+from carousel.common.settings.training import CELLS
 from carousel.common.train import loop as training
-from carousel.common.train.settings import CELLS
 from tests.common import toy
 
 NOISY = [

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from carousel.common.settings.training import PRECISIONS
 from carousel.common.train import loop as training
 from carousel.common.train.optimizers import step, weight_noise
-from carousel.common.train.settings import PRECISIONS
 from tests.common import toy
 
 

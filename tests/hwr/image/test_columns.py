@@ -1,11 +1,9 @@
 """A grey line to columns: against pictures whose content is known."""
 
 import math
-from importlib import resources
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -14,7 +12,6 @@ from PIL import Image, ImageDraw
 from carousel.common.data.manifest import read_manifest
 from carousel.common.errors import InputError
 from carousel.hwr.image.columns import (
-    DEFAULTS,
     extract_image,
     find_slant,
     find_slope,
@@ -219,10 +216,3 @@ def test_real_lines(name: str) -> None:
 def test_a_setting_that_would_do_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="hieght"):
         extract_image(drawn(), {"kind": "image", "hieght": 32})
-
-
-def test_settings_that_ship_are_the_defaults() -> None:
-    shipped = yaml.safe_load(
-        (resources.files("conf") / "features" / "image.yaml").read_text(encoding="utf-8")
-    )
-    assert shipped == DEFAULTS | {"kind": "image"}

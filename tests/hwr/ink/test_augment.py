@@ -75,5 +75,5 @@ def test_empty_ink_and_unknown_settings():
 
 @pytest.mark.parametrize("value", ["abc", None, True, [0.1]])
 def test_a_setting_that_is_no_number_is_named(value):
-    with pytest.raises(InputError, match="rotation of ink is"):
+    with pytest.raises(InputError, match=r"augment.rotation must be a number, not"):
         augment(rotation=value)
