@@ -156,10 +156,10 @@ def _draw_sound(block: Mapping, rng: np.random.Generator, sample_rate: int) -> n
 
 
 @functools.cache
-def sound_files(folder: str) -> tuple[Path, ...]:
+def sound_files(folder: str | None) -> tuple[Path, ...]:
     """Files of a folder, and of folders in it, that `SOUNDS` says are sound. InputError where none is."""
-    if not folder or not Path(folder).is_dir():
-        raise InputError(f"augment settings: folder is {folder!r}, which is not a folder; correct the path")
+    if folder is None or not Path(folder).is_dir():
+        raise InputError(f"augment: there is no folder {folder or 'of sounds'}; correct `folder`")
     found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SOUNDS)
     if not found:
         raise InputError(f"{folder}: holds no recording ({', '.join(SOUNDS)}); name another folder")

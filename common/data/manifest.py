@@ -165,13 +165,15 @@ def write_manifest(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.parent.resolve()  # as `..` leads out of where a link leads, not of where it stands
     count = 0
     with atomic_text(path) as out:
         for row in rows:
             row = dict(row)
             for key in ("audio", "image"):
                 if row.get(key) is not None:
-                    row[key] = Path(os.path.relpath(row[key], path.parent)).as_posix()
+                    file = Path(row[key])
+                    row[key] = Path(os.path.relpath(file.parent.resolve() / file.name, folder)).as_posix()
             if row.get("strokes") is not None:
                 row["strokes"] = [np.asarray(stroke).reshape(-1).tolist() for stroke in row["strokes"]]
             out.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -184,8 +184,8 @@ def test_every_recording_of_a_folder_is_drawn_and_resampled(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["rooms", "noises"])
 def test_a_folder_that_would_do_nothing_is_named(tmp_path: Path, name: str) -> None:
     for folder, words in (
-        ("", "''"),
-        (str(tmp_path / "none"), "none.*not a folder"),
+        (None, "no folder of sounds"),
+        (str(tmp_path / "none"), "no folder .*none"),
         (str(tmp_path), "no rec"),
     ):
         with pytest.raises(InputError, match=words):

@@ -24,6 +24,19 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path):
     assert sample.where == f"{manifest}:1"
 
 
+def test_paths_are_right_in_a_folder_behind_a_link(tmp_path: Path):
+    """`..` leads out of the folder that a link leads to, not of the one that it stands in."""
+    for folder in ("deep/down/data", "sound", "here"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "here" / "data").symlink_to(tmp_path / "deep" / "down" / "data")
+    for audio in (tmp_path / "sound" / "a.flac", tmp_path / "here" / "data" / "b.flac"):
+        audio.write_bytes(b"x")
+        write_manifest(tmp_path / "here" / "data" / "m.jsonl", [{"audio": audio, "text": "a"}])
+        (sample,) = read_manifest(tmp_path / "here" / "data" / "m.jsonl")
+        assert sample.audio is not None and sample.audio.is_file()
+    assert json.loads((tmp_path / "here" / "data" / "m.jsonl").read_text())["audio"] == "b.flac"
+
+
 def test_strokes_survive_and_gz_is_read(tmp_path: Path):
     manifest = tmp_path / "ink.jsonl.gz"
     strokes = [np.array([[0, 1], [2, 3]], np.float32), np.array([[4.5, 5]], np.float32)]
