@@ -15,7 +15,8 @@ FLOORS = (
     ("asr", "hwr"),
     ("common.cli",),
     ("common.train",),
-    ("common.recogniser", "common.plots"),
+    ("common.recogniser",),
+    ("common.domain", "common.plots"),
     ("common.decoding",),
     ("common.language",),
     ("common.model",),
@@ -24,7 +25,7 @@ FLOORS = (
     ("common.text",),
     ("common.compiling",),
     ("common.files", "common.hardware"),
-    ("common.errors",),
+    ("common.errors", "common.options"),
 )
 FLOOR_OF = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 FILES = sorted(

@@ -1,27 +1,33 @@
-"""What `asr align` and `hwr align` share: their options, and which text belongs to which input."""
+"""`align`: where each word and letter of a known text is."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carousel.common.cli import options as arguments
-from carousel.common.cli import runner as command
+from carousel.common.cli import options
 from carousel.common.cli.failures import Failures
-from carousel.common.cli.inputs import Input, expand, with_unique_stems
-from carousel.common.cli.runner import Result, Source
+from carousel.common.cli.inputs import Input, with_unique_stems
+from carousel.common.cli.program import Opener, Program
+from carousel.common.cli.runner import by_model, emitter, run
 from carousel.common.cli.streams import say
 from carousel.common.errors import InputError, UsageError
 
-if TYPE_CHECKING:  # loading them brings numpy
+if TYPE_CHECKING:  # loading them brings numpy and torch
+    import numpy as np
+
     from carousel.common.data.manifest import Sample
     from carousel.common.decoding.align import Spelling
+    from carousel.common.domain import Prepared
+    from carousel.common.model.file import Model
     from carousel.common.text.alphabet import Alphabet
+
+    Source = tuple[Model, Prepared, Spelling]
 
 MANIFESTS = (".jsonl", ".jsonl.gz")
 TEXTS = (".txt", ".lab", ".gt.txt")  # beside a.wav: a.txt, a.lab (Montreal Forced Aligner), a.gt.txt (kraken)
@@ -36,25 +42,18 @@ class Task:
     sample: Sample | None = None
 
 
-def add(
-    commands: arguments.Subparsers,
-    program: str,
-    what: str,
-    formats: Sequence[str],
-    function: arguments.Command,
-) -> argparse.ArgumentParser:
-    """what: an input for the examples, such as call.wav."""
-    folder = "inputs/"
-    parser = arguments.command_parser(
+def add(commands: options.Subparsers, program: Program) -> None:
+    name = program.name
+    parser = options.command_parser(
         commands,
         "align",
         "find where each word and letter of a known text is",
         f"""
-        {program} align {what} --text "SEVEN TWO"       the text on the command line
-        {program} align {what} --transcript said.txt    or in a file
-        {program} align {folder} --output aligned/         beside each input a text, .txt or .lab
-        {program} align {folder} --transcript texts/       or in another folder
-        {program} align test.jsonl --format json          a manifest has its own texts
+        {name} align {program.example} --text "SEVEN TWO"       the text on the command line
+        {name} align {program.example} --transcript said.txt    or in a file
+        {name} align inputs/ --output aligned/         beside each input a text, .txt or .lab
+        {name} align inputs/ --transcript texts/       or in another folder
+        {name} align test.jsonl --format json          a manifest has its own texts
         """,
     )
     parser.add_argument(
@@ -79,19 +78,55 @@ def add(
         help="characters that the model cannot write, such as punctuation, take no time "
         "(default: they are an error)",
     )
-    arguments.add_model_arguments(parser, f"default: the one that is marked * by `{program} models`")
-    arguments.add_output_arguments(parser, formats)
-    parser.set_defaults(run=function)
-    return parser
+    options.add_model_arguments(parser, program.name)
+    options.add_output_arguments(parser, [form for form in program.formats if form != "txt"])
+    program.add_truncation(parser)
+    parser.set_defaults(run=align)
 
 
-def tasks(
-    args: argparse.Namespace,
-    suffixes: Collection[str],
-    kind: str,
-    failures: Failures,
-    also: Callable[[Path], bool] = lambda file: False,
-) -> list[Task]:
+def align(program: Program, args: argparse.Namespace) -> int:
+    failures = Failures()
+    todo = tasks(program, args, failures)
+    if not todo:
+        return failures.status
+    form = program.formats[args.format]
+    emit = emitter([task.item for task in todo], args, form)
+
+    from carousel.common.recogniser import scores_of
+
+    opener = Opener(program, args, failures)
+    opener.needed(task.item.path for task in todo if task.sample is None)
+
+    def read(task: Task) -> Source:
+        model, prepared = opener.prepare(task.item, task.sample)
+        spelling = spell_task(task, model.alphabet, args)
+        if not any(map(len, prepared.windows)):
+            raise InputError(f"{program.domains[0].empty}, so no text can be aligned with it")
+        return model, prepared, spelling
+
+    def work(model: Model, sources: list[Source]) -> list[tuple[Source, list[np.ndarray]]]:
+        scores = scores_of(model, [prepared for _, prepared, _ in sources], args.batch_frames)
+        return list(zip(sources, scores, strict=True))
+
+    def write(task: Task, scored: tuple[Source, list[np.ndarray]]) -> None:
+        (model, prepared, spelling), scores = scored
+        aligned = prepared.aligned(scores, spelling, model)
+        emit(task.item, form.write(aligned, task.item, model.card["name"]))
+
+    run(
+        todo,
+        read,
+        lambda sources: by_model(sources, work),
+        write,
+        failures,
+        name=lambda task: task.item.label,
+        weigh=lambda source: sum(map(len, source[1].windows)),
+        budget=args.batch_frames,
+    )
+    return failures.status
+
+
+def tasks(program: Program, args: argparse.Namespace, failures: Failures) -> list[Task]:
     """Inputs of the command line with their texts; those without one go to `failures`."""
     given = args.text is not None or (args.transcript is not None and not os.path.isdir(args.transcript))
     if given and (len(args.inputs) > 1 or os.path.isdir(args.inputs[0]) or _is_manifest(args.inputs[0])):
@@ -99,15 +134,9 @@ def tasks(
             "--text and a --transcript FILE are the text of one input; for several put a text beside each "
             "(a.wav, a.txt), or give --transcript DIR or a manifest"
         )
-    files = expand(
-        [name for name in args.inputs if not _is_manifest(name)],
-        [suffix for suffix in suffixes if suffix not in MANIFESTS],
-        kind,
-        failures,
-        also,
-    )
     found: list[Task] = []
-    for item in files:
+    files = [name for name in args.inputs if not _is_manifest(name)]
+    for item in program.expand(files, failures, without=MANIFESTS):
         try:
             found.append(Task(item, _text_of(item, args)))
         except Exception as error:
@@ -161,28 +190,6 @@ def read_text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or "").lower() if isinstance(error, OSError) else "is not UTF-8"
         raise InputError(f"{path}: cannot be read as text ({reason}); give UTF-8 text") from None
-
-
-def run(
-    tasks: Iterable[Task],
-    read: Callable[[Task], Source],
-    work: Callable[[list[Source]], list[Result]],
-    write: Callable[[Task, Result], None],
-    failures: Failures,
-    weigh: Callable[[Source], int],
-    args: argparse.Namespace,
-) -> None:
-    """Takes tasks through read, work and write, as common.cli.runner.run does."""
-    command.run(
-        tasks,
-        read,
-        work,
-        write,
-        failures,
-        name=lambda task: task.item.label,
-        weigh=weigh,
-        budget=args.batch_frames,
-    )
 
 
 def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:

@@ -23,7 +23,8 @@ class Input:
     """A file, or standard input (no path). `stem`: its own place in an output folder, without suffix; `key`:
     the same but for what tells it from files that differ in their suffix, which share a text.
 
-    Of a file of several pages each is an input of its own; load: reads it, where the file is open already.
+    Of a file of several pages each is an input of its own; load(rests): reads it where the file is open
+    already.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Input:
     stem: str
     key: str = ""
     page: int | None = None
-    load: Callable[[], Any] | None = field(default=None, compare=False)
+    load: Callable[[bool], Any] | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

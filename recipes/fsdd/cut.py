@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from carousel.asr.align import word_segments
+from carousel.asr.recording import word_segments
 from carousel.asr.sound.read import SAMPLE_RATE, read_audio
 from carousel.common.data.manifest import Sample, read_manifest, write_manifest
 from carousel.common.errors import InputError

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from carousel.common.cli import options as arguments
-from carousel.common.cli.runner import write_whole
+from carousel.common.cli.files import write_whole
 from carousel.common.errors import InputError
 from carousel.common.language.texts import read_texts
 from carousel.recipes import command
