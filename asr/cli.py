@@ -33,7 +33,6 @@ PROGRAM = Program(
     recipes=("an4", "fsdd"),
     group="speaker",
     sessions=("folder", "file", "none"),
-    inner="'’",  # IT'S is one word, and IT is not said in it
     unit="hour",
     part="minutes",
     parts=60,

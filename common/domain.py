@@ -39,6 +39,7 @@ class Domain:
     threshold: float  # the least score of a keyword
     starts: tuple[bytes, ...] = ()  # of files whose suffix does not tell what they hold
     sniff: Callable[[Path], bool] = lambda file: False  # takes a file of a folder in spite of its suffix
+    inner: str = ""  # characters that stand inside words, besides letters and digits
     empty: str = "is empty"  # what is said of an input without frames
 
     @property

@@ -35,7 +35,6 @@ PROGRAM = Program(
     recipes=("unipen_words", "htr_lines"),
     group="writer",
     sessions=("folder", "none"),
-    inner="",  # as grep -w: "eau" stands in "l'eau"
     unit="1000 lines",
     part="lines",
     parts=1000,

@@ -27,6 +27,7 @@ IMAGE = Domain(
     samples=Path(__file__).parent / "samples",
     module="carousel.hwr.line",
     threshold=0.44,
+    inner="",  # as grep -w: "eau" stands in "l'eau"
 )
 INK = Domain(
     name="ink",

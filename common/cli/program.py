@@ -46,7 +46,6 @@ class Program:
     recipes: tuple[str, str]  # for the examples of train
     group: str  # key of a manifest that tells who spoke or wrote
     sessions: tuple[str, ...]  # what --session may be, the default first
-    inner: str  # characters that stand inside words, besides letters and digits
     unit: str  # of what false alarms are counted in
     part: str  # what a unit is made of
     parts: int  # how many of these

@@ -88,10 +88,10 @@ def spot(program: Program, args: argparse.Namespace) -> int:
     form = program.formats[args.format]
     emit = emitter(inputs, args, form)
 
-    from carousel.common.cli.spotting import Finder
     from carousel.common.domain import Transcript
+    from carousel.common.spotting import Finder
 
-    find = Finder(words, program.inner, args.inside)
+    find = Finder(words, program.domains[0].inner, args.inside)
     find.check(opener.needed(item.path for item in inputs))
     thresholds = {domain.name: domain.threshold for domain in program.domains}
 
@@ -169,12 +169,12 @@ def check(args: argparse.Namespace) -> None:
 
 def tune(program: Program, args: argparse.Namespace, words: list[str], opener: Opener) -> None:
     """Measures on a manifest: prints what is found at the best threshold or that given."""
-    from carousel.common.cli.spotting import Finder, match
     from carousel.common.ctc.spotting import curve
     from carousel.common.plots import draw_roc
+    from carousel.common.spotting import Finder, match
 
     tasks = list(samples(args.tune))
-    find = Finder(words, program.inner, args.inside)
+    find = Finder(words, program.domains[0].inner, args.inside)
     find.check(opener.needed(task.item.path for task in tasks if task.sample is None))
     scores: list[float] = []
     correct: list[bool] = []

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from carousel.common.cli.spotting import APART, Finder, bounds, occurrences
 from carousel.common.ctc.spotting import Detection
 from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
+from carousel.common.spotting import APART, Finder, bounds, occurrences
 from carousel.common.text.alphabet import Alphabet
 from carousel.hwr.cli import main
 from carousel.hwr.line import Line, symbol_boxes
