@@ -26,6 +26,7 @@ from carousel.common.errors import InputError
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
     from carousel.common.data.manifest import Sample
+    from carousel.common.domain import Item
     from carousel.common.model.file import Model
 
 __all__ = ["Recording", "open", "prepare", "read", "size", "without_rests"]
@@ -39,25 +40,18 @@ SILENCE = (
 )  # range of samples that a converter at rest gives (dither, an offset): nobody speaks in it
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A recording that is still to be read, as the only item of its file."""
+def open(source: Any, domain: str = "speech") -> Iterator[Item]:
+    """The one recording of a path, an open file, bytes, or a wave (samples,) at the model's sample rate."""
 
-    source: Any
-    page: None = None
-
-    def prepare(self, settings: dict[str, Any], rests: bool = True) -> Recording:
-        if isinstance(self.source, np.ndarray):
-            return prepare(self.source, settings, rests)
+    def read(settings: dict[str, Any], rests: bool) -> Recording:
+        if isinstance(source, np.ndarray):
+            return prepare(source, settings, rests)
         from carousel.asr.sound.read import read_recording
 
-        found = read_recording(self.source, settings["sample_rate"])
+        found = read_recording(source, settings["sample_rate"])
         return prepare(found.samples, settings, rests, found.notes, found.fault)
 
-
-def open(source: Any) -> Iterator[File]:
-    """The one recording of a path, an open file, bytes, or a wave (samples,) at the model's sample rate."""
-    yield File(source)
+    yield None, read
 
 
 def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:

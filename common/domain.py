@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
     from carousel.common.decoding.align import Spelling
     from carousel.common.model.file import Model
 
+    # The number of a page in a file of several, and the function that takes the settings of features, and
+    # whether long rests are kept, to what the network takes. It raises InputError.
+    Item = tuple[int | None, Callable[[dict[str, Any], bool], "Prepared"]]
     Source = str | os.PathLike[str] | io.BytesIO | np.ndarray | Sequence[np.ndarray]
 
 
@@ -50,7 +53,7 @@ class Domain:
 class Work(Protocol):
     """What the module of a domain has."""
 
-    def open(self, source: Any) -> Iterator[Item]:
+    def open(self, source: Any, domain: str) -> Iterator[Item]:
         """The items of a file, an open file or an array: the pages of a picture file, for example.
 
         Each has to be prepared before the next is asked for. Raises InputError that names the file.
@@ -71,17 +74,6 @@ class Work(Protocol):
 
     def without_rests(self, array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
         """Features (frames, size) without long rests: what transcription shows to the network."""
-
-
-class Item(Protocol):
-    """One item of an input, such as a recording or the line on a page."""
-
-    @property
-    def page(self) -> int | None:
-        """Its number in a file of several."""
-
-    def prepare(self, settings: dict[str, Any], rests: bool = True) -> Prepared:
-        """Its features by the settings of a model; rests: keep long silence. Raises InputError."""
 
 
 class Prepared(Protocol):
@@ -182,10 +174,10 @@ def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Itera
     A file is told by its suffix, or else by its first bytes; what nothing tells is of the first domain.
     """
     if len(domains) == 1:
-        return domains[0], domains[0].work.open(source)
+        return domains[0], domains[0].work.open(source, domains[0].name)
     if isinstance(source, list | tuple):
         domain = next(domain for domain in domains if domain.key == "strokes")
-        return domain, domain.work.open(source)
+        return domain, domain.work.open(source, domain.name)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         known = [domain for domain in domains if path.suffix.lower() in domain.suffixes]
@@ -199,7 +191,7 @@ def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Itera
     elif not isinstance(source, str | os.PathLike):
         known = [domains[0]]
     domain = known[0] if known else _told_by(head, domains)
-    return domain, domain.work.open(source)
+    return domain, domain.work.open(source, domain.name)
 
 
 def _told_by(head: bytes, domains: Sequence[Domain]) -> Domain:

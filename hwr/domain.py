@@ -35,7 +35,7 @@ INK = Domain(
     suffixes=(".json", ".jsonl", ".inkml", ".dat", ".unp", ".unipen"),
     models=IMAGE.models,
     samples=IMAGE.samples,
-    module="carousel.hwr.strokes",
+    module="carousel.hwr.line",
     threshold=0.43,
     # JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink.file reads them; no picture that Pillow reads starts so.
     starts=(b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,31 +25,29 @@ from carousel.hwr.reader import read
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
+    from carousel.common.domain import Item
     from carousel.common.model.file import Model
 
-__all__ = ["Line", "Writing", "open", "prepare", "read", "size", "without_rests"]
+__all__ = ["Line", "open", "prepare", "read", "size", "without_rests"]
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
-    """A line that is still to be read: a page of a picture file, or ink."""
+def open(source: Any, domain: str) -> Iterator[Item]:
+    """The pages of a picture file, or the ink of a file; a grey picture (rows, columns) uint8, or strokes."""
 
-    read: Callable[[], np.ndarray | list[np.ndarray]]
-    page: int | None = None
+    def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], bool], Line]:
+        return lambda settings, rests: prepare(read(), settings)
 
-    def prepare(self, settings: dict[str, Any], rests: bool = True) -> Line:
-        return prepare(self.read(), settings)
+    if isinstance(source, np.ndarray | list | tuple):
+        yield None, item(lambda: source)
+    elif domain == "ink":
+        from carousel.hwr.ink.file import read_ink
 
+        yield None, item(partial(read_ink, source))
+    else:
+        from carousel.hwr.image.file import read_pages
 
-def open(source: Any) -> Iterator[Writing]:
-    """The pages of a picture file, or a grey picture (rows, columns) uint8."""
-    if isinstance(source, np.ndarray):
-        yield Writing(lambda: source)
-        return
-    from carousel.hwr.image.file import read_pages
-
-    for number, page in read_pages(source):
-        yield Writing(page, number)
+        for page, read_page in read_pages(source):
+            yield page, item(read_page)
 
 
 def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:

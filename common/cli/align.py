@@ -6,7 +6,7 @@ import argparse
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,13 @@ from carousel.common.cli import options
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, with_unique_stems
 from carousel.common.cli.program import Opener, Program
-from carousel.common.cli.runner import by_model, emitter, run
+from carousel.common.cli.runner import emitter
 from carousel.common.cli.streams import say
 from carousel.common.errors import InputError, UsageError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
-    from carousel.common.data.manifest import Sample
     from carousel.common.decoding.align import Spelling
     from carousel.common.domain import Prepared
     from carousel.common.model.file import Model
@@ -31,15 +30,6 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
 
 MANIFESTS = (".jsonl", ".jsonl.gz")
 TEXTS = (".txt", ".lab", ".gt.txt")  # beside a.wav: a.txt, a.lab (Montreal Forced Aligner), a.gt.txt (kraken)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """An input and the text to find in it; sample: the line of a manifest, if it is from there."""
-
-    item: Input
-    text: str
-    sample: Sample | None = None
 
 
 def add(commands: options.Subparsers, program: Program) -> None:
@@ -86,20 +76,20 @@ def add(commands: options.Subparsers, program: Program) -> None:
 
 def align(program: Program, args: argparse.Namespace) -> int:
     failures = Failures()
-    todo = tasks(program, args, failures)
-    if not todo:
+    inputs = with_texts(program, args, failures)
+    if not inputs:
         return failures.status
     form = program.formats[args.format]
-    emit = emitter([task.item for task in todo], args, form)
+    emit = emitter(inputs, args, form)
 
     from carousel.common.recogniser import scores_of
 
     opener = Opener(program, args, failures)
-    opener.needed(task.item.path for task in todo if task.sample is None)
+    opener.needed(inputs)
 
-    def read(task: Task) -> Source:
-        model, prepared = opener.prepare(task.item, task.sample)
-        spelling = spell_task(task, model.alphabet, args)
+    def read(item: Input) -> Source:
+        model, prepared = opener.prepare(item)
+        spelling = spelled(item, model.alphabet, args)
         if not any(map(len, prepared.windows)):
             raise InputError(f"{program.domains[0].empty}, so no text can be aligned with it")
         return model, prepared, spelling
@@ -108,25 +98,16 @@ def align(program: Program, args: argparse.Namespace) -> int:
         scores = scores_of(model, [prepared for _, prepared, _ in sources], args.batch_frames)
         return list(zip(sources, scores, strict=True))
 
-    def write(task: Task, scored: tuple[Source, list[np.ndarray]]) -> None:
+    def write(item: Input, scored: tuple[Source, list[np.ndarray]]) -> None:
         (model, prepared, spelling), scores = scored
         aligned = prepared.aligned(scores, spelling, model)
-        emit(task.item, form.write(aligned, task.item, model.card["name"]))
+        emit(item, form.write(aligned, item, model.card["name"]))
 
-    run(
-        todo,
-        read,
-        lambda sources: by_model(sources, work),
-        write,
-        failures,
-        name=lambda task: task.item.label,
-        weigh=lambda source: sum(map(len, source[1].windows)),
-        budget=args.batch_frames,
-    )
+    opener.run(inputs, read, work, write)
     return failures.status
 
 
-def tasks(program: Program, args: argparse.Namespace, failures: Failures) -> list[Task]:
+def with_texts(program: Program, args: argparse.Namespace, failures: Failures) -> list[Input]:
     """Inputs of the command line with their texts; those without one go to `failures`."""
     given = args.text is not None or (args.transcript is not None and not os.path.isdir(args.transcript))
     if given and (len(args.inputs) > 1 or os.path.isdir(args.inputs[0]) or _is_manifest(args.inputs[0])):
@@ -134,11 +115,11 @@ def tasks(program: Program, args: argparse.Namespace, failures: Failures) -> lis
             "--text and a --transcript FILE are the text of one input; for several put a text beside each "
             "(a.wav, a.txt), or give --transcript DIR or a manifest"
         )
-    found: list[Task] = []
+    found: list[Input] = []
     files = [name for name in args.inputs if not _is_manifest(name)]
     for item in program.expand(files, failures, without=MANIFESTS):
         try:
-            found.append(Task(item, _text_of(item, args)))
+            found.append(replace(item, text=_text_of(item, args)))
         except Exception as error:
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
@@ -146,22 +127,21 @@ def tasks(program: Program, args: argparse.Namespace, failures: Failures) -> lis
             found += samples(Path(name))
         except Exception as error:
             failures.add(name, error)
-    items = with_unique_stems([task.item for task in found])
-    return [Task(item, task.text, task.sample) for item, task in zip(items, found, strict=True)]
+    return with_unique_stems(found)
 
 
 def _is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFESTS)
 
 
-def samples(manifest: Path) -> Iterator[Task]:
+def samples(manifest: Path) -> Iterator[Input]:
     """The samples of a manifest with their texts."""
     from carousel.common.data.manifest import read_manifest
 
     for sample in read_manifest(manifest):
         path = sample.source
         stem = path.stem if path else f"{manifest.name.split('.')[0]}-{sample.where.rpartition(':')[2]}"
-        yield Task(Input(str(path or sample.where), path, stem), sample.text, sample)
+        yield Input(str(path or sample.where), path, stem, text=sample.text, sample=sample)
 
 
 def _text_of(item: Input, args: argparse.Namespace) -> str:
@@ -192,13 +172,13 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read as text ({reason}); give UTF-8 text") from None
 
 
-def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:
+def spelled(item: Input, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:
     """As common.decoding.align.spell; tells which characters were passed over."""
     from carousel.common.decoding.align import spell
     from carousel.common.text.alphabet import name_symbols
 
     advice = ", or pass over such characters with --skip-unknown"
-    spelling = spell(task.text, alphabet, args.skip_unknown, advice)
+    spelling = spell(item.text, alphabet, args.skip_unknown, advice)
     if spelling.unknown:
-        say(f"note: {task.item.name}: passed over {name_symbols(spelling.unknown)}")
+        say(f"note: {item.name}: passed over {name_symbols(spelling.unknown)}")
     return spelling

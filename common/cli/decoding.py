@@ -21,13 +21,13 @@ KNOWING = [  # options of beam search beside its width
 FILES = ("lm", "lexicon", "hotwords", "grammar", "rescore")
 # an option, those of which one has to be given with it, and what it says
 NEEDED = (
-    ("lm_unit", ("lm",), "says how a language model counts; give one with --lm"),
-    ("lm_weight", ("lm",), "says how a language model counts; give one with --lm"),
-    ("bonus", ("lm", "lexicon", "grammar"), "says how a language model counts; give one with --lm"),
-    ("unknown", ("lm",), "says how a language model counts; give one with --lm"),
-    ("unlisted", ("lexicon",), "says how --lexicon counts; give one with --lexicon FILE"),
-    ("hotword_weight", ("hotwords",), "says how --hotwords counts; give one with --hotwords FILE"),
-    *((name, ("rescore",), "goes with a second pass; give its model with --rescore") for name in SECOND_PASS),
+    ("lm_unit", ("lm",), "needs a language model; give one with --lm"),
+    ("lm_weight", ("lm",), "needs a language model; give one with --lm"),
+    ("bonus", ("lm", "lexicon", "grammar"), "needs a language model; give one with --lm"),
+    ("unknown", ("lm",), "needs a language model; give one with --lm"),
+    ("unlisted", ("lexicon",), "needs a lexicon; give one with --lexicon FILE"),
+    ("hotword_weight", ("hotwords",), "needs hotwords; give them with --hotwords FILE"),
+    *((name, ("rescore",), "needs a second pass; give its model with --rescore") for name in SECOND_PASS),
 )
 
 
@@ -46,12 +46,12 @@ def check(args: argparse.Namespace | Decoding) -> dict[str, Any]:
     searching = [name for name in given if name not in SECOND_PASS]
     if args.decoder == "greedy" and (searching or nbest > 1):
         named = ", ".join(map(flag, [*searching, *["nbest"] * (nbest > 1)]))
-        raise UsageError(f"--decoder greedy searches nothing, so leave out {named}, or take --decoder beam")
+        raise UsageError(f"--decoder greedy does not search; leave out {named}, or use --decoder beam")
     if args.decoder == "pyctcdecode" and (known := [name for name in KNOWING if name in given]):
         named = ", ".join(map(flag, known))
-        raise UsageError(f"--decoder pyctcdecode does not know {named}; take --decoder beam")
+        raise UsageError(f"--decoder pyctcdecode does not have {named}; use --decoder beam")
     if nbest > 1 and form != "json":
-        raise UsageError("--nbest writes several texts for each input, which only --format json can hold")
+        raise UsageError("--nbest gives several texts for each input; use --format json, which can hold them")
     if args.beam and nbest > args.beam:
         raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")
     for name, others, why in NEEDED:

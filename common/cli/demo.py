@@ -40,7 +40,8 @@ def demo(program: Program, args: argparse.Namespace) -> int:
     """Prints what each sample says and what was read."""
     folder = program.domains[0].samples
     suffixes = [suffix for domain in program.domains for suffix in domain.suffixes]
-    samples = [path for path in sorted(folder.glob("*")) if path.suffix in suffixes]
+    paths = [path for path in sorted(folder.glob("*")) if path.suffix in suffixes]
+    samples = [Input(str(path), path, path.stem) for path in paths]
     if not samples:
         raise InputError("this installation has no samples; install the package anew")
     args.output.mkdir(parents=True, exist_ok=True)
@@ -51,18 +52,18 @@ def demo(program: Program, args: argparse.Namespace) -> int:
     from carousel.common.decoding import decode
     from carousel.common.recogniser import scores_of
 
-    for sample in samples:
-        picture = args.output / f"demo-{sample.stem}.png"
+    for path, sample in zip(paths, samples, strict=True):
+        picture = args.output / f"demo-{path.stem}.png"
         try:
-            model, prepared = opener.prepare(Input(str(sample), sample, sample.stem))
+            model, prepared = opener.prepare(sample)
             ((scores,),) = scores_of(model, [prepared], args.batch_frames)  # samples are short: one window
             hypothesis = decode(scores, model.alphabet, **model.decoder)[0]
-            prepared.draw(scores, hypothesis, model, picture, sample.name)
-            said = truth(sample)
+            prepared.draw(scores, hypothesis, model, picture, path.name)
+            said = truth(path)
         except Exception as error:
-            failures.add(str(sample), error)
+            failures.add(sample.name, error)
             continue
-        show(str(sample))
+        show(sample.name)
         if said is not None:
             show(f"  says:    {said}")
         show(f"  read as: {hypothesis.text}")

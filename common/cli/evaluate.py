@@ -89,10 +89,10 @@ def check_output(args: argparse.Namespace) -> None:
     if args.ignore and (strict := [o for o in ("calibrate", "reliability", "tune") if getattr(args, o)]):
         raise UsageError(f"--{strict[0]} goes by what is right to the letter; leave out --ignore")
     if args.tune and args.lm is None and args.rescore is None:
-        raise UsageError("--tune finds how much a language model counts; give one with --lm or --rescore")
+        raise UsageError("--tune needs a language model; give one with --lm or --rescore")
     if args.tune and args.rescore is None and args.lm.suffix != ".safetensors":
         raise UsageError(
-            f"--tune keeps what it finds in the language model's file, and {args.lm} is no .safetensors"
+            f"--tune keeps what it finds in the language model, and {args.lm} is not a .safetensors file"
         )
     if args.calibrate and args.model is None:
         raise UsageError(

@@ -11,13 +11,8 @@ from carousel.common.cli import streams
 from carousel.common.cli.streams import say
 from carousel.common.errors import DEBUG, UsageError, sentence
 
-DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = (
-    0,
-    1,
-    2,
-    130,
-    141,
-)  # exit status; the last two as a shell counts signals
+DONE, FAILED, USAGE = 0, 1, 2  # exit status
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell counts signals
 
 
 class Failures:

@@ -8,11 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carousel.common.cli import streams
 from carousel.common.cli.failures import Failures
 from carousel.common.errors import InputError, UsageError
+
+if TYPE_CHECKING:  # loading it brings numpy
+    from carousel.common.data.manifest import Sample
 
 STDIN = "-"
 STDINS = (STDIN, "/dev/stdin")
@@ -32,6 +35,8 @@ class Input:
     stem: str
     key: str = ""
     page: int | None = None
+    text: str = ""  # what it says, to be aligned or measured with
+    sample: Sample | None = None  # the line of a manifest that it is from
     load: Callable[[bool], Any] | None = field(default=None, compare=False)
 
     @property

@@ -66,7 +66,7 @@ def add_train(commands: options.Subparsers, program: Program) -> None:
     )
     parser.add_argument("-m", "--multirun", action="store_true", help="a run for each of the values a,b,c")
     parser.add_argument("--cfg", metavar="job", help="print the settings that a training would have")
-    parser.add_argument("--hydra-help", action="store_true", help="tell the other options, those of Hydra")
+    parser.add_argument("--hydra-help", action="store_true", help="show the other options, those of Hydra")
 
 
 def train(program: Program, words: list[str]) -> int:

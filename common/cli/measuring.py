@@ -111,7 +111,7 @@ def _keeper(model: Model) -> Path:
     """The file that keeps a calibration. Raises UsageError for a model of another kind."""
     if model.path is None or model.path.suffix == onnx_file.SUFFIX:
         raise UsageError(
-            f"--calibrate keeps what it finds in a .safetensors, and {model.path} is none; calibrate the "
+            f"--calibrate needs a .safetensors model, and {model.path} is not one; calibrate the "
             "model that it came from and export it again"
         )
     return model.path

@@ -46,7 +46,9 @@ def ignorable(text: str) -> list[str]:
     """argparse type: what `evaluate --ignore` leaves out of account, parted by commas."""
     kinds = [kind.strip() for kind in text.split(",")]
     if not set(kinds) <= set(IGNORABLE):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(IGNORABLE)}, nor several of them")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one of {', '.join(IGNORABLE)}, or several with commas between them"
+        )
     return list(dict.fromkeys(kinds))
 
 
@@ -76,7 +78,7 @@ def program_parser(name: str, purpose: str, version: str) -> argparse.ArgumentPa
     whole = Parser(
         name,
         description=purpose,
-        epilog=f"{name} COMMAND --help tells the options of a command. "
+        epilog=f"{name} COMMAND --help shows the options of a command. "
         "Exit status: 0 all done, 1 some inputs failed (each is named on stderr, the others are done), "
         "2 wrong usage.",
     )
@@ -112,8 +114,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, program: str) -> None:
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="of the products in the network; log-probabilities and search are float32 (default: auto, bf16 "
-        "where the machine multiplies it faster, else fp32; an .onnx has its own, so there is only auto)",
+        help="precision of the matrix products; log-probabilities and search are float32 (default: auto, "
+        "bf16 where the machine multiplies it faster, else fp32; an .onnx has its own and takes only auto)",
     )
     parser.add_argument(
         "--batch-frames",

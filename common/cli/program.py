@@ -7,7 +7,7 @@ imported before it is needed, so that --help answers at once.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.formats import Format
 from carousel.common.cli.inputs import Input, expand
+from carousel.common.cli.runner import Own, Result, by_model, run
 from carousel.common.cli.streams import say, standard_input
 from carousel.common.domain import Domain, open_input
 from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
-    from carousel.common.data.manifest import Sample
     from carousel.common.domain import Item, Prepared
     from carousel.common.model.file import Model
 
@@ -103,10 +103,10 @@ class Opener:
             )
         return self._models[key]
 
-    def needed(self, paths: Iterable[Path | None]) -> list[Model]:
+    def needed(self, inputs: Iterable[Input]) -> list[Model]:
         """The models that are sure to be used: the one that was asked for, or those that the names of files
         tell. What is wrong with one is told once then, not for each input."""
-        suffixes = {path.suffix.lower() for path in paths if path is not None}
+        suffixes = {item.path.suffix.lower() for item in inputs if item.path and not item.sample}
         domains = self.program.domains
         if not self.args.model and len(domains) > 1:
             domains = tuple(domain for domain in domains if suffixes & set(domain.suffixes))
@@ -120,23 +120,21 @@ class Opener:
         for item in inputs:
             try:
                 domain, found = self._open(item)
-                for one in found:
-                    yield replace(item, page=one.page, load=partial(self._prepare, domain, one))
+                for page, prepare in found:
+                    yield replace(item, page=page, load=partial(self._prepare, domain, prepare))
             except Exception as error:
                 self.failures.add(item.name, error)
 
-    def prepare(
-        self, item: Input, sample: Sample | None = None, rests: bool = True
-    ) -> tuple[Model, Prepared]:
+    def prepare(self, item: Input, rests: bool = True) -> tuple[Model, Prepared]:
         """What the network takes of an input or of a sample of a manifest, which holds one item."""
         if item.load is not None:
             model, prepared = item.load(rests)
         else:
-            domain, found = self._open(item, sample)
-            one = next(found)
-            if one.page is not None:
+            domain, found = self._open(item)
+            page, prepare = next(found)
+            if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
-            model, prepared = self._prepare(domain, one, rests)
+            model, prepared = self._prepare(domain, prepare, rests)
         for note in prepared.notes:
             say(f"note: {item.name}: {note}")
         if prepared.fault and self.args.allow_truncated:
@@ -146,10 +144,10 @@ class Opener:
             self.failures.add(item.name, InputError(f"{prepared.fault}, which are read; {advice}"))
         return model, prepared
 
-    def _open(self, item: Input, sample: Sample | None = None) -> tuple[Domain, Iterator[Item]]:
+    def _open(self, item: Input) -> tuple[Domain, Iterator[Item]]:
         source: Any = item.path
-        if sample is not None:
-            given = [getattr(sample, domain.key) for domain in self.program.domains]
+        if item.sample is not None:
+            given = [getattr(item.sample, domain.key) for domain in self.program.domains]
             source = next((value for value in given if value is not None), None)
             if source is None:
                 keys = [f'"{domain.key}"' for domain in self.program.domains]
@@ -159,6 +157,28 @@ class Opener:
             source = standard_input()
         return open_input(source, self.program.domains)
 
-    def _prepare(self, domain: Domain, item: Item, rests: bool) -> tuple[Model, Prepared]:
+    def _prepare(
+        self, domain: Domain, prepare: Callable[[dict[str, Any], bool], Prepared], rests: bool
+    ) -> tuple[Model, Prepared]:
         model = self.model(domain)
-        return model, item.prepare(model.features, rests)
+        return model, prepare(model.features, rests)
+
+    def run(
+        self,
+        inputs: Iterable[Input],
+        read: Callable[[Input], Own],
+        work: Callable[[Model, list[Own]], Sequence[Result]],
+        write: Callable[[Input, Result], None],
+    ) -> None:
+        """Inputs through `read`, which gives model, Prepared and more, `work` with those of one model, and
+        `write`."""
+        run(
+            inputs,
+            read,
+            lambda sources: by_model(sources, work),
+            write,
+            self.failures,
+            name=lambda item: item.label,
+            weigh=lambda source: sum(map(len, source[1].windows)),
+            budget=self.args.batch_frames,
+        )

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import options
-from carousel.common.cli.align import Task, samples
+from carousel.common.cli.align import samples
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.files import check_file, check_picture
+from carousel.common.cli.inputs import Input
 from carousel.common.cli.program import Opener, Program
-from carousel.common.cli.runner import by_model, emitter, run
+from carousel.common.cli.runner import emitter
 from carousel.common.errors import InputError, UsageError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
@@ -63,7 +64,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
         "--tune",
         type=Path,
         metavar="MANIFEST",
-        help="measure on a manifest with texts, and tell the threshold with the best F1",
+        help="measure on a manifest with texts, and print the threshold with the best F1",
     )
     parser.add_argument(
         "--roc", type=Path, metavar="FILE.png", help="with --tune: draw what is found against false alarms"
@@ -92,40 +93,29 @@ def spot(program: Program, args: argparse.Namespace) -> int:
     from carousel.common.spotting import Finder
 
     find = Finder(words, program.domains[0].inner, args.inside)
-    find.check(opener.needed(item.path for item in inputs))
+    find.check(opener.needed(inputs))
     thresholds = {domain.name: domain.threshold for domain in program.domains}
 
-    def write(task: Task, searched: Searched) -> None:
+    def write(item: Input, searched: Searched) -> None:
         model = searched.model
         found = find(searched, thresholds[model.domain] if args.threshold is None else args.threshold)
         transcript = Transcript((), searched.prepared.about, found=tuple(found))
-        emit(task.item, form.write(transcript, task.item, model.card["name"]))
+        emit(item, form.write(transcript, item, model.card["name"]))
 
-    search((Task(item, "") for item in opener.items(inputs)), write, opener)
+    search(opener.items(inputs), write, opener)
     return failures.status
 
 
-def search(tasks: Iterable[Task], write: Callable[[Task, Searched], None], opener: Opener) -> None:
-    """Shows tasks to the network, and what it made of them to `write`."""
+def search(inputs: Iterable[Input], write: Callable[[Input, Searched], None], opener: Opener) -> None:
+    """Shows inputs to the network, and what it made of them to `write`."""
     from carousel.common.recogniser import scores_of
-
-    budget = opener.args.batch_frames
 
     def work(model: Model, sources: list[tuple[Model, Prepared]]) -> list[Searched]:
         items = [prepared for _, prepared in sources]
-        scores = scores_of(model, items, budget)
+        scores = scores_of(model, items, opener.args.batch_frames)
         return [item.searched(own, model) for item, own in zip(items, scores, strict=True)]
 
-    run(
-        tasks,
-        lambda task: opener.prepare(task.item, task.sample),
-        lambda sources: by_model(sources, work),
-        write,
-        opener.failures,
-        name=lambda task: task.item.label,
-        weigh=lambda source: sum(map(len, source[1].windows)),
-        budget=budget,
-    )
+    opener.run(inputs, opener.prepare, work, write)
 
 
 def keywords(program: Program, args: argparse.Namespace) -> list[str]:
@@ -137,7 +127,7 @@ def keywords(program: Program, args: argparse.Namespace) -> list[str]:
 
         texts = [line for _, line in read_lines(args.words, "list of words")]
     elif not args.inputs:
-        raise UsageError(f"there is no word to find; give words, {usage}")
+        raise UsageError(f"no word to find was given; give words, {usage}")
     else:
         first = args.inputs.pop(0)
         if first and Path(first).exists():
@@ -149,20 +139,20 @@ def keywords(program: Program, args: argparse.Namespace) -> list[str]:
     if not found:
         raise UsageError("there is no word to find")
     if not args.inputs and args.tune is None:
-        raise UsageError(f"there is no {program.input}; give files after the words, {usage}")
+        raise UsageError(f"no {program.input} was given; give files after the words, {usage}")
     return found
 
 
 def check(args: argparse.Namespace) -> None:
     """What contradicts itself is a UsageError."""
     if args.roc is not None and not args.tune:
-        raise UsageError("--roc draws what --tune measures, so give both")
+        raise UsageError("--roc draws what --tune measures; give --tune as well")
     if args.roc is not None:
         check_picture("roc", args.roc)
     if args.tune is None:
         return
     if args.inputs:
-        raise UsageError(f"{args.inputs[0]}: --tune measures on its manifest, so leave out other inputs")
+        raise UsageError(f"{args.inputs[0]}: --tune measures on its manifest; leave out other inputs")
     if args.output is not None or args.format not in ("txt", "json"):
         raise UsageError(f"--tune prints a table, or --format json: leave out --output and {args.format}")
 
@@ -173,24 +163,24 @@ def tune(program: Program, args: argparse.Namespace, words: list[str], opener: O
     from carousel.common.plots import draw_roc
     from carousel.common.spotting import Finder, match
 
-    tasks = list(samples(args.tune))
+    inputs = list(samples(args.tune))
     find = Finder(words, program.domains[0].inner, args.inside)
-    find.check(opener.needed(task.item.path for task in tasks if task.sample is None))
+    find.check(opener.needed(inputs))
     scores: list[float] = []
     correct: list[bool] = []
     references: int = 0
     amount: float = 0
 
-    def write(task: Task, searched: Searched) -> None:
+    def write(item: Input, searched: Searched) -> None:
         nonlocal references, amount
-        written = find.written(searched, task.text)
-        for item, right in match(find(searched, LEAST), written):
-            scores.append(item.confidence)
+        written = find.written(searched, item.text)
+        for one, right in match(find(searched, LEAST), written):
+            scores.append(one.confidence)
             correct.append(right)
         references += len(written)
         amount += searched.prepared.amount
 
-    search(tasks, write, opener)
+    search(inputs, write, opener)
     if not references:
         raise InputError(f"{args.tune}: none of the words is in its texts, so there is nothing to measure")
     found = curve(scores, correct, references, amount / program.parts * len(words), program.unit)

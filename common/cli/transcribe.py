@@ -9,7 +9,7 @@ from carousel.common.cli import decoding, options
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, Session, session
 from carousel.common.cli.program import Opener, Program
-from carousel.common.cli.runner import by_model, emitter, run
+from carousel.common.cli.runner import emitter
 from carousel.common.cli.streams import say
 
 if TYPE_CHECKING:  # loading them brings torch
@@ -44,7 +44,7 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
 
     opener = Opener(program, args, failures)
     rescorer = open_rescorer(args.rescore, args.rescore_weight, args.rescore_bonus)
-    for model in opener.needed(item.path for item in inputs):
+    for model in opener.needed(inputs):
         decoding.asked(args, model)  # what cannot be used is told once, not for each input
 
     def read(item: Input) -> Source:
@@ -63,14 +63,5 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
         model, transcript = found
         emit(item, form.write(transcript, item, model.card["name"]))
 
-    run(
-        opener.items(inputs),
-        read,
-        lambda sources: by_model(sources, work),
-        write,
-        failures,
-        name=lambda item: item.label,
-        weigh=lambda source: sum(map(len, source[1].windows)),
-        budget=args.batch_frames,
-    )
+    opener.run(opener.items(inputs), read, work, write)
     return failures.status

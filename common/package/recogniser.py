@@ -131,10 +131,10 @@ class Recogniser:
         try:
             domains = (SPEECH,) if self.domain is SPEECH else HANDWRITING
             _, items = open_input(self._opened(source, sample_rate), domains)
-            item = next(items)
-            if item.page is not None:
+            page, prepare = next(items)
+            if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
-            prepared = item.prepare(self.model.features, rests)
+            prepared = prepare(self.model.features, rests)
         except InputError as error:
             raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
         if prepared.fault:

@@ -201,11 +201,11 @@ def test_the_carried_state_changes_what_is_chosen_here(drawn: Path):
     [
         (
             ["--decoder", "greedy", "--rescore", "LM"],
-            "--decoder greedy searches nothing, so leave out --rescore",
+            "--decoder greedy does not search; leave out --rescore",
         ),
-        (["--rescore-weight", "1"], "--rescore-weight goes with a second pass"),
-        (["--rescore-bonus", "1"], "--rescore-bonus goes with a second pass"),
-        (["--session", "none"], "--session goes with a second pass"),
+        (["--rescore-weight", "1"], "--rescore-weight needs a second pass"),
+        (["--rescore-bonus", "1"], "--rescore-bonus needs a second pass"),
+        (["--session", "none"], "--session needs a second pass"),
         (["--rescore", "gone.safetensors"], "gone.safetensors: there is no such file"),
         (["--rescore", "LM", "--session", "colour"], "--session colour: no sample has this key"),
         (["--tune"], "give one with --lm or --rescore"),
