@@ -21,7 +21,7 @@ from carousel.common.calibration import UNCALIBRATED
 from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align, spell, words
 from carousel.common.domain import Transcript
-from carousel.common.errors import InputError
+from carousel.common.errors import InputError, named
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
@@ -200,8 +200,7 @@ def word_segments(model: Model, sample: Sample) -> list[Symbol]:
             raise InputError("is silent, so no text can be aligned with it")
         return recording.aligned(log_probs(model, recording.windows), spelling, model).words
     except InputError as error:
-        name = str(sample.audio)
-        raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
+        raise InputError(named(str(error), str(sample.audio))) from None
 
 
 def _nothing(model: Model) -> list[int]:

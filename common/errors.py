@@ -40,6 +40,11 @@ def sentence(error: BaseException) -> str:
     )
 
 
+def named(message: str, where: str) -> str:
+    """A message that begins with what it is about, once."""
+    return message if message.startswith(where) else f"{where}: {message}"
+
+
 def reason(error: BaseException) -> str:
     """What an exception says, without the stack that torch may add to it."""
     if isinstance(error, KeyError):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from carousel.common.cli import streams
 from carousel.common.cli.streams import say
-from carousel.common.errors import DEBUG, UsageError, sentence
+from carousel.common.errors import DEBUG, UsageError, named, sentence
 
 DONE, FAILED, USAGE = 0, 1, 2  # exit status
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell counts signals
@@ -24,8 +24,7 @@ class Failures:
     def add(self, name: str, error: BaseException) -> None:
         self.count += 1
         trace(error)
-        message = sentence(error)
-        say(message if message.startswith(name) else f"{name}: {message}")
+        say(named(sentence(error), name))
 
     @property
     def status(self) -> int:

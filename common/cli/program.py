@@ -33,9 +33,7 @@ class Program:
     name: str
     purpose: str
     domains: tuple[Domain, ...]  # the first is that of inputs of which nothing tells their kind
-    formats: Mapping[
-        str, Format
-    ]  # the first is the default of all commands but align, which takes the second
+    formats: Mapping[str, Format]  # the first is the default, of align the second
     verb: str  # the command that writes texts down
     does: str  # what it does, for --help
     examples: str  # of it

@@ -1,4 +1,4 @@
-"""The Python interface: a model, and what it reads. `carousel.load` opens one; see docs for examples."""
+"""The Python interface: a model, and what it reads. `carousel.load` opens one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
 from carousel.common.decoding.rescoring import open_rescorer
 from carousel.common.domain import Domain, Prepared, Transcript, open_input
-from carousel.common.errors import InputError
+from carousel.common.errors import InputError, named
 from carousel.common.model.catalogue import describe, find_model, model_files, open_model
 from carousel.common.model.file import Model
 from carousel.common.options import Decoding
@@ -136,7 +136,7 @@ class Recogniser:
                 raise InputError("holds several pages, of which each should be a file of its own")
             prepared = prepare(self.model.features, rests)
         except InputError as error:
-            raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
+            raise InputError(named(str(error), name)) from None
         if prepared.fault:
             warnings.warn(f"{name}: {prepared.fault}, which are read", stacklevel=3)
         return prepared
