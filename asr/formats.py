@@ -1,14 +1,21 @@
-"""Transcripts as txt, json, srt, vtt, tsv and ctm: one function a format, from transcript to text."""
+"""The formats of what is said when: subtitles, tables of words, Praat's TextGrid; and all that `asr` has."""
+
+from __future__ import annotations
 
 import html
-import json
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from carousel.asr.transcribe import Timed, Transcript
+from carousel.common.cli import formats as cli_formats
+from carousel.common.cli.formats import Format
+from carousel.common.cli.inputs import Input
+
+if TYPE_CHECKING:  # loading them brings numpy
+    from carousel.common.decoding import Symbol
+    from carousel.common.domain import Transcript
 
 WIDTH = 42  # characters in a line of subtitles
 LINES = 2  # lines in a cue
@@ -30,78 +37,103 @@ class Cue:
     confidence: float = 1.0
 
 
-def txt(transcript: Transcript, name: str, model: str) -> str:
-    return transcript.best.text + "\n"
-
-
-def as_json(transcript: Transcript, name: str, model: str) -> str:
-    """One JSON object on one line: times in seconds, confidences in 0 … 1, `nbest` best first."""
-    best = transcript.best
-    whole = {
-        "file": name,
-        "model": model,
-        "duration": round(transcript.duration, 3),
-        "truncated": transcript.truncated,
-        **best.summary(),
-        "words": [_timed(word) for word in best.words],
-        "symbols": [_timed(symbol) for symbol in best.symbols],
-        "nbest": [reading.summary() for reading in transcript.readings],
-    }
-    return json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _timed(item: Timed) -> dict[str, Any]:
-    return {
-        "text": item.text,
-        "start": round(item.start, 3),
-        "end": round(item.end, 3),
-        "confidence": round(item.confidence, 4),
-    }
-
-
-def srt(transcript: Transcript, name: str, model: str) -> str:
+def srt(transcript: Transcript, item: Input, model: str) -> str:
     """SubRip: numbered cues, a comma before the milliseconds."""
     blocks = []
-    for number, cue in enumerate(cues(transcript.best.words, transcript.duration), start=1):
+    for number, cue in enumerate(cues(transcript.words, transcript.about["duration"]), start=1):
         text = "\n".join(cue.lines).replace("-->", "→")  # SubRip cannot escape its own arrow
         blocks.append(f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{text}\n")
     return "\n".join(blocks)
 
 
-def vtt(transcript: Transcript, name: str, model: str) -> str:
+def vtt(transcript: Transcript, item: Input, model: str) -> str:
     """WebVTT (W3C): &, < and > are escaped."""
     blocks = ["WEBVTT\n"]
-    for cue in cues(transcript.best.words, transcript.duration):
+    for cue in cues(transcript.words, transcript.about["duration"]):
         text = html.escape("\n".join(cue.lines), quote=False)
         blocks.append(f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n")
     return "\n".join(blocks)
 
 
-def tsv(transcript: Transcript, name: str, model: str) -> str:
+def tsv(transcript: Transcript, item: Input, model: str) -> str:
     """Cues as start and end in whole milliseconds and text, like whisper's, and their confidence."""
     rows = ["start\tend\ttext\tconfidence"]
-    for cue in cues(transcript.best.words, transcript.duration):
+    for cue in cues(transcript.words, transcript.about["duration"]):
         times = f"{milliseconds(cue.start)}\t{milliseconds(cue.end)}"
         rows.append(f"{times}\t{' '.join(cue.lines)}\t{cue.confidence:.4f}")
     return "\n".join(rows) + "\n"
 
 
-def ctm(transcript: Transcript, name: str, model: str) -> str:
-    """NIST CTM: recording, channel, start, duration (seconds), word, confidence; one word a line."""
-    recording = "_".join(name.split())
-    return "".join(
-        f"{recording} 1 {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.4f}\n"
-        for word in transcript.best.words
-    )
+def ctm(transcript: Transcript, item: Input, model: str) -> str:
+    """NIST CTM: recording, channel, start, duration (seconds), word, confidence; one word a line.
+
+    A keyword of several words is joined by _.
+    """
+    recording = "_".join(item.stem.split())
+    rows = []
+    for word in transcript.words:
+        times = f"{word.start:.3f} {word.end - word.start:.3f}"
+        rows.append(f"{recording} 1 {times} {'_'.join(word.text.split())} {word.confidence:.4f}\n")
+    return "".join(rows)
 
 
-FORMATS: dict[str, Callable[[Transcript, str, str], str]] = {
-    "txt": txt,
-    "json": as_json,
-    "srt": srt,
-    "vtt": vtt,
-    "tsv": tsv,
-    "ctm": ctm,
+def textgrid(transcript: Transcript, item: Input, model: str) -> str:
+    """Praat's TextGrid, the long form, with interval tiers `words` and `characters`; pauses are empty."""
+    duration = transcript.about["duration"]
+    letters = [symbol for symbol in transcript.best.symbols if not symbol.text.isspace()]
+    tiers = (("words", transcript.words), ("characters", letters))
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0",
+        f"xmax = {duration:.6f}",
+        "tiers? <exists>",
+        f"size = {len(tiers)}",
+        "item []:",
+    ]
+    for number, (tier, items) in enumerate(tiers, start=1):
+        intervals = list(_without_gaps(items, duration))
+        lines += [
+            f"    item [{number}]:",
+            '        class = "IntervalTier"',
+            f'        name = "{tier}"',
+            "        xmin = 0",
+            f"        xmax = {duration:.6f}",
+            f"        intervals: size = {len(intervals)}",
+        ]
+        for i, (start, end, text) in enumerate(intervals, start=1):
+            quoted = text.replace('"', '""')
+            lines += [
+                f"        intervals [{i}]:",
+                f"            xmin = {start}",
+                f"            xmax = {end}",
+                f'            text = "{quoted}"',
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _without_gaps(items: Iterable[Symbol], duration: float) -> Iterable[tuple[str, str, str]]:
+    """(start, end, text) of items and of what is between them, as Praat wants it; none is empty of time."""
+    at, last = f"{0:.6f}", f"{duration:.6f}"
+    for item in items:
+        start, end = f"{item.start:.6f}", f"{item.end:.6f}"
+        if float(start) > float(at):
+            yield at, start, ""
+        yield start, end, item.text
+        at = end
+    if float(at) < float(last):
+        yield at, last, ""
+
+
+FORMATS = {
+    "txt": cli_formats.FORMATS["txt"],
+    "ctm": Format(ctm, shared=True, spotting=True),
+    "textgrid": Format(textgrid, suffix="TextGrid"),
+    "json": cli_formats.FORMATS["json"],
+    "srt": Format(srt),
+    "vtt": Format(vtt),
+    "tsv": Format(tsv),
 }
 
 
@@ -116,12 +148,12 @@ def clock(seconds: float, point: str) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}{point}{thousandths:03d}"
 
 
-def cues(words: Sequence[Timed], duration: float) -> list[Cue]:
+def cues(words: Sequence[Symbol], duration: float) -> list[Cue]:
     """Words as subtitles: a new cue after a pause, when the lines are full, and when LONGEST_CUE is reached.
 
     A cue ends with its last word, later if it would be too short to read, never after the next one starts.
     """
-    runs: list[list[Timed]] = []
+    runs: list[list[Symbol]] = []
     for word in _short_words(words):
         if runs and _belongs(runs[-1], word):
             runs[-1].append(word)
@@ -137,7 +169,7 @@ def cues(words: Sequence[Timed], duration: float) -> list[Cue]:
     return found
 
 
-def _belongs(run: list[Timed], word: Timed) -> bool:
+def _belongs(run: list[Symbol], word: Symbol) -> bool:
     return (
         word.start - run[-1].end <= PAUSE
         and word.end - run[0].start <= LONGEST_CUE
@@ -150,7 +182,7 @@ def wrap(words: Iterable[str]) -> list[str]:
     return textwrap.wrap(" ".join(words), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _short_words(words: Iterable[Timed]) -> Iterable[Timed]:
+def _short_words(words: Iterable[Symbol]) -> Iterable[Symbol]:
     """The words, those longer than a line cut into pieces that share the word's time by their length."""
     for word in words:
         per_character = (word.end - word.start) / len(word.text)
@@ -158,4 +190,6 @@ def _short_words(words: Iterable[Timed]) -> Iterable[Timed]:
             piece = word.text[i : i + WIDTH]
             start = word.start + i * per_character
             sure = word.confidence if i == 0 else 1.0  # once for all pieces
-            yield Timed(piece, start, start + len(piece) * per_character, sure)
+            yield word._replace(
+                text=piece, start=start, end=start + len(piece) * per_character, confidence=sure
+            )

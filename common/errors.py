@@ -40,6 +40,11 @@ def sentence(error: BaseException) -> str:
     )
 
 
+def named(message: str, where: str) -> str:
+    """A message that begins with what it is about, once."""
+    return message if message.startswith(where) else f"{where}: {message}"
+
+
 def reason(error: BaseException) -> str:
     """The first line of an exception's message: torch adds its stack."""
     if isinstance(error, KeyError):

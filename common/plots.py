@@ -228,8 +228,9 @@ def _peaks(log_probs: np.ndarray, hypothesis: Hypothesis, alphabet: Alphabet) ->
     """Each symbol of the text with the output frame, among its own, where it is most probable."""
     peaks = []
     for symbol in hypothesis.symbols:
-        column = log_probs[symbol.start : max(symbol.end, symbol.start + 1), alphabet.encode(symbol.text)[0]]
-        peaks.append((symbol, symbol.start + int(column.argmax())))
+        start, end = int(symbol.start), int(symbol.end)
+        column = log_probs[start : max(end, start + 1), alphabet.encode(symbol.text)[0]]
+        peaks.append((symbol, start + int(column.argmax())))
     return peaks
 
 

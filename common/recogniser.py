@@ -9,6 +9,7 @@ import numpy as np
 
 from carousel.common.data.batching import batches
 from carousel.common.decoding import Hypothesis, decode_batch, options_of
+from carousel.common.domain import Prepared, Transcript
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.decoding.rescoring import Rescorer
@@ -38,6 +39,37 @@ def recognise(
         found = [nbest[: asked.get("nbest", 1)] for nbest in rescorer.choose(found, sessions)]
     calibration = model.calibration
     return [[hypothesis.calibrated(calibration) for hypothesis in nbest] for nbest in found]
+
+
+def transcribe(
+    model: Model,
+    inputs: Sequence[Prepared],
+    batch_frames: int = BATCH_FRAMES,
+    rescorer: Rescorer | None = None,
+    sessions: Sequence[Hashable] | None = None,
+    **decoding: Any,
+) -> list[Transcript]:
+    """The texts of inputs, in their order, with their places. sessions: what each input belongs to, with all
+    its windows; the rest as of `recognise`."""
+    flat = [window for prepared in inputs for window in prepared.windows]
+    if sessions is not None:
+        pairs = zip(inputs, sessions, strict=True)
+        sessions = [session for prepared, session in pairs for _ in prepared.windows]
+    found = iter(recognise(model, flat, batch_frames, rescorer, sessions, **decoding))
+    nbest = options(model, decoding).get("nbest", 1)
+    return [
+        Transcript(
+            tuple(prepared.located([next(found) for _ in prepared.windows], model.stride, nbest)),
+            prepared.about,
+        )
+        for prepared in inputs
+    ]
+
+
+def scores_of(model: Model, inputs: Sequence[Prepared], batch_frames: int) -> list[list[np.ndarray]]:
+    """(output frames, symbols) natural logs of each window of each input."""
+    scores = iter(log_probs(model, [w for prepared in inputs for w in prepared.windows], batch_frames))
+    return [[next(scores) for _ in prepared.windows] for prepared in inputs]
 
 
 def widened(asked: Mapping[str, Any]) -> dict[str, Any]:

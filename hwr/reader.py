@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from carousel.common.data.manifest import Sample
-from carousel.common.errors import InputError
+from carousel.common.errors import InputError, named
 from carousel.common.settings.features import LineImage
 from carousel.hwr.features import extract
 from carousel.hwr.ink.augment import augment_ink
@@ -37,8 +37,7 @@ def read(
         )
         return extract(source, features)[0]
     except InputError as error:
-        name = str(sample.image or sample.where)
-        raise (error if str(error).startswith(name) else InputError(f"{name}: {error}")) from None
+        raise InputError(named(str(error), str(sample.image or sample.where))) from None
 
 
 def _strokes(

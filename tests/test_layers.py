@@ -15,7 +15,8 @@ FLOORS = (
     ("asr", "hwr"),
     ("common.cli",),
     ("common.train",),
-    ("common.recogniser", "common.plots"),
+    ("common.recogniser", "common.spotting"),
+    ("common.domain", "common.plots"),
     ("common.decoding",),
     ("common.language",),
     ("common.model",),
@@ -24,7 +25,7 @@ FLOORS = (
     ("common.text",),
     ("common.compiling",),
     ("common.files", "common.hardware", "common.settings"),
-    ("common.errors",),
+    ("common.errors", "common.options"),
 )
 FLOOR_OF = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 FILES = sorted(
@@ -41,6 +42,8 @@ def name(file: Path) -> str:
 
 def package(module: str) -> str:
     """The package of FLOORS that a module belongs to."""
+    if REPOSITORY.joinpath("common", "package", module + ".py").is_file():  # carousel.recogniser
+        return "package"
     module = module.replace("common.package", "package")
     found = [known for known in FLOOR_OF if module == known or module.startswith(known + ".")]
     assert found or module in ("common", ""), f"{module} stands on no floor"

@@ -1,6 +1,8 @@
 """Tiny untrained models in real model files: what they read is nonsense, but it comes the whole way."""
 
+import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,13 @@ def tiny_model(path: Path, domain: str, symbols: str = " abcdefgh", seed: int = 
         card=card,
     )
     return path
+
+
+def ship(monkeypatch: Any, program: str, **folders: Path) -> None:
+    """Lets `asr` or `hwr` find other models= or samples= than those that ship."""
+    whole = importlib.import_module(f"carousel.{program}.cli").PROGRAM
+    domains = tuple(replace(domain, **folders) for domain in whole.domains)
+    monkeypatch.setattr(f"carousel.{program}.cli.PROGRAM", replace(whole, domains=domains))
 
 
 def with_features(path: Path, **features: Any) -> Path:

@@ -1,60 +1,49 @@
-"""What `asr align` and `hwr align` share: their options, and which text belongs to which input."""
+"""`align`: where each word and letter of a known text is."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carousel.common.cli import options as arguments
-from carousel.common.cli import runner as command
+from carousel.common.cli import options
 from carousel.common.cli.failures import Failures
-from carousel.common.cli.inputs import Input, expand, with_unique_stems
-from carousel.common.cli.runner import Result, Source
+from carousel.common.cli.inputs import Input, with_unique_stems
+from carousel.common.cli.program import Opener, Program
+from carousel.common.cli.runner import emitter
 from carousel.common.cli.streams import say
 from carousel.common.errors import InputError, UsageError
 
-if TYPE_CHECKING:  # loading them brings numpy
-    from carousel.common.data.manifest import Sample
+if TYPE_CHECKING:  # loading them brings numpy and torch
+    import numpy as np
+
     from carousel.common.decoding.align import Spelling
+    from carousel.common.domain import Prepared
+    from carousel.common.model.file import Model
     from carousel.common.text.alphabet import Alphabet
+
+    Source = tuple[Model, Prepared, Spelling]
 
 MANIFESTS = (".jsonl", ".jsonl.gz")
 TEXTS = (".txt", ".lab", ".gt.txt")  # beside a.wav: a.txt, a.lab (Montreal Forced Aligner), a.gt.txt (kraken)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """An input and the text to find in it; sample: the line of a manifest, if it is from there."""
-
-    item: Input
-    text: str
-    sample: Sample | None = None
-
-
-def add(
-    commands: arguments.Subparsers,
-    program: str,
-    what: str,
-    formats: Sequence[str],
-    function: arguments.Command,
-) -> argparse.ArgumentParser:
-    """what: an input for the examples, such as call.wav."""
-    folder = "inputs/"
-    parser = arguments.command_parser(
+def add(commands: options.Subparsers, program: Program) -> None:
+    name = program.name
+    parser = options.command_parser(
         commands,
         "align",
         "find where each word and letter of a known text is",
         f"""
-        {program} align {what} --text "SEVEN TWO"       the text on the command line
-        {program} align {what} --transcript said.txt    or in a file
-        {program} align {folder} --output aligned/         beside each input a text, .txt or .lab
-        {program} align {folder} --transcript texts/       or in another folder
-        {program} align test.jsonl --format json          a manifest has its own texts
+        {name} align {program.example} --text "SEVEN TWO"       the text on the command line
+        {name} align {program.example} --transcript said.txt    or in a file
+        {name} align inputs/ --output aligned/         beside each input a text, .txt or .lab
+        {name} align inputs/ --transcript texts/       or in another folder
+        {name} align test.jsonl --format json          a manifest has its own texts
         """,
     )
     parser.add_argument(
@@ -79,19 +68,46 @@ def add(
         help="characters that the model cannot write, such as punctuation, take no time "
         "(default: they are an error)",
     )
-    arguments.add_model_arguments(parser, f"default: the one that is marked * by `{program} models`")
-    arguments.add_output_arguments(parser, formats)
-    parser.set_defaults(run=function)
-    return parser
+    options.add_model_arguments(parser, program.name)
+    options.add_output_arguments(parser, [form for form in program.formats if form != "txt"])
+    program.add_truncation(parser)
+    parser.set_defaults(run=align)
 
 
-def tasks(
-    args: argparse.Namespace,
-    suffixes: Collection[str],
-    kind: str,
-    failures: Failures,
-    also: Callable[[Path], bool] = lambda file: False,
-) -> list[Task]:
+def align(program: Program, args: argparse.Namespace) -> int:
+    failures = Failures()
+    inputs = with_texts(program, args, failures)
+    if not inputs:
+        return failures.status
+    form = program.formats[args.format]
+    emit = emitter(inputs, args, form)
+
+    from carousel.common.recogniser import scores_of
+
+    opener = Opener(program, args, failures)
+    opener.needed(inputs)
+
+    def read(item: Input) -> Source:
+        model, prepared = opener.prepare(item)
+        spelling = spelled(item, model.alphabet, args)
+        if not any(map(len, prepared.windows)):
+            raise InputError(f"{program.domains[0].empty}, so no text can be aligned with it")
+        return model, prepared, spelling
+
+    def work(model: Model, sources: list[Source]) -> list[tuple[Source, list[np.ndarray]]]:
+        scores = scores_of(model, [prepared for _, prepared, _ in sources], args.batch_frames)
+        return list(zip(sources, scores, strict=True))
+
+    def write(item: Input, scored: tuple[Source, list[np.ndarray]]) -> None:
+        (model, prepared, spelling), scores = scored
+        aligned = prepared.aligned(scores, spelling, model)
+        emit(item, form.write(aligned, item, model.card["name"]))
+
+    opener.run(inputs, read, work, write)
+    return failures.status
+
+
+def with_texts(program: Program, args: argparse.Namespace, failures: Failures) -> list[Input]:
     """Inputs of the command line with their texts; those without one go to `failures`."""
     given = args.text is not None or (args.transcript is not None and not os.path.isdir(args.transcript))
     if given and (len(args.inputs) > 1 or os.path.isdir(args.inputs[0]) or _is_manifest(args.inputs[0])):
@@ -99,17 +115,11 @@ def tasks(
             "--text and a --transcript FILE are the text of one input; for several put a text beside each "
             "(a.wav, a.txt), or give --transcript DIR or a manifest"
         )
-    files = expand(
-        [name for name in args.inputs if not _is_manifest(name)],
-        [suffix for suffix in suffixes if suffix not in MANIFESTS],
-        kind,
-        failures,
-        also,
-    )
-    found: list[Task] = []
-    for item in files:
+    found: list[Input] = []
+    files = [name for name in args.inputs if not _is_manifest(name)]
+    for item in program.expand(files, failures, without=MANIFESTS):
         try:
-            found.append(Task(item, _text_of(item, args)))
+            found.append(replace(item, text=_text_of(item, args)))
         except Exception as error:
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
@@ -117,22 +127,21 @@ def tasks(
             found += samples(Path(name))
         except Exception as error:
             failures.add(name, error)
-    items = with_unique_stems([task.item for task in found])
-    return [Task(item, task.text, task.sample) for item, task in zip(items, found, strict=True)]
+    return with_unique_stems(found)
 
 
 def _is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFESTS)
 
 
-def samples(manifest: Path) -> Iterator[Task]:
+def samples(manifest: Path) -> Iterator[Input]:
     """The samples of a manifest with their texts."""
     from carousel.common.data.manifest import read_manifest
 
     for sample in read_manifest(manifest):
         path = sample.source
         stem = path.stem if path else f"{manifest.name.split('.')[0]}-{sample.where.rpartition(':')[2]}"
-        yield Task(Input(str(path or sample.where), path, stem), sample.text, sample)
+        yield Input(str(path or sample.where), path, stem, text=sample.text, sample=sample)
 
 
 def _text_of(item: Input, args: argparse.Namespace) -> str:
@@ -163,35 +172,13 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read as text ({reason}); give UTF-8 text") from None
 
 
-def run(
-    tasks: Iterable[Task],
-    read: Callable[[Task], Source],
-    work: Callable[[list[Source]], list[Result]],
-    write: Callable[[Task, Result], None],
-    failures: Failures,
-    weigh: Callable[[Source], int],
-    args: argparse.Namespace,
-) -> None:
-    """Takes tasks through read, work and write, as common.cli.runner.run does."""
-    command.run(
-        tasks,
-        read,
-        work,
-        write,
-        failures,
-        name=lambda task: task.item.label,
-        weigh=weigh,
-        budget=args.batch_frames,
-    )
-
-
-def spell_task(task: Task, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:
+def spelled(item: Input, alphabet: Alphabet, args: argparse.Namespace) -> Spelling:
     """As common.decoding.align.spell; tells which characters were passed over."""
     from carousel.common.decoding.align import spell
     from carousel.common.text.alphabet import name_symbols
 
     advice = ", or pass over such characters with --skip-unknown"
-    spelling = spell(task.text, alphabet, args.skip_unknown, advice)
+    spelling = spell(item.text, alphabet, args.skip_unknown, advice)
     if spelling.unknown:
-        say(f"note: {task.item.name}: passed over {name_symbols(spelling.unknown)}")
+        say(f"note: {item.name}: passed over {name_symbols(spelling.unknown)}")
     return spelling

@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from carousel.common.cli import options
 from carousel.common.cli.failures import Failures
+from carousel.common.cli.inputs import Input
+from carousel.common.cli.program import Opener, Program
 from carousel.common.cli.streams import show
 from carousel.common.errors import InputError
 
 
-def demo(samples: Sequence[Path], see: Callable[[Path, Path], str], output: Path) -> int:
-    """Prints what each sample says and what was read; returns the exit status.
+def add(commands: options.Subparsers, program: Program) -> None:
+    parser = options.command_parser(
+        commands,
+        "demo",
+        f"{program.demo} with the package, and draw what the network saw",
+        f"""
+        {program.name} demo
+        {program.name} demo --output pictures
+        """,
+    )
+    options.add_model_arguments(parser, program.name)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="folder of the pictures (default: demo)",
+    )
+    parser.set_defaults(run=demo)
+    program.add_truncation(parser)
 
-    see(sample, picture): reads the sample, draws the picture (output/demo-STEM.png) and returns the text.
-    """
+
+def demo(program: Program, args: argparse.Namespace) -> int:
+    """Prints what each sample says and what was read."""
+    folder = program.domains[0].samples
+    suffixes = [suffix for domain in program.domains for suffix in domain.suffixes]
+    paths = [path for path in sorted(folder.glob("*")) if path.suffix in suffixes]
+    samples = [Input(str(path), path, path.stem) for path in paths]
     if not samples:
         raise InputError("this installation has no samples; install the package anew")
-    output.mkdir(parents=True, exist_ok=True)
+    args.output.mkdir(parents=True, exist_ok=True)
     failures = Failures()
-    for sample in samples:
-        picture = output / f"demo-{sample.stem}.png"
+    opener = Opener(program, args, failures)
+    opener.needed(samples)
+
+    from carousel.common.decoding import decode
+    from carousel.common.recogniser import scores_of
+
+    for path, sample in zip(paths, samples, strict=True):
+        picture = args.output / f"demo-{path.stem}.png"
         try:
-            text, said = see(sample, picture), truth(sample)
+            model, prepared = opener.prepare(sample)
+            ((scores,),) = scores_of(model, [prepared], args.batch_frames)  # samples are short: one window
+            hypothesis = decode(scores, model.alphabet, **model.decoder)[0]
+            prepared.draw(scores, hypothesis, model, picture, path.name)
+            said = truth(path)
         except Exception as error:
-            failures.add(str(sample), error)
+            failures.add(sample.name, error)
             continue
-        show(str(sample))
+        show(sample.name)
         if said is not None:
             show(f"  says:    {said}")
-        show(f"  read as: {text}")
+        show(f"  read as: {hypothesis.text}")
         show(f"  picture: {picture}")
     return failures.status
 

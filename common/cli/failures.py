@@ -9,15 +9,10 @@ from collections.abc import Callable
 
 from carousel.common.cli import streams
 from carousel.common.cli.streams import say
-from carousel.common.errors import DEBUG, UsageError, sentence
+from carousel.common.errors import DEBUG, UsageError, named, sentence
 
-DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = (
-    0,
-    1,
-    2,
-    130,
-    141,
-)  # exit status; the last two as a shell counts signals
+DONE, FAILED, USAGE = 0, 1, 2  # exit status
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell counts signals
 
 
 class Failures:
@@ -29,8 +24,7 @@ class Failures:
     def add(self, name: str, error: BaseException) -> None:
         self.count += 1
         trace(error)
-        message = sentence(error)
-        say(message if message.startswith(name) else f"{name}: {message}")
+        say(named(sentence(error), name))
 
     @property
     def status(self) -> int:

@@ -8,11 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carousel.common.cli import streams
 from carousel.common.cli.failures import Failures
 from carousel.common.errors import InputError, UsageError
+
+if TYPE_CHECKING:  # loading it brings numpy
+    from carousel.common.data.manifest import Sample
 
 STDIN = "-"
 STDINS = (STDIN, "/dev/stdin")
@@ -23,7 +26,8 @@ class Input:
     """A file, or standard input (no path). `stem`: its own place in an output folder, without suffix; `key`:
     the same but for what tells it from files that differ in their suffix, which share a text.
 
-    Of a file of several pages each is an input of its own; load: reads it, where the file is open already.
+    Of a file of several pages each is an input of its own; load(rests): reads it where the file is open
+    already.
     """
 
     name: str
@@ -31,7 +35,9 @@ class Input:
     stem: str
     key: str = ""
     page: int | None = None
-    load: Callable[[], Any] | None = field(default=None, compare=False)
+    text: str = ""  # what it says, to be aligned or measured with
+    sample: Sample | None = None  # the line of a manifest that it is from
+    load: Callable[[bool], Any] | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from carousel.common.cli import options as arguments
+from carousel.common.cli import options
 from carousel.common.cli.failures import DONE
+from carousel.common.cli.program import Program
 from carousel.common.cli.streams import say, show
 from carousel.common.errors import UsageError
-from carousel.common.text.alphabet import Alphabet
 
 
-def add(commands: arguments.Subparsers, program: str, alphabet_of: Callable[[str], Alphabet]) -> None:
-    """alphabet_of: the alphabet of a model by what --model may name."""
-    parser = arguments.command_parser(
+def add(commands: options.Subparsers, program: Program) -> None:
+    name = program.name
+    parser = options.command_parser(
         commands,
         "lm",
         "make an n-gram language model of texts",
         f"""
-        {program} lm train.jsonl --output words.safetensors
-        {program} lm novels.txt.xz --unit characters --running --model M --output letters.safetensors
-        {program} lm texts/*.txt --order 4 --prune 0 0 1 --valid valid.jsonl --output words.arpa.gz
+        {name} lm train.jsonl --output words.safetensors
+        {name} lm novels.txt.xz --unit characters --running --model M --output letters.safetensors
+        {name} lm texts/*.txt --order 4 --prune 0 0 1 --valid valid.jsonl --output words.arpa.gz
         """,
     )
     parser.add_argument(
@@ -39,16 +39,16 @@ def add(commands: arguments.Subparsers, program: str, alphabet_of: Callable[[str
     )
     parser.add_argument(
         "--order",
-        type=arguments.number(1, 6, int),
+        type=options.number(1, 6, int),
         metavar="N",
         help="1 to 6 (default: 3 for words, 6 for characters)",
     )
     parser.add_argument(
-        "--prune", type=arguments.number(0, kind=int), nargs="+", default=(), metavar="COUNT",
+        "--prune", type=options.number(0, kind=int), nargs="+", default=(), metavar="COUNT",
         help="leave out n-grams that occur so often or less, for order 1, 2, …; the last for all that follow",
     )  # fmt: skip
     parser.add_argument(
-        "--vocabulary", type=arguments.count, metavar="N", help="keep the N most frequent tokens"
+        "--vocabulary", type=options.count, metavar="N", help="keep the N most frequent tokens"
     )
     parser.add_argument(
         "--running", action="store_true",
@@ -66,14 +66,15 @@ def add(commands: arguments.Subparsers, program: str, alphabet_of: Callable[[str
         metavar="TEXT",
         help="measure the perplexity on this",
     )
-    parser.set_defaults(run=lambda args: make(args, alphabet_of))
+    parser.set_defaults(run=make)
 
 
-def make(args: argparse.Namespace, alphabet_of: Callable[[str], Alphabet]) -> int:
+def make(program: Program, args: argparse.Namespace) -> int:
     from carousel.common.language.kneser_ney import estimate
     from carousel.common.language.ngram import UNITS, tokens
     from carousel.common.language.ngram_files import save
     from carousel.common.language.texts import Fit, read_texts, running
+    from carousel.common.model.catalogue import open_model
 
     if not args.output.name.endswith((".safetensors", ".arpa", ".arpa.gz")):
         raise UsageError(
@@ -82,7 +83,7 @@ def make(args: argparse.Namespace, alphabet_of: Callable[[str], Alphabet]) -> in
     if args.running and args.unit == "words":
         raise UsageError("--running goes with --unit characters")
     order = args.order or (3 if args.unit == UNITS[0] else 6)
-    fit = Fit(alphabet_of(args.model) if args.model else None)
+    fit = Fit(open_model(args.model, program.models, program.names).alphabet if args.model else None)
 
     def sentences(paths: Iterable[Path]) -> Iterator[list[str]]:
         lines = (line for path in paths for line in read_texts(path))

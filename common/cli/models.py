@@ -7,16 +7,53 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from carousel.common.cli import options
 from carousel.common.cli.failures import DONE, Failures
+from carousel.common.cli.program import Program
 from carousel.common.cli.streams import printable, show
 from carousel.common.errors import InputError, UsageError
-from carousel.common.model import file as model_file
-from carousel.common.model import onnx_run
-from carousel.common.model.catalogue import DOMAINS, SUFFIX, describe, model_files, open_model
+
+
+def add(commands: options.Subparsers, program: Program) -> None:
+    parser = options.command_parser(
+        commands,
+        "models",
+        "list the models that ship, and those of given folders, language models too",
+        f"""
+        {program.name} models
+        {program.name} models runs/mine --json
+        """,
+    )
+    parser.add_argument(
+        "folders", nargs="*", metavar="FOLDER|FILE", help="model files, or folders of them, to list too"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+
+    parser.set_defaults(run=lambda program, args: list_models(program.models, args.folders, args.json))
+
+    parser = options.command_parser(
+        commands,
+        "export",
+        "write a model as an ONNX file",
+        f"""
+        {program.name} export runs/mine mine.onnx
+        {program.name} evaluate test.jsonl --model mine.onnx
+        """,
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a model file, the folder of a training run, or a model that ships"
+    )
+    parser.add_argument("file", metavar="FILE.onnx", type=Path, help="what to write")
+
+    parser.set_defaults(
+        run=lambda program, args: export_model(args.model, args.file, program.models, program.names)
+    )
 
 
 def list_models(shipped: Path, given: Iterable[str], as_json: bool) -> int:
     """Prints the models that ship and those of the given folders or files; returns the exit status."""
+    from carousel.common.model.catalogue import describe
+
     failures = Failures()
     found = []
     for path in _paths(shipped, given, failures):
@@ -33,12 +70,14 @@ def export_model(choice: str, target: Path, shipped: Path, domains: Sequence[str
 
     Raises UsageError for a target that is no .onnx, InputError for a model that cannot be exported.
     """
+    from carousel.common.model import onnx_run
+    from carousel.common.model.catalogue import open_model
+    from carousel.common.model.onnx_export import export
+
     if target.suffix != onnx_run.SUFFIX or target.is_dir():
         raise UsageError(f"{target}: a model is exported as FILE{onnx_run.SUFFIX}")
     if not target.parent.is_dir():
         raise UsageError(f"{target}: there is no folder {target.parent}; make it first")
-    from carousel.common.model.onnx_export import export
-
     model = open_model(choice, shipped, domains, "cpu")
     difference = export(model, target)
     size = f"{target.stat().st_size / 1e6:.1f} MB"
@@ -47,12 +86,16 @@ def export_model(choice: str, target: Path, shipped: Path, domains: Sequence[str
 
 
 def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path]:
+    from carousel.common.model import onnx_run
+    from carousel.common.model.catalogue import SUFFIX, model_files
+    from carousel.common.model.file import is_checkpoint
+
     paths = model_files(shipped)
     for argument in given:
         path = Path(argument)
         inside = [path]
         if path.is_dir():  # a run folder also holds what training is resumed from
-            inside = [file for file in model_files(path) if not model_file.is_checkpoint(file)]
+            inside = [file for file in model_files(path) if not is_checkpoint(file)]
             inside += sorted(path.glob("*" + onnx_run.SUFFIX))
         if not inside:
             failures.add(
@@ -65,6 +108,8 @@ def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path
 
 def _table(models: Sequence[dict[str, Any]]) -> str:
     """Aligned columns, the longest text last; the default of each domain has a star."""
+    from carousel.common.model.catalogue import DOMAINS
+
     if not models:
         return "no models"
     rows: list[tuple[str, ...]] = [("NAME", "READS", "SYMBOLS", "SIZE", "LICENCE", "RESULTS")]

@@ -31,23 +31,21 @@ ROUNDING = 1.0  # natural log by which a log-probability may be above 0, as of q
 SHARES = 4  # of a batch for each thread, as some are done sooner
 
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom: x to the right, y downwards
+
+
 class Symbol(NamedTuple):
-    """One symbol: output frames [start, end), and a confidence in 0 … 1, its highest posterior there,
-    calibrated if the hypothesis is."""
+    """One symbol, or a word of them, from start to end: output frames, or seconds once they are known.
+
+    confidence: in 0 … 1; of a symbol its highest posterior there, calibrated if the hypothesis is, of a word
+    as of common.calibration. box: in the coordinates of a picture or of ink, where it is known.
+    """
 
     text: str
-    start: int
-    end: int
+    start: float
+    end: float
     confidence: float
-
-
-class Word(NamedTuple):
-    """Symbols between spaces: output frames [start, end) and a confidence (common.calibration)."""
-
-    text: str
-    start: int
-    end: int
-    confidence: float
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,9 @@ class Hypothesis:
         inked = [place for place, symbol in enumerate(self.symbols) if not symbol.text.isspace()]
         return self.symbols[inked[0] : inked[-1] + 1] if inked else ()
 
-    def words(self) -> list[Word]:
+    def words(self) -> list[Symbol]:
         """The words of the text, which are those of text.split()."""
-        words: list[Word] = []
+        words: list[Symbol] = []
         current: list[Symbol] = []
         for symbol in self.symbols:
             if not symbol.text.isspace():
@@ -93,10 +91,15 @@ class Hypothesis:
                 current = []
         return [*words, self._word(current)] if current else words
 
-    def _word(self, symbols: list[Symbol]) -> Word:
+    def _word(self, symbols: list[Symbol]) -> Symbol:
         confidence = self.calibration.word(symbol.confidence for symbol in symbols)
         text = "".join(symbol.text for symbol in symbols)
-        return Word(text, symbols[0].start, symbols[-1].end, confidence)
+        boxes = [symbol.box for symbol in symbols if symbol.box]
+        box = None
+        if boxes:
+            left, top, right, bottom = zip(*boxes, strict=True)
+            box = (min(left), min(top), max(right), max(bottom))
+        return Symbol(text, symbols[0].start, symbols[-1].end, confidence, box)
 
 
 def decode(

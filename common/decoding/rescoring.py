@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -130,39 +131,23 @@ def tune(
     ]
     right = max(sum(len(split(text)) for text in texts), 1)
     rate = "WER" if rescorer.model.unit == "words" else "CER"
+
+    def errors(scores: Sequence[np.ndarray], weight: float, bonus: float) -> float:
+        """Of what these weights choose. scores: of the model, for each list."""
+        chooser = replace(rescorer, weight=weight, bonus=bonus)
+        rows = zip(nbests, scores, wrong, strict=True)
+        return float(sum(counts[chooser.total(nbest, own).argmax()] for nbest, own, counts in rows))
+
     trial, tried = replace(rescorer, weight=0.0, bonus=0.0), []
     for round_ in range(ROUNDS + 1):
         scores = trial.read(nbests, sessions, {})  # on the states that this weight and bonus lead to
-        tried.append((_wrong(trial, nbests, scores, wrong) / right, trial.weight, trial.bonus))
+        tried.append((errors(scores, trial.weight, trial.bonus) / right, trial.weight, trial.bonus))
         say(f"second pass: weight {trial.weight:.2f}, bonus {trial.bonus:+.2f}: {rate} {tried[-1][0]:.2%}")
         if round_ < ROUNDS:
-            (weight, bonus), _ = descend(_errors(rescorer, nbests, scores, wrong))
+            (weight, bonus), _ = descend(partial(errors, scores))
             trial = replace(rescorer, weight=weight, bonus=bonus)
     _, weight, bonus = min(tried)
     rescorer.model.advice = {"weight": weight, "bonus": bonus}
     rescorer.model.save(path)
     say(f"best: weight {weight:.2f}, bonus {bonus:+.2f}, kept in {path}")
     return replace(rescorer, weight=weight, bonus=bonus, states={})
-
-
-def _errors(
-    rescorer: Rescorer,
-    nbests: Sequence[Sequence[Hypothesis]],
-    scores: Sequence[np.ndarray],
-    wrong: Sequence[np.ndarray],
-) -> Callable[[float, float], float]:
-    def errors(weight: float, bonus: float) -> float:
-        return _wrong(replace(rescorer, weight=weight, bonus=bonus), nbests, scores, wrong)
-
-    return errors
-
-
-def _wrong(
-    rescorer: Rescorer,
-    nbests: Sequence[Sequence[Hypothesis]],
-    scores: Sequence[np.ndarray],
-    wrong: Sequence[np.ndarray],
-) -> float:
-    """Errors of what is chosen. scores: of the model; wrong: errors of each hypothesis."""
-    rows = zip(nbests, scores, wrong, strict=True)
-    return float(sum(counts[rescorer.total(nbest, own).argmax()] for nbest, own, counts in rows))

@@ -59,7 +59,7 @@ def tune(
         asked = {**rest, "lm": model, **dict(zip(names, values, strict=True))}
         found = [decode(scores, alphabet, "beam", **asked)[0].text.strip() for scores in log_probs]
         report = error_rates(zip(texts, found, strict=True))
-        value = report["wer"] if rate == "wer" else report["cer"]
+        value: float = report[rate]  # type: ignore[literal-required]
         say(f"{told(names, values)}: {rate.upper()} {value:.2%}")
         return value
 
@@ -100,13 +100,13 @@ def descend(errors: Callable[..., float], start: Place = START[:2]) -> tuple[Pla
                 for way in ways
                 for sign in (1, -1)
             ]
-            inside = [p for p in around if all(map(_between, LEAST, p, MOST))]
+            inside = [
+                p
+                for p in around
+                if all(low <= x <= high for low, x, high in zip(LEAST, p, MOST, strict=False))
+            ]
             nearer = min([at, *inside], key=value)
             if value(nearer) >= value(at):
                 break
             at = nearer
     return at, value(at)
-
-
-def _between(least: float, value: float, most: float) -> bool:
-    return least <= value <= most

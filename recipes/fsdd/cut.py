@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from carousel.asr.align import word_segments
+from carousel.asr.recording import word_segments
 from carousel.asr.sound.read import SAMPLE_RATE, read_audio
 from carousel.common.cli.prepare import run
 from carousel.common.cli.streams import say, show

@@ -12,8 +12,8 @@ import re
 from argparse import Namespace
 from collections.abc import Iterable
 
+from carousel.common.cli.files import write_whole
 from carousel.common.cli.options import count, number
-from carousel.common.cli.runner import write_whole
 from carousel.common.cli.streams import show
 from carousel.common.errors import InputError
 from carousel.common.language.texts import read_texts

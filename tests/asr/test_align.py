@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from carousel.asr.align import BELOW, loudness, symbol_edges, word_edges, word_segments
+from carousel.asr.align import BELOW, loudness, symbol_edges, word_edges
 from carousel.asr.cli import main
+from carousel.asr.recording import word_segments
 from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Symbol
 from carousel.common.errors import InputError
@@ -284,9 +285,9 @@ def test_a_recording_in_windows_is_aligned_over_the_cuts(model, tmp_path, capsys
     wave = np.concatenate([noise(3, 1), np.zeros(RATE // 2, np.float32), noise(3, 2)])
     soundfile.write(tmp_path / "long.wav", wave, RATE)
     words = ["align", tmp_path / "long.wav", "--model", model, "--text", "bad cab " * 8, "--format", "json"]
-    monkeypatch.setattr("carousel.asr.transcribe.WHOLE", 4.0)
-    monkeypatch.setattr("carousel.asr.transcribe.SHORTEST", 1.0)
-    monkeypatch.setattr("carousel.asr.transcribe.LONGEST", 2.5)
+    monkeypatch.setattr("carousel.asr.recording.WHOLE", 4.0)
+    monkeypatch.setattr("carousel.asr.recording.SHORTEST", 1.0)
+    monkeypatch.setattr("carousel.asr.recording.LONGEST", 2.5)
     status, out, _ = run(capsys, *words)
     (found,) = objects(out)
     times = [time for word in found["words"] for time in (word["start"], word["end"])]

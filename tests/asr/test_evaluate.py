@@ -157,6 +157,6 @@ def test_references_in_the_other_case_are_told_and_can_be_ignored(model, recordi
 def test_what_cannot_be_ignored_is_wrong_usage(model, manifest, capsys):
     with pytest.raises(SystemExit) as left:
         run(capsys, "evaluate", manifest, "--model", model, "--ignore", "accents")
-    assert left.value.code == 2 and "none of case, punctuation" in capsys.readouterr().err
+    assert left.value.code == 2 and "not one of case, punctuation" in capsys.readouterr().err
     status, out, err = run(capsys, "evaluate", manifest, "--model", model, "--ignore", "case", "--calibrate")
     assert (status, out) == (2, "") and "leave out --ignore" in err

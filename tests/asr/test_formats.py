@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carousel.asr import formats
-from carousel.asr.transcribe import Timed, Transcript
-from carousel.common.decoding.reading import Reading
+from carousel.common.cli.formats import as_json, txt
+from carousel.common.cli.inputs import Input
+from carousel.common.decoding import Hypothesis, Symbol
+from carousel.common.domain import Transcript
 
+ITEM = Input("a.wav", None, "a")
 LETTERS = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1, max_size=100)
 
 
@@ -25,17 +28,21 @@ def transcripts(draw: st.DrawFn) -> Transcript:
         start = now + draw(st.integers(0, 500))
         now = start + draw(st.integers(len(text), 2 * len(text) + 300))  # a symbol takes a frame at least
         words.append((text, start / 100, now / 100))
-    return Transcript((reading(words),), now / 100 + draw(st.integers(0, 300)) / 100)
+    return transcript_of(now / 100 + draw(st.integers(0, 300)) / 100, reading(words))
 
 
-def reading(words: list[tuple[str, float, float]], score: float = -1.0) -> Reading:
-    symbols: list[Timed] = []
+def transcript_of(duration: float, *readings: Hypothesis) -> Transcript:
+    return Transcript(readings, {"duration": duration, "truncated": False})
+
+
+def reading(words: list[tuple[str, float, float]], score: float = -1.0) -> Hypothesis:
+    symbols: list[Symbol] = []
     for text, start, end in words:
         if symbols:
-            symbols.append(Timed(" ", symbols[-1].end, start, 1.0))
+            symbols.append(Symbol(" ", symbols[-1].end, start, 1.0))
         step = (end - start) / len(text)
-        symbols += [Timed(c, start + i * step, start + (i + 1) * step, 0.5) for i, c in enumerate(text)]
-    return Reading(tuple(symbols), score)
+        symbols += [Symbol(c, start + i * step, start + (i + 1) * step, 0.5) for i, c in enumerate(text)]
+    return Hypothesis(tuple(symbols), score)
 
 
 def seconds(stamp: str, point: str) -> float:
@@ -79,12 +86,12 @@ def check_cues(found: list[tuple[float, float, list[str]]], transcript: Transcri
 @given(transcripts())
 def test_srt_can_be_parsed_and_shows_every_word_once_in_time(transcript):
     if "-->" not in transcript.best.text:
-        check_cues(parse_srt(formats.srt(transcript, "a", "m")), transcript)
+        check_cues(parse_srt(formats.srt(transcript, ITEM, "m")), transcript)
 
 
 @given(transcripts())
 def test_vtt_can_be_parsed_and_shows_every_word_once_in_time(transcript):
-    written = formats.vtt(transcript, "a", "m")
+    written = formats.vtt(transcript, ITEM, "m")
     assert not re.search(r"&(?!amp;|lt;|gt;)", written)
     body = [line for line in written.split("\n") if " --> " not in line]
     assert not any("<" in line or ">" in line for line in body)
@@ -94,7 +101,7 @@ def test_vtt_can_be_parsed_and_shows_every_word_once_in_time(transcript):
 
 @given(transcripts())
 def test_tsv_has_the_cues_of_srt_in_whole_milliseconds_with_their_confidence(transcript):
-    header, *rows = formats.tsv(transcript, "a", "m").removesuffix("\n").split("\n")
+    header, *rows = formats.tsv(transcript, ITEM, "m").removesuffix("\n").split("\n")
     assert header == "start\tend\ttext\tconfidence"
     found = []
     whole = 1.0
@@ -102,18 +109,18 @@ def test_tsv_has_the_cues_of_srt_in_whole_milliseconds_with_their_confidence(tra
         start, end, text, confidence = row.split("\t")
         whole *= float(confidence)
         found.append((int(start) / 1000, int(end) / 1000, [text]))
-    cues = formats.cues(transcript.best.words, transcript.duration)
+    cues = formats.cues(transcript.words, transcript.about["duration"])
     assert [(start, end, text) for start, end, (text,) in found] == [
         (round(cue.start * 1000) / 1000, round(cue.end * 1000) / 1000, " ".join(cue.lines)) for cue in cues
     ]
-    assert whole == pytest.approx(math.prod(w.confidence for w in transcript.best.words), abs=1e-3)
+    assert whole == pytest.approx(math.prod(w.confidence for w in transcript.words), abs=1e-3)
 
 
 @given(transcripts())
 def test_ctm_has_one_word_a_line_at_its_time(transcript):
-    lines = formats.ctm(transcript, "my recording", "m").splitlines()
-    assert len(lines) == len(transcript.best.words)
-    for line, word in zip(lines, transcript.best.words, strict=True):
+    lines = formats.ctm(transcript, Input("a.wav", None, "my recording"), "m").splitlines()
+    assert len(lines) == len(transcript.words)
+    for line, word in zip(lines, transcript.words, strict=True):
         name, channel, start, length, text, confidence = line.split(" ")
         assert (name, channel, text) == ("my_recording", "1", word.text)
         assert float(start) == pytest.approx(word.start, abs=1e-3)
@@ -123,7 +130,7 @@ def test_ctm_has_one_word_a_line_at_its_time(transcript):
 
 @given(transcripts())
 def test_json_round_trips_words_and_symbols(transcript):
-    written = formats.as_json(transcript, "a.wav", "speech-en")
+    written = as_json(transcript, ITEM, "speech-en")
     assert written.count("\n") == 1  # one line, so that several transcripts are JSONL
     read = json.loads(written)
     assert read["file"] == "a.wav" and read["model"] == "speech-en"
@@ -147,42 +154,42 @@ def test_clock_carries_into_minutes_and_hours():
 
 
 def test_a_pause_starts_a_new_cue_and_a_short_cue_stays_to_be_read():
-    words = reading([("one", 0.0, 0.2), ("two", 0.5, 0.7), ("three", 2.0, 2.1)]).words
+    words = reading([("one", 0.0, 0.2), ("two", 0.5, 0.7), ("three", 2.0, 2.1)]).words()
     first, second = formats.cues(words, 10.0)
     assert (first.lines, first.start, first.end) == (("one two",), 0.0, 1.0)
     assert (second.lines, second.start, second.end) == (("three",), 2.0, 3.0)
 
 
 def test_a_short_cue_ends_where_the_next_one_starts_or_the_recording_ends():
-    words = reading([("one", 0.0, 0.1), ("two", 0.95, 1.0)]).words
+    words = reading([("one", 0.0, 0.1), ("two", 0.95, 1.0)]).words()
     first, second = formats.cues(words, 1.2)
     assert first.end == 0.95 and second.end == 1.2
 
 
 def test_a_cue_breaks_when_two_lines_are_full():
-    quick = reading([("abcdefghi", i / 2, i / 2 + 0.4) for i in range(9)]).words
+    quick = reading([("abcdefghi", i / 2, i / 2 + 0.4) for i in range(9)]).words()
     lines = [cue.lines for cue in formats.cues(quick, 9)]
     four = "abcdefghi abcdefghi abcdefghi abcdefghi"
     assert lines == [(four, four), ("abcdefghi",)]
 
 
 def test_a_cue_stands_no_longer_than_seven_seconds():
-    words = reading([("a", i, i + 0.9) for i in range(20)]).words
+    words = reading([("a", i, i + 0.9) for i in range(20)]).words()
     found = formats.cues(words, 20)
     assert len(found) == 3 and all(cue.end - cue.start <= formats.LONGEST_CUE for cue in found)
 
 
 def test_empty_transcripts():
-    empty = Transcript((Reading((), 0.0),), 3.0)
-    assert formats.txt(empty, "a", "m") == "\n"
-    assert formats.srt(empty, "a", "m") == ""
-    assert formats.vtt(empty, "a", "m") == "WEBVTT\n"
-    assert formats.tsv(empty, "a", "m") == "start\tend\ttext\tconfidence\n"
-    assert formats.ctm(empty, "a", "m") == ""
-    assert json.loads(formats.as_json(empty, "a", "m"))["words"] == []
+    empty = transcript_of(3.0, Hypothesis((), 0.0))
+    assert txt(empty, ITEM, "m") == "\n"
+    assert formats.srt(empty, ITEM, "m") == ""
+    assert formats.vtt(empty, ITEM, "m") == "WEBVTT\n"
+    assert formats.tsv(empty, ITEM, "m") == "start\tend\ttext\tconfidence\n"
+    assert formats.ctm(empty, ITEM, "m") == ""
+    assert json.loads(as_json(empty, ITEM, "m"))["words"] == []
 
 
 def test_json_lists_the_n_best_texts():
-    both = Transcript((reading([("one", 0, 1)], -1.0), reading([("won", 0, 1)], -2.5)), 1.0)
-    read = json.loads(formats.as_json(both, "a", "m"))
+    both = transcript_of(1.0, reading([("one", 0, 1)], -1.0), reading([("won", 0, 1)], -2.5))
+    read = json.loads(as_json(both, ITEM, "m"))
     assert [(entry["text"], entry["score"]) for entry in read["nbest"]] == [("one", -1.0), ("won", -2.5)]

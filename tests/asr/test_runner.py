@@ -15,7 +15,7 @@ import pytest
 
 import carousel.asr.sound.read
 from tests.asr.test_cli import COMMAND, model, recordings, run  # noqa: F401
-from tests.tiny import tiny_model
+from tests.tiny import ship, tiny_model
 
 
 def begin(*words, **streams) -> subprocess.Popen:
@@ -224,7 +224,7 @@ def test_whatever_one_input_raises_stays_with_it(
     command, error, model, recordings, tmp_path, capsys, monkeypatch
 ):
     """As a library may, for one of its files in ten thousand."""
-    monkeypatch.setattr("carousel.asr.cli.SAMPLES", recordings)
+    ship(monkeypatch, "asr", samples=recordings)
 
     def failing(real):
         def read(source, *rest):

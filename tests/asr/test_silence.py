@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from carousel.asr.cli import SAMPLES, main
+from carousel.asr.cli import main
+from carousel.asr.domain import SPEECH
 from carousel.asr.sound.read import read_audio
 from carousel.common.data.manifest import read_manifest
 from tests.conftest import corpus
@@ -86,11 +87,11 @@ def test_silence_around_digits_costs_few(
 def test_times_are_of_the_recording_where_a_rest_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    wave = read_audio(SAMPLES / "digits.wav")
+    wave = read_audio(SPEECH.samples / "digits.wav")
     rest = np.zeros(12 * RATE, np.float32)
     soundfile.write(tmp_path / "twice.wav", np.concatenate([rest, wave, rest, wave, rest]), RATE)
     words = []
-    for path in (SAMPLES / "digits.wav", tmp_path / "twice.wav"):
+    for path in (SPEECH.samples / "digits.wav", tmp_path / "twice.wav"):
         assert main(["transcribe", str(path), "--format", "json"]) == 0
         words.append(json.loads(capsys.readouterr().out)["words"])
     once, twice = words

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carousel.asr import transcribe as t
-from carousel.asr.transcribe import Timed
+from carousel.asr import recording as t
+from carousel.common.decoding import Symbol
 from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
+from carousel.common.recogniser import transcribe
 from tests.tiny import FEATURES, tiny_model
 
 RATE = 1000  # samples a second: windows do not care, and an hour is small
@@ -53,7 +54,7 @@ def test_best_sums_are_those_of_all_combinations(scores, count):
 
 def test_single_spaces():
     def texts(text):
-        return "".join(s.text for s in t.single_spaces(Timed(c, 0, 0, 1) for c in text))
+        return "".join(s.text for s in t.single_spaces(Symbol(c, 0, 0, 1) for c in text))
 
     assert texts("  one   two ") == "one two"
     assert texts("   ") == texts("") == ""
@@ -76,7 +77,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def read_alone(model, wave, **options):
-    return t.transcribe(model, [t.prepare(wave, model.features)], 10_000, **options)[0]
+    return transcribe(model, [t.prepare(wave, model.features)], 10_000, **options)[0]
 
 
 def test_a_long_recording_is_the_transcripts_of_its_windows_shifted(model):
@@ -87,19 +88,19 @@ def test_a_long_recording_is_the_transcripts_of_its_windows_shifted(model):
     words = []
     for start, end in spans:
         shift = start / 16000
-        found = read_alone(model, wave[start:end]).best.words
+        found = read_alone(model, wave[start:end]).words
         words += [(w.text, round(w.start + shift, 4), round(w.end + shift, 4)) for w in found]
     assert len(words) > 50
-    assert [(w.text, round(w.start, 4), round(w.end, 4)) for w in whole.best.words] == words
+    assert [(w.text, round(w.start, 4), round(w.end, 4)) for w in whole.words] == words
     assert whole.best.text == " ".join(text for text, _, _ in words)
-    assert whole.duration == 190
+    assert whole.about["duration"] == 190
     ends = [time for _, start, end in words for time in (start, end)]
     assert ends == sorted(ends) and ends[-1] <= 190
 
 
 def test_recordings_in_one_batch_are_transcribed_as_alone(model):
     waves = [noise(seconds, seed) for seed, seconds in enumerate((0.3, 2.0, 1.1, 0.1))]
-    together = t.transcribe(
+    together = transcribe(
         model, [t.prepare(wave, model.features) for wave in waves], 10_000, decoder="beam", nbest=3
     )
     for wave, found in zip(waves, together, strict=True):
@@ -132,6 +133,6 @@ def test_a_wave_shorter_than_a_window_is_an_error(samples):
 def test_times_are_whole_microseconds(tmp_path):
     """60 × 0.03 s are 1.7999999999999998 s to a computer."""
     model = model_file.load(tiny_model(tmp_path / "m.safetensors", "speech"))
-    (transcript,) = t.transcribe(model, [t.prepare(noise(3), model.features)], 20_000)
+    (transcript,) = transcribe(model, [t.prepare(noise(3), model.features)], 20_000)
     times = [time for symbol in transcript.best.symbols for time in (symbol.start, symbol.end)]
     assert len(times) > 40 and all(len(repr(time)) <= 8 for time in times)

@@ -97,15 +97,15 @@ def real(source: str, data: Path, count: int) -> Task | None:
     domain, test, train = SOURCES[source]
     try:
         if domain == "speech":
-            from carousel.asr.cli import MODELS
+            from carousel.asr.domain import SPEECH as shipped
             from carousel.asr.reader import read
         else:
-            from carousel.hwr.cli import MODELS
+            from carousel.hwr.domain import IMAGE as shipped
             from carousel.hwr.reader import read
         from carousel.common.model.catalogue import open_model
         from carousel.common.recogniser import log_probs
 
-        model = open_model(None, MODELS, (domain,))
+        model = open_model(None, shipped.models, (domain,))
         samples = [sample for sample, _ in zip(read_manifest(data / test), range(count), strict=False)]
         scores = log_probs(model, [read(sample, model.features) for sample in samples])
         training = [sample.text for sample in read_manifest(data / train)]

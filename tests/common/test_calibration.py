@@ -12,19 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carousel.asr.transcribe import Timed
 from carousel.common import calibration
 from carousel.common.calibration import Calibration, Map, calibration_error, fit_map, outcomes
 from carousel.common.data.manifest import Sample, read_manifest, write_manifest
 from carousel.common.decoding import Hypothesis, Symbol, decode
-from carousel.common.decoding.reading import Reading
 from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
 from carousel.common.recogniser import recognise
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import edits, matched
 from tests.common import toy
-from tests.tiny import tiny_model
+from tests.tiny import ship, tiny_model
 
 MAPS = Calibration(Map(1.5, -0.25), Map(1.25, 0.5), Map(0.75, 0.125))
 AB = Alphabet("ab")
@@ -163,9 +161,9 @@ def test_the_levels_are_made_of_each_other():
     assert [s.confidence for s in sure.symbols] == pytest.approx(symbols)
     assert sure.words()[0].confidence == pytest.approx(MAPS.words(symbols[0] * symbols[1]))
     assert sure.confidence == pytest.approx(MAPS.hypotheses(symbols[0] * symbols[1] * symbols[3]))
-    heard = Reading(tuple(Timed(s.text, 0, 1, s.confidence) for s in sure.symbols), -1.0, MAPS)
+    heard = Hypothesis(tuple(Symbol(s.text, 0, 1, s.confidence) for s in sure.symbols), -1.0, MAPS)
     assert heard.confidence == sure.confidence
-    assert [w.confidence for w in heard.words] == [w.confidence for w in sure.words()]
+    assert [w.confidence for w in heard.words()] == [w.confidence for w in sure.words()]
 
 
 # In model files
@@ -348,7 +346,7 @@ def test_the_model_that_ships_is_calibrated_only_if_it_is_named(
     run_asr: Callable[..., int],
 ):
     shipped = tiny_model(tmp_path / "models" / "own.safetensors", "speech", default=True)
-    monkeypatch.setattr("carousel.asr.cli.MODELS", shipped.parent)
+    ship(monkeypatch, "asr", models=shipped.parent)
     manifest, before = half_right(shipped, tmp_path), shipped.read_bytes()
     assert run_asr(manifest, "--calibrate") == 2
     out, err = capsys.readouterr()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from carousel.common import plots as draw
-from carousel.common.cli.runner import write_whole
+from carousel.common.cli.files import write_whole
 from carousel.common.data.manifest import write_manifest
 from carousel.common.errors import InputError
 from carousel.common.files import atomic_text, atomic_write, open_source, source_name

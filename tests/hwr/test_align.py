@@ -6,7 +6,7 @@ import pytest
 
 from carousel.hwr.cli import main
 from tests.hwr.test_cli import INKML, STROKES, lines, models  # noqa: F401
-from tests.tiny import tiny_model
+from tests.tiny import ship, tiny_model
 
 WORD = "bad cab"
 
@@ -42,7 +42,7 @@ def test_what_was_recognised_is_aligned_in_the_same_boxes(models, lines, capsys)
 def test_a_folder_and_a_manifest_mix_ink_and_pictures(lines, tmp_path, capsys, monkeypatch):  # noqa: F811
     for domain in ("image", "ink"):
         tiny_model(tmp_path / "shipped" / f"{domain}.safetensors", domain, default=True)
-    monkeypatch.setattr("carousel.hwr.cli.MODELS", tmp_path / "shipped")
+    ship(monkeypatch, "hwr", models=tmp_path / "shipped")
     (lines / "line.gt.txt").write_text("bad")
     (lines / "word.txt").write_text("cab")
     (lines / "word.inkml").write_text(INKML)

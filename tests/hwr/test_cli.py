@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from carousel.common.cli.main import parser
 from carousel.common.decoding import Symbol
-from carousel.hwr.cli import main, parser
-from carousel.hwr.recognise import Prepared, symbol_boxes
-from tests.tiny import tiny_model, with_features
+from carousel.hwr.cli import PROGRAM, main
+from carousel.hwr.line import Line, symbol_boxes
+from tests.tiny import ship, tiny_model, with_features
 
 STROKES = [[10, 50, 12, 20, 30, 18, 32, 52], [50, 20, 48, 50, 70, 50], [90, 20, 90, 50], [85, 30, 100, 30]]
 INKML = """<ink xmlns="http://www.w3.org/2003/InkML"><trace>10 50, 12 20, 30 18, 32 52</trace>
@@ -55,14 +56,15 @@ def run(capsys, *words) -> tuple[int, str, str]:
 
 def test_help_loads_nothing_heavy():
     heavy = {"torch", "numpy", "PIL", "scipy", "matplotlib", "hydra"}
-    code = f"import sys; from carousel.hwr import cli; cli.parser(); print({heavy} & sys.modules.keys())"
+    code = "import sys; from carousel.hwr import cli as c; c.command.parser(c.PROGRAM); "
+    code += f"print({heavy} & sys.modules.keys())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
 @pytest.mark.parametrize("command", ["train", "recognise", "evaluate", "models", "demo"])
 def test_help_of_every_command_tells_defaults_and_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        parser().parse_args([command, "--help"])
+        parser(PROGRAM).parse_args([command, "--help"])
     out = capsys.readouterr().out
     assert stop.value.code == 0 and f"hwr {command}" in out.split("examples:")[1]
     assert command == "train" or "default" in out or "--json" in out
@@ -128,7 +130,7 @@ def test_without_a_model_each_input_gets_the_default_of_its_kind(
     shipped = tmp_path / "shipped"
     for name, domain, default in (("a", "image", False), ("b", "image", True), ("c", "ink", True)):
         tiny_model(shipped / f"{name}.safetensors", domain, seed=ord(name), default=default)
-    monkeypatch.setattr("carousel.hwr.cli.MODELS", shipped)
+    ship(monkeypatch, "hwr", models=shipped)
     status, out, err = run(capsys, "recognise", lines, "--format", "json")
     found = {read["file"]: read["model"] for read in map(json.loads, out.splitlines())}
     assert (status, err) == (0, "")
@@ -239,7 +241,7 @@ def test_a_list_that_cannot_be_used_is_told_once(models, lines, tmp_path, capsys
     (tmp_path / "hot.txt").write_text("a\tmuch\n")
     for domain in ("image", "ink"):
         tiny_model(tmp_path / "shipped" / f"{domain}.safetensors", domain)
-    monkeypatch.setattr("carousel.hwr.cli.MODELS", tmp_path / "shipped")
+    ship(monkeypatch, "hwr", models=tmp_path / "shipped")
     for chosen in (["--model", models["image"]], []):
         status, out, err = run(capsys, "recognise", lines, "--hotwords", tmp_path / "hot.txt", *chosen)
         assert (status, out, err.count("\n")) == (1, "", 1) and "hot.txt: line 1 is no WORD" in err
@@ -273,10 +275,10 @@ def test_evaluate_reads_images_and_strokes_of_manifests(models, lines, tmp_path,
 
 def test_boxes_meet_half_way_between_the_symbols():
     places = np.stack([np.arange(12.0), np.full(12, 5.0)], axis=1)  # frame i is at x = i
-    line = Prepared(np.zeros((12, 1)), places, height=9)
+    line = Line(np.zeros((12, 1)), places, height=9)
     symbols = [Symbol("a", 0, 1, 1.0), Symbol("b", 3, 4, 1.0)]  # of 6 output frames, 2 frames each
     assert symbol_boxes(symbols, line, 2) == [(0, 0, 3, 9), (4, 0, 11, 9)]
-    ink = Prepared(np.zeros((12, 1)), places, height=None)
+    ink = Line(np.zeros((12, 1)), places, height=None)
     assert symbol_boxes(symbols, ink, 2) == [(0, 5, 3, 5), (4, 5, 11, 5)]
     assert symbol_boxes([], line, 2) == []
 
@@ -285,7 +287,7 @@ def test_demo_reads_the_picture_and_the_ink_with_the_model_of_each(models, tmp_p
     shipped = tmp_path / "shipped"
     for domain in ("image", "ink"):
         tiny_model(shipped / f"{domain}.safetensors", domain, default=True)
-    monkeypatch.setattr("carousel.hwr.cli.MODELS", shipped)
+    ship(monkeypatch, "hwr", models=shipped)
     status, out, err = run(capsys, "demo", "--output", tmp_path)
     assert (status, err) == (0, "")
     assert "says:    carousel" in out and "says:    Seven letters" in out and out.count("read as: ") == 2

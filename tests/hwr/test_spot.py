@@ -5,16 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from carousel.common.cli.spot import APART, Finder, bounds, occurrences
 from carousel.common.ctc.spotting import Detection
 from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
+from carousel.common.spotting import APART, Finder, bounds, occurrences
 from carousel.common.text.alphabet import Alphabet
 from carousel.hwr.cli import main
-from carousel.hwr.recognise import Prepared, symbol_boxes
-from carousel.hwr.spot import Line
+from carousel.hwr.line import Line, symbol_boxes
 from tests.hwr.test_cli import INKML, STROKES, lines, models  # noqa: F401
-from tests.tiny import tiny_model
+from tests.tiny import ship, tiny_model
 
 
 def run(capsys, *words) -> tuple[int, str, str]:
@@ -65,7 +64,7 @@ def test_ink_and_pictures_mix_and_ink_drawn_for_a_model_of_images_has_no_box(
 ):
     for domain in ("image", "ink"):
         tiny_model(tmp_path / "shipped" / f"{domain}.safetensors", domain, default=True)
-    monkeypatch.setattr("carousel.hwr.cli.MODELS", tmp_path / "shipped")
+    ship(monkeypatch, "hwr", models=tmp_path / "shipped")
     (lines / "word.inkml").write_text(INKML)
     words = ["spot", "a,b,c,d,e", lines, "--threshold", "0.01", "--inside", "--format", "json"]
     status, out, err = run(capsys, *words)
@@ -168,7 +167,7 @@ def test_a_word_before_a_comma_is_found_and_its_box_ends_half_way_to_it():
     rows[np.arange(len(text)), [("-" + "".join(alphabet.symbols)).index(c) for c in text]] = 0.995
     places = np.stack([np.arange(20), np.zeros(20)], axis=1)
     model = type("M", (), {"alphabet": alphabet, "stride": 2})()
-    line = Line(model, Prepared(np.zeros((20, 1)), places, height=30), np.log(rows))
+    line = Line(np.zeros((20, 1)), places, height=30).searched([np.log(rows)], model)
     (found,) = Finder(["ab"], "", inside=False)(line, 0.9)
     written = line.reaches(spell("ab,", alphabet))
     assert (found.start, found.end) == (written[0][0], written[1][1]) == (0, 12)

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 
 from carousel.asr import augment, features
 from carousel.asr.sound.read import read_audio
-from carousel.asr.transcribe import Timed
 from carousel.common.cli.prepare import run
 from carousel.common.data.manifest import read_manifest
+from carousel.common.decoding import Symbol
 from carousel.common.settings.field import defaults
 from carousel.common.settings.training import GROUPS
 from carousel.common.train.settings import register, top_level
@@ -240,7 +240,7 @@ def test_fsdd_digits_are_cut_where_the_alignment_has_them(
     (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "text": "NOTHING"}))
     words = [("ENTER", 0.1, 0.5), ("SIX", 0.5, 0.9), ("NINE", 1.0, 1.05), ("TWO", 1.25, 1.5)]
     monkeypatch.setattr(fsdd_cut, "load", lambda path: None)
-    monkeypatch.setattr(fsdd_cut, "word_segments", lambda model, sample: [Timed(*w, 1.0) for w in words])
+    monkeypatch.setattr(fsdd_cut, "word_segments", lambda model, sample: [Symbol(*w, 1.0) for w in words])
     assert run(fsdd_cut, ["any", str(tmp_path / "digits"), str(tmp_path / "m.jsonl")]) == 0
     assert "2 of 3 digits; 0 samples not aligned" in capsys.readouterr().out
     samples = list(read_manifest(tmp_path / "digits.jsonl"))

@@ -157,11 +157,11 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
     ("options", "said"),
     [
         (["--tune"], "--lm"),
-        (["--tune", "--lm", "valid.jsonl"], "no .safetensors"),
+        (["--tune", "--lm", "valid.jsonl"], "not a .safetensors"),
         (["--lm", "none.arpa"], "no such file"),
         (["--lm-weight", "1"], "--lm"),
         (["--decoder", "greedy", "--lexicon", "x"], "--lexicon"),
-        (["--decoder", "pyctcdecode", "--lm", "x"], "does not know --lm"),
+        (["--decoder", "pyctcdecode", "--lm", "x"], "does not have --lm"),
         (["--unlisted", "-1"], "--lexicon"),
         (["--hotword-weight", "1"], "--hotwords"),
         (["--grammar", "valid.jsonl", "--lexicon", "valid.jsonl"], "not both"),

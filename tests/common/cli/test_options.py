@@ -4,9 +4,10 @@ import argparse
 
 import pytest
 
-from carousel.asr.cli import parser as asr
+from carousel.asr.cli import PROGRAM as ASR
+from carousel.common.cli.main import parser
 from carousel.common.cli.options import number
-from carousel.hwr.cli import parser as hwr
+from carousel.hwr.cli import PROGRAM as HWR
 
 
 def subcommands(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -14,7 +15,11 @@ def subcommands(whole: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
     return action.choices
 
 
-ALL = [(f"{whole.prog} {name}", sub) for whole in (asr(), hwr()) for name, sub in subcommands(whole).items()]
+ALL = [
+    (f"{whole.prog} {name}", sub)
+    for whole in (parser(ASR), parser(HWR))
+    for name, sub in subcommands(whole).items()
+]
 
 
 @pytest.mark.parametrize(("name", "parser"), ALL, ids=[name for name, _ in ALL])
@@ -30,7 +35,7 @@ def test_no_number_of_a_recipe_is_without_bounds(module, capsys):
         "language": ["text", "out", "--most", "0"],
     }[module]
     with pytest.raises(SystemExit) as stop:
-        hwr().parse_args(["prepare", module, *words])
+        parser(HWR).parse_args(["prepare", module, *words])
     assert stop.value.code == 2 and words[-2] in capsys.readouterr().err
 
 
@@ -54,7 +59,7 @@ def test_no_number_of_a_recipe_is_without_bounds(module, capsys):
 )
 def test_a_number_out_of_bounds_is_wrong_usage(words, capsys):
     with pytest.raises(SystemExit) as stop:
-        asr().parse_args(words.split())
+        parser(ASR).parse_args(words.split())
     err = capsys.readouterr().err
     assert stop.value.code == 2 and " is not a " in err and words.split()[-2].replace("0", "--prune") in err
 
@@ -81,7 +86,7 @@ def test_numbers_have_the_bounds_that_are_told():
 )
 def test_an_unknown_option_is_told_with_the_usage_of_its_command(words, said, capsys):
     with pytest.raises(SystemExit) as stop:
-        asr().parse_args(words.split())
+        parser(ASR).parse_args(words.split())
     err = capsys.readouterr().err
     assert stop.value.code == 2 and said in err.splitlines()[-1]
     assert err.startswith(f"usage: asr {words.split()[0]} ")

@@ -11,13 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carousel.asr.formats import FORMATS
 from carousel.common import recogniser as recognise
+from carousel.common.cli import decoding
 from carousel.common.cli import options as arguments
 from carousel.common.cli import runner as command
 from carousel.common.cli.failures import Failures, guarded
 from carousel.common.cli.inputs import Input, expand, with_unique_stems
 from carousel.common.decoding import DECODERS
 from carousel.common.errors import InputError, UsageError, sentence
+from carousel.common.options import settings
 from carousel.common.text.alphabet import Alphabet
 
 
@@ -28,7 +31,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_the_constants_of_help_are_those_of_the_modules_it_must_not_load():
-    assert set(arguments.DECODERS) == set(DECODERS)
+    assert set(settings()["decoder"]["choices"]) == set(DECODERS)
     assert arguments.BATCH_FRAMES == recognise.BATCH_FRAMES
 
 
@@ -138,7 +141,7 @@ def options(inputs, output=None, form="txt"):
 
 def emit_all(arguments_given, args, texts):
     found = expand(arguments_given, [".wav"], "recording", Failures())
-    emit = command.emitter(found, args)
+    emit = command.emitter(found, args, FORMATS[args.format])
     for item, text in zip(found, texts, strict=True):
         emit(item, text)
 
@@ -344,22 +347,22 @@ PYCTCDECODE = model(decoder="pyctcdecode", beam=4)
 
 
 def test_what_was_not_asked_for_is_left_to_the_model():
-    assert command.decoding(asked(), GREEDY) == {}
-    assert command.decoding(asked(), BEAM) == {}
+    assert decoding.asked(asked(), GREEDY) == {}
+    assert decoding.asked(asked(), BEAM) == {}
 
 
 def test_a_beam_or_an_n_best_list_makes_a_greedy_model_search():
-    assert command.decoding(asked(beam=8), GREEDY) == {"decoder": "beam", "beam": 8}
-    assert command.decoding(asked(nbest=3), GREEDY) == {"decoder": "beam", "nbest": 3}
-    assert command.decoding(asked(nbest=20), GREEDY) == {"decoder": "beam", "nbest": 20, "beam": 20}
-    assert command.decoding(asked(nbest=3), BEAM) == {"nbest": 3}
+    assert decoding.asked(asked(beam=8), GREEDY) == {"decoder": "beam", "beam": 8}
+    assert decoding.asked(asked(nbest=3), GREEDY) == {"decoder": "beam", "nbest": 3}
+    assert decoding.asked(asked(nbest=20), GREEDY) == {"decoder": "beam", "nbest": 20, "beam": 20}
+    assert decoding.asked(asked(nbest=3), BEAM) == {"nbest": 3}
 
 
 @pytest.mark.parametrize("given", [{"nbest": 8}, {"nbest": 20}, {"decoder": "beam", "nbest": 8}])
 def test_more_texts_than_the_models_own_beam_are_a_contradiction(given):
     with pytest.raises(UsageError, match="needs a beam of at least"):
-        command.decoding(asked(**given), BEAM)
-    command.decoding(asked(**given, beam=20), BEAM)
+        decoding.asked(asked(**given), BEAM)
+    decoding.asked(asked(**given, beam=20), BEAM)
 
 
 def test_what_the_models_own_decoder_does_not_know_is_a_contradiction(tmp_path):
@@ -367,10 +370,10 @@ def test_what_the_models_own_decoder_does_not_know_is_a_contradiction(tmp_path):
     for name in ("hotwords", "lexicon", "grammar"):
         given = {name: tmp_path / "words"}
         with pytest.raises(UsageError, match=f"pyctcdecode has no option {name}.*give --decoder"):
-            command.decoding(asked(**given), PYCTCDECODE)
-        assert command.decoding(asked(**given, decoder="beam"), PYCTCDECODE)[name] == tmp_path / "words"
+            decoding.asked(asked(**given), PYCTCDECODE)
+        assert decoding.asked(asked(**given, decoder="beam"), PYCTCDECODE)[name] == tmp_path / "words"
     with pytest.raises(UsageError, match="needs a beam of at least 8"):
-        command.decoding(asked(nbest=8), PYCTCDECODE)
+        decoding.asked(asked(nbest=8), PYCTCDECODE)
 
 
 def test_a_model_that_contradicts_itself_is_told_once():
@@ -378,17 +381,17 @@ def test_a_model_that_contradicts_itself_is_told_once():
         with pytest.raises(
             InputError, match=r"m\.safetensors: its settings of a decoder cannot be used"
         ) as error:
-            command.decoding(asked(), model(**own))
+            decoding.asked(asked(), model(**own))
         assert not isinstance(error.value, UsageError)
-        command.decoding(asked(decoder="pyctcdecode"), model(**own))
+        decoding.asked(asked(decoder="pyctcdecode"), model(**own))
 
 
 @pytest.mark.parametrize("given", [{"decoder": "greedy", "beam": 8}, {"decoder": "greedy", "nbest": 2}])
 def test_greedy_with_a_beam_is_a_contradiction(given):
     with pytest.raises(UsageError):
-        command.decoding(asked(**given))
+        decoding.asked(asked(**given))
 
 
 def test_an_n_best_list_needs_a_format_that_holds_it():
     with pytest.raises(UsageError, match="json"):
-        command.decoding(asked(nbest=2, format="txt"))
+        decoding.asked(asked(nbest=2, format="txt"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 
 from carousel.common.ctc.loss import log_likelihood
-from carousel.common.decoding import DECODERS, Hypothesis, Symbol, Word, decode, options_of, with_pyctcdecode
+from carousel.common.decoding import DECODERS, Hypothesis, Symbol, decode, options_of, with_pyctcdecode
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
 from tests.common.decoding.test_beam import ABC, SMALL, UNLIMITED, check_alignment, lattice, peaky, spoken
@@ -188,5 +188,5 @@ def test_words_are_parted_at_spaces_and_as_sure_as_all_their_letters_together():
     symbols = tuple(
         Symbol(text, 2 * i, 2 * i + 1, confidence) for i, (text, confidence) in enumerate(letters)
     )
-    assert Hypothesis(symbols, -1.0).words() == [Word("ab", 2, 5, 0.45), Word("c", 10, 11, 0.8)]
+    assert Hypothesis(symbols, -1.0).words() == [Symbol("ab", 2, 5, 0.45), Symbol("c", 10, 11, 0.8)]
     assert Hypothesis((), 0.0).words() == []

@@ -201,11 +201,11 @@ def test_the_carried_state_changes_what_is_chosen_here(drawn: Path):
     [
         (
             ["--decoder", "greedy", "--rescore", "LM"],
-            "--decoder greedy searches nothing, so leave out --rescore",
+            "--decoder greedy does not search; leave out --rescore",
         ),
-        (["--rescore-weight", "1"], "--rescore-weight goes with a second pass"),
-        (["--rescore-bonus", "1"], "--rescore-bonus goes with a second pass"),
-        (["--session", "none"], "--session goes with a second pass"),
+        (["--rescore-weight", "1"], "--rescore-weight needs a second pass"),
+        (["--rescore-bonus", "1"], "--rescore-bonus needs a second pass"),
+        (["--session", "none"], "--session needs a second pass"),
         (["--rescore", "gone.safetensors"], "gone.safetensors: there is no such file"),
         (["--rescore", "LM", "--session", "colour"], "--session colour: no sample has this key"),
         (["--tune"], "give one with --lm or --rescore"),
@@ -313,13 +313,13 @@ def test_transcribe_goes_on_over_windows_and_files(
 ):
     import soundfile
 
-    from carousel.asr import transcribe
+    from carousel.asr import recording
     from carousel.asr.cli import main
     from carousel.asr.sound.read import read_audio
 
     for name in ("WHOLE", "SHORTEST", "LONGEST", "TAIL"):  # windows of a second
-        monkeypatch.setattr(transcribe, name, getattr(transcribe, name) / 30)
-    monkeypatch.setattr(transcribe, "WHOLE", 1.0)
+        monkeypatch.setattr(recording, name, getattr(recording, name) / 30)
+    monkeypatch.setattr(recording, "WHOLE", 1.0)
     speech, lm = tiny_model(tmp_path / "speech.safetensors", "speech", symbols=" abc"), model()
     lm.save(tmp_path / "lm.safetensors")
     rng = np.random.default_rng(1)
@@ -330,7 +330,7 @@ def test_transcribe_goes_on_over_windows_and_files(
     nbests, sessions = [], []
     for number in range(3):
         wave = read_audio(tmp_path / "in" / f"{number}.wav", 16000)
-        windows = transcribe.prepare(wave, recogniser.features).windows
+        windows = recording.prepare(wave, recogniser.features).windows
         nbests += recognise(recogniser, windows, decoder="beam", beam=16, nbest=16)
         sessions += [{"folder": "in", "file": number, "none": None}[how]] * len(windows)
     assert len(sessions) > 5
@@ -348,8 +348,8 @@ def test_transcribe_goes_on_over_windows_and_files(
 
 def _sizes(folder: Path, recogniser: Any) -> list[int]:
     """Windows of each recording."""
+    from carousel.asr.recording import prepare
     from carousel.asr.sound.read import read_audio
-    from carousel.asr.transcribe import prepare
 
     files = sorted((folder / "in").iterdir())
     return [len(prepare(read_audio(file, 16000), recogniser.features).windows) for file in files]

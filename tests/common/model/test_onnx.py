@@ -351,7 +351,7 @@ def test_shipped_models_read_the_samples_alike(room: str, tmp_path: Path, capsys
         exported = str(tmp_path / f"{name}.onnx")
         assert cli.main(["export", name, exported]) == 0
         assert capsys.readouterr().out.startswith(f"{exported}: {name}, ")
-        inputs = [str(cli.SAMPLES / sample) for sample in samples]
+        inputs = [str(cli.PROGRAM.domains[0].samples / sample) for sample in samples]
         texts = []
         for choice in (name, exported):
             assert cli.main([verb, *inputs, "--model", choice]) == 0
@@ -365,9 +365,8 @@ def test_evaluate_takes_an_exported_model(tmp_path: Path, capsys):
     from carousel.hwr import cli
 
     manifest = tmp_path / "m.jsonl"
-    manifest.write_text(
-        json.dumps({"image": str((cli.SAMPLES / "line.png").resolve()), "text": "Seven letters"}) + "\n"
-    )
+    picture = (cli.PROGRAM.domains[0].samples / "line.png").resolve()
+    manifest.write_text(json.dumps({"image": str(picture), "text": "Seven letters"}) + "\n")
     assert cli.main(["export", "lines-latin", str(tmp_path / "m.onnx")]) == 0
     capsys.readouterr()
     rates = []

@@ -1,18 +1,18 @@
 """Dark edges of a line's picture: features of what is drawn, error rates of real lines, as without them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from carousel.common.cli.evaluate import rates, read_samples
 from carousel.common.cli.failures import Failures
+from carousel.common.cli.measuring import read_samples
+from carousel.common.cli.report import rates
 from carousel.common.data.manifest import Sample, read_manifest
 from carousel.common.errors import InputError
 from carousel.common.model.catalogue import open_model
@@ -234,9 +234,9 @@ EDGES: dict[str, Callable[[Picture], Picture]] = {
 def error_rate(model: Model, samples: list[Sample], change: Callable[[Picture], Picture]) -> float:
     """CER in percent of the samples, each picture changed, by what `hwr evaluate` runs."""
 
-    def read(sample: Sample, settings: Mapping[str, Any]) -> np.ndarray:
+    def read(sample: Sample) -> np.ndarray:
         assert sample.image is not None
-        return features.extract(change(read_image(sample.image)), settings)[0]
+        return features.extract(change(read_image(sample.image)), model.features)[0]
 
     failures = Failures()
     items = read_samples(samples, model, read, failures, 20_000, decoder="greedy")

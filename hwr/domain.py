@@ -1,0 +1,43 @@
+"""Line images and pen strokes as the commands, the training and the Python interface take them."""
+
+from pathlib import Path
+
+from carousel.common.domain import Domain, first_bytes
+
+
+def is_ink_xml(path: Path) -> bool:
+    """Whether a file of a folder is ink that ends in .xml, as IAM-OnDB's does; much else ends so, too."""
+    if path.suffix.lower() != ".xml":
+        return False
+    from carousel.hwr.ink import file as ink
+
+    return ink.is_ink_xml(first_bytes(path, 1 << 16))
+
+
+# Thresholds: best F1 on valid parts, for words of four letters or more that are in them twice or more often
+# (298 words, Copiste lines: 90.6 %) or three times (363 words, UNIPEN lines: 93.4 %).
+IMAGE = Domain(
+    name="image",
+    key="image",
+    suffixes=(
+        *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+        *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif"),
+    ),
+    models=Path(__file__).parent / "models",
+    samples=Path(__file__).parent / "samples",
+    module="carousel.hwr.line",
+    threshold=0.44,
+    inner="",  # as grep -w: "eau" stands in "l'eau"
+)
+INK = Domain(
+    name="ink",
+    key="strokes",
+    suffixes=(".json", ".jsonl", ".inkml", ".dat", ".unp", ".unipen"),
+    models=IMAGE.models,
+    samples=IMAGE.samples,
+    module="carousel.hwr.line",
+    threshold=0.43,
+    # JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink.file reads them; no picture that Pillow reads starts so.
+    starts=(b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"),
+    sniff=is_ink_xml,
+)
