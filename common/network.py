@@ -169,7 +169,7 @@ def _pair(
 ) -> tuple[int, ...]:
     numbers = (value,) if isinstance(value, int) else tuple(value)
     if len(numbers) != dimensions:
-        raise InputError(f"{where}: {value} should be {dimensions} number(s)")
+        raise InputError(f"{where} must have {dimensions} number(s), not {value}")
     return numbers
 
 
@@ -182,7 +182,9 @@ class Network(nn.Module):
         front = settings["front"]
         if front == "stack":
             if not 1 <= settings["stride"] < LONGEST:
-                raise InputError(f"network.stride is {settings['stride']}; it should be at least 1")
+                raise InputError(
+                    f"network.stride must be at least 1 and below {LONGEST}, not {settings['stride']}"
+                )
             self.front: nn.Module = Stack(features, settings["stride"])
             self.stride = int(settings["stride"])
         elif front in ("conv1d", "conv2d"):

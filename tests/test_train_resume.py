@@ -91,7 +91,7 @@ def test_a_run_goes_on_by_its_own_settings(folder: Path):  # noqa: F811
 
 def test_what_cannot_be_resumed_is_told(folder: Path):  # noqa: F811
     for words, status, said in (
-        (("name=nothing", "resume=true"), 1, "runs/nothing: holds no run to go on with"),
+        (("name=nothing", "resume=true"), 1, "runs/nothing: there is no run to resume"),
         (("name=nothing",), 2, "train needs recipe=NAME"),
         (("resume=true",), 2, "resume=true with the name=… of a run"),
     ):

@@ -27,8 +27,15 @@ from carousel.common.cli.failures import DONE, FAILED, USAGE
 from carousel.common.errors import InputError, UsageError, sentence
 from carousel.common.settings.training import GROUPS
 from carousel.common.train import settings as setting
-from carousel.common.train.recipe import ROOT, TEXT, find_recipe
-from carousel.common.train.recipe_file import check_data, overlaid, read_recipe, read_run
+from carousel.common.train.recipe import (
+    ROOT,
+    TEXT,
+    check_data,
+    find_recipe,
+    overlaid,
+    read_recipe,
+    read_run,
+)
 from carousel.common.train.runs import CONFIG, best_rate
 
 log = logging.getLogger(__name__)
@@ -136,7 +143,7 @@ def _run(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
         folder = "runs" / folder
     if not (folder / CONFIG).is_file():
         raise InputError(
-            f"{folder}: holds no run to go on with, as there is no {CONFIG} in it; give the name=… of a run "
+            f"{folder}: there is no run to resume, as {CONFIG} is missing; give the name=… of a run "
             "or its folder as hydra.run.dir=…"
         )
     ours = ["runs", {"override hydra/job_logging": "carousel"}, {"override hydra/hydra_logging": "carousel"}]

@@ -189,12 +189,12 @@ def load(path: str | Path) -> LanguageModel:
                 network = LanguageNetwork(len(header["tokens"]), {**header["settings"], "dropout": 0.0})
             network.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
             if not all(bool(t.isfinite().all()) for t in tensors.values()):
-                raise ValueError("its weights are no numbers")
+                raise ValueError("its weights are not all numbers")
     except InputError:
         raise
     except (OSError, *BROKEN) as error:
         raise InputError(
-            f"{path}: is no language model or a damaged one ({reason(error)}); get it anew"
+            f"{path}: is not a language model, or is damaged ({reason(error)}); get it anew"
         ) from None
     network.eval().requires_grad_(False)
     return LanguageModel(network, **{**header, "tokens": tuple(header["tokens"]), "half": half})
@@ -210,7 +210,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             f"{path}: is an n-gram model, which goes with --lm; `train recipe=language` makes others"
         )
     if metadata.get("format") != FORMAT:
-        raise InputError(f"{path}: is no language model; `train recipe=language` makes one")
+        raise InputError(f"{path}: is not a language model; `train recipe=language` makes one")
     described = json.loads(metadata["model"])
     header: dict[str, Any] = {name: described[name] for name in DESCRIPTION}
     tokens, advice = header["tokens"], header["advice"]

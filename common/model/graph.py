@@ -42,6 +42,6 @@ class Runner(nn.Module):
         inside = torch.arange(y.shape[1]) < out_lengths[:, None]
         if (scores.logsumexp(-1)[inside].abs() > UNSURE).any():  # of NaN the decoders tell the frame
             raise InputError(
-                f"{self.path}: its network gives numbers that are no log-probabilities; export it anew"
+                f"{self.path}: its network gives numbers that are not log-probabilities; export it anew"
             )
         return scores, out_lengths

@@ -86,5 +86,5 @@ def restore(
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     except (RuntimeError, ValueError, KeyError):
         raise InputError(
-            f"{path}: is of another network or optimizer; resume with the settings it was started with"
+            f"{path}: has another network or optimizer; resume with the settings it began with"
         ) from None

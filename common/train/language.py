@@ -162,7 +162,7 @@ class _Training(Training):
     def _go_on(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
         path = self.folder / LAST
         if (saved.get("tokens"), saved.get("own", self.own)) != (list(self.model.tokens), self.own):
-            raise InputError(f"{path}: is of other texts than are given now; resume with those of its begin")
+            raise InputError(f"{path}: was trained on other texts; resume with the texts it began with")
         carried = part(tensors, "carried")
         if carried:
             layers: dict[int, list[Tensor]] = {}

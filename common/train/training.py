@@ -158,7 +158,7 @@ def best_is_lost(folder: Path, read: Callable[[Path], Any], key: str, number: in
         training = read(path).card.get("training")
         made = training.get(key) if isinstance(training, Mapping) else None
         if made not in (None, number):
-            raise InputError(f"{path}: is of {key} {made}, not {number}")
+            raise InputError(f"{path}: was made in {key} {made}, not {number}")
     except InputError as error:
         log.warning("%s: the model of the checkpoint is validated, and kept as the best from here on", error)
         return True

@@ -97,9 +97,9 @@ def test_settings_that_make_no_network_are_refused():
         Network(SIZE, 11, {"front": "conv3d"})
     with pytest.raises(InputError, match="even"):
         network("conv1d", convolutions=[{"channels": 4, "kernel": 4, "stride": 2}])
-    with pytest.raises(InputError, match=r"network.block: 4 should be 2 number"):
+    with pytest.raises(InputError, match=r"network.block must have 2 number"):
         network("mdlstm", block=4)
-    with pytest.raises(InputError, match=r"network.levels: \[3\] should be 2 number"):
+    with pytest.raises(InputError, match=r"network.levels must have 2 number"):
         network("mdlstm", levels=[{"hidden": 3, "block": [3], "units": 6}])
     with pytest.raises(InputError, match="cannot be"):
         network("mdlstm", block=[0, 4])

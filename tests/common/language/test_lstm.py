@@ -198,7 +198,7 @@ def test_files_of_other_kinds_are_told_from_language_models(tmp_path: Path):
     with pytest.raises(InputError, match="no such language model"):
         load(tmp_path / "gone.safetensors")
     (tmp_path / "text.safetensors").write_text("no tensors")
-    with pytest.raises(InputError, match=r"text.safetensors: is no language model or a damaged one"):
+    with pytest.raises(InputError, match=r"text.safetensors: is not a language model, or is damaged"):
         load(tmp_path / "text.safetensors")
 
 
@@ -228,7 +228,7 @@ def test_a_description_that_does_not_fit_is_one_sentence(tmp_path: Path, change:
         metadata = file.metadata()
     header = json.loads(metadata["model"]) | change
     save_file(load_file(path), path, metadata | {"model": json.dumps(header)})
-    with pytest.raises(InputError, match=r"lm.safetensors: is no language model or a damaged one"):
+    with pytest.raises(InputError, match=r"lm.safetensors: is not a language model, or is damaged"):
         load(path)
 
 
@@ -247,7 +247,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path):
     broken = model()
     broken.network.head.bias.data[2] = math.nan
     broken.save(path)
-    with pytest.raises(InputError, match=r"lm.safetensors: .*its weights are no numbers"):
+    with pytest.raises(InputError, match=r"lm.safetensors: .*its weights are not all numbers"):
         load(path)
 
 

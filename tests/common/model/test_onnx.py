@@ -282,7 +282,7 @@ def test_what_a_network_gives_must_be_log_probabilities(path: Path, operator: st
             del node.attribute[operator == "Softmax" :]
 
     broken = onnx_file.load(altered(path, other))
-    with pytest.raises(InputError, match=r"altered.onnx: its network gives numbers that are no log-prob"):
+    with pytest.raises(InputError, match=r"altered.onnx: its network gives numbers that are not log-prob"):
         broken.log_probs([np.random.default_rng(0).normal(size=(9, SIZE)).astype(np.float32)])
 
 

@@ -119,7 +119,7 @@ def test_runs_are_not_written_over_nor_resumed_with_other_texts_or_networks(trai
         train(settings(trained.parent), None, trained)
     with pytest.raises(InputError, match="another network"):
         train(settings(trained.parent, **{"network.hidden": 8}) | {"resume": True}, None, trained)
-    with pytest.raises(InputError, match="of other texts"):
+    with pytest.raises(InputError, match="was trained on other texts"):
         train(settings(trained.parent, vocabulary=5) | {"resume": True}, None, trained)
     with pytest.raises(InputError, match="no checkpoint"):
         train(settings(tmp_path) | {"resume": True}, None, tmp_path / "none")

@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 
 from carousel.common.errors import UsageError
-from carousel.common.train.recipe import RECIPE, find_recipe, recipes
-from carousel.common.train.recipe_file import check_data, overlaid, read_recipe, read_run
+from carousel.common.train.recipe import (
+    RECIPE,
+    check_data,
+    find_recipe,
+    overlaid,
+    read_recipe,
+    read_run,
+    recipes,
+)
 from carousel.common.train.settings import top_level
 
 PLAIN = "domain: speech\ndata: {train: a, valid: b}\n"
@@ -139,7 +146,7 @@ def test_the_defaults_of_a_recipe_are_ours(tmp_path: Path, entry: str):
     (folder / "features").mkdir()
     for name in ("evil", "features/evil", "hydra"):  # beside the recipe, where they were found once
         (folder / f"{name}.yaml").write_text("hydra: {callbacks: {}}\n")
-    with pytest.raises(UsageError, match=r"defaults: .* is no file of"):
+    with pytest.raises(UsageError, match=r"defaults: .* is not a file of"):
         read_recipe(folder)
 
 
@@ -153,9 +160,9 @@ def test_the_defaults_of_a_recipe_are_ours(tmp_path: Path, entry: str):
         ("x: " + "[" * 3000 + "]" * 3000, "cannot be read as settings"),
         ("x: " + "9" * 5000, "cannot be read as settings"),
         ("x: !!binary aGVsbG8=", "x is a bytes"),
-        ("- a", "should be keys with values"),
-        ("", "should be keys with values"),
-        ("defaults: {a: b}", "defaults should be a list"),
+        ("- a", "must be keys with values"),
+        ("", "must be keys with values"),
+        ("defaults: {a: b}", "defaults must be a list"),
         ("h: &h {hydra: {callbacks: {}}}\n<<: *h", "hydra may set"),
         ("x: " + "[" * 30 + "]" * 30, "or 20 levels"),
         ("x: &x [*x]", "cannot be read as settings"),
