@@ -14,7 +14,7 @@ import numpy as np
 
 from carousel.common.decoding import grammar as grammar_
 from carousel.common.decoding import hotwords as hotwords_
-from carousel.common.decoding.compiled import scoring as gains
+from carousel.common.decoding.compiled import scoring
 from carousel.common.decoding.compiled.lexicon_tree import Places, Words, bounded, places_of_words, tree_of
 from carousel.common.decoding.compiled.prefix_tree import NONE
 from carousel.common.decoding.compiled.scoring import CHARACTERS, NOTHING, OTHER, WORDS
@@ -32,10 +32,10 @@ LEAST = -20.0  # ln below which words are not told apart before they end
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class Constraints:
     """Tables of the compiled part, and how texts begin and end."""
 
-    tables: gains.Knowledge
+    tables: scoring.Tables
     start: int = 0  # state of the language model
     end: int = NONE  # token that it reads at the end
     closed: bool = False  # whether only words of a lexicon or sentences of a grammar may be written
@@ -44,40 +44,40 @@ class Knowledge:
         """What all this adds to the score of a whole text."""
         state, spot, hot, total = self.start, 0, 0, 0.0
         for symbol in indices:
-            gain, state, spot, hot = gains.gain_of(self.tables, state, spot, hot, symbol)
+            gain, state, spot, hot = scoring.gain_of(self.tables, state, spot, hot, symbol)
             total += gain
-        return total + float(gains.closing_gain(self.tables, self.end, state, spot, hot))
+        return total + float(scoring.closing_gain(self.tables, self.end, state, spot, hot))
 
 
-_NO_PLACES = np.zeros(1, gains.PLACE), np.zeros(1, gains.ARC)
-_NO_HOTWORDS = np.zeros((1, 1), gains.HOT), np.zeros(1)
+_NO_PLACES = np.zeros(1, scoring.PLACE), np.zeros(1, scoring.ARC)
+_NO_HOTWORDS = np.zeros((1, 1), scoring.HOT), np.zeros(1)
 _INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1, np.float32)
 # one token of probability 1, so that a lexicon without a language model has something to read
 _NO_MODEL = (np.array([0, 1], np.int32), _INT, _FLOAT, _INT, _FLOAT, _INT)
 
 
 @functools.cache
-def know_nothing() -> Knowledge:
-    return Knowledge(
-        gains.Knowledge(
+def unconstrained() -> Constraints:
+    return Constraints(
+        scoring.Tables(
             NOTHING, False, False, 0.0, 0.0, 1.0, NONE, _INT, *_NO_PLACES, *_NO_HOTWORDS, *_NO_MODEL
         )
     )
 
 
-def know(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Knowledge:
+def constraints_of(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Constraints:
     """The tables for an alphabet, of the options of common.decoding.beam.decode; the last ones and those of
     files are kept. Raises InputError for files that cannot be used and for options that make no sense."""
     if lm is None and not any(value is not None for value in options.values()):
-        return know_nothing()
+        return unconstrained()
     for name, value in options.items():
         if isinstance(value, (list, dict, set, np.ndarray)):  # the cache cannot take them as a key
             raise InputError(f"{name} must be a number or a file, not {value!r}")
-    return _know(alphabet, lm=_Same(lm) if isinstance(lm, NGrams) else lm, **options)
+    return _constraints_of(alphabet, lm=_Same(lm) if isinstance(lm, NGrams) else lm, **options)
 
 
 @functools.lru_cache(maxsize=4, typed=True)  # typed: True is no weight, and 1 is
-def _know(
+def _constraints_of(
     alphabet: Alphabet,
     *,
     lm: _Same | File | None = None,
@@ -90,7 +90,7 @@ def _know(
     hotwords: File | None = None,
     hotword_weight: float | None = None,
     grammar: File | None = None,
-) -> Knowledge:
+) -> Constraints:
     if unlisted is not None and lexicon is None:
         raise InputError("unlisted is what a word adds that a lexicon does not have: give a lexicon too")
     if hotword_weight is not None and hotwords is None:
@@ -98,7 +98,7 @@ def _know(
     if grammar is not None and lexicon is not None:
         raise InputError("a grammar lists its own words: give it or a lexicon, not both")
     if lm is None and lexicon is None and hotwords is None and grammar is None:
-        return know_nothing()
+        return unconstrained()
     if lm_unit is not None and (lm is None or isinstance(lm, _Same)):
         raise InputError("lm_unit says what the tokens of a language model's file are: give lm as a file")
     spaces = not alphabet.unknown(" ")
@@ -126,7 +126,7 @@ def _know(
             places = places_of_words(words, outside, ahead)
         places = bounded(places, most)
     table = _hotwords(alphabet, hotwords, hotword_weight)
-    tables = gains.Knowledge(
+    tables = scoring.Tables(
         units,
         places is not _NO_PLACES,
         table is not None,
@@ -141,8 +141,8 @@ def _know(
     )
     closed = listed and outside == -math.inf
     if model is None:
-        return Knowledge(tables, closed=closed)
-    return Knowledge(tables, model.start, _end(model), closed)
+        return Constraints(tables, closed=closed)
+    return Constraints(tables, model.start, _end(model), closed)
 
 
 def _most(each: float, table: hotwords_.Table | None) -> float:

@@ -11,7 +11,7 @@ from carousel.common.decoding.compiled.scoring import closing_gain
 
 
 @numba.njit(cache=True)
-def best_texts(e, n, tree, know, end, frame, scale, nbest):  # type: ignore[no-untyped-def]
+def best_texts(e, n, tree, tables, end, frame, scale, nbest):  # type: ignore[no-untyped-def]
     """The best entries after `frame` frames: ln of the probability of each with what the end of the text
     adds, how many symbols it has, and of all these one after the other (3, symbols) index, first frame and
     frame after the last, and (symbols,) confidence.
@@ -23,9 +23,9 @@ def best_texts(e, n, tree, know, end, frame, scale, nbest):  # type: ignore[no-u
     for i in range(n):
         total = e[i].pb + e[i].pn
         scores[i] = scale + np.log(total) if total > 0.0 else -np.inf
-        if know.units:
+        if tables.units:
             node = tree.nodes[e[i].node]
-            scores[i] += closing_gain(know, end, node.state, node.spot, node.hot)
+            scores[i] += closing_gain(tables, end, node.state, node.spot, node.hot)
     chosen = np.empty(min(n, nbest), np.int64)
     count = choose(scores, chosen)
     lengths, symbols = np.empty(count, np.int64), 0

@@ -12,11 +12,11 @@ from carousel.common.decoding.compiled.search import run
 
 
 @numba.njit(cache=True, nogil=True)
-def search_all(stops, rows, tree, know, start, end, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
-    """The `nbest` texts of each utterance, as `best_texts` gives them for one.
+def search_all(stops, rows, tree, tables, start, end, pruning):  # type: ignore[no-untyped-def]
+    """The best texts of each utterance, as `best_texts` gives them for one.
 
     rows: (frames, symbols) of all, as `run` takes them; stops: (utterances,) frame after the last of each;
-    tree: of a search that is over; start, end: as in Knowledge.
+    tree: of a search that is over; start, end: as in Constraints.
     Returns how many utterances are done (one with a frame whose highest value is not finite is the last),
     tree, how many texts each has, and of all texts score and length, and of all symbols (3, symbols) places
     and confidence.
@@ -29,12 +29,10 @@ def search_all(stops, rows, tree, know, start, end, beam, nbest, symbol_threshol
     while done < len(stops):
         stop = stops[done]
         begin(e, tree.nodes, tree.table, tree.size, start)
-        e, n, tree, scale = run(
-            e, one, tree, know, rows[first:stop], zero, beam, nbest, symbol_threshold, score_threshold
-        )
+        e, n, tree, scale = run(e, one, tree, tables, rows[first:stop], zero, pruning)
         if n == 0:
             break
-        best, many, where, sure = best_texts(e, n, tree, know, end, stop - first, scale, nbest)
+        best, many, where, sure = best_texts(e, n, tree, tables, end, stop - first, scale, pruning.nbest)
         counts[done] = len(best)
         if texts + len(best) > len(scores):
             scores, lengths = grown(scores, 2 * (texts + len(best))), grown(lengths, 2 * (texts + len(best)))

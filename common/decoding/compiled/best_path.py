@@ -6,25 +6,25 @@ import numba
 import numpy as np
 
 from carousel.common.decoding.compiled.prefix_tree import BLANK, NONE
-from carousel.common.decoding.compiled.scoring import BETWEEN, Knowledge
+from carousel.common.decoding.compiled.scoring import BETWEEN, Tables
 from carousel.common.errors import InputError
 
 MOST = 400_000_000  # frames × places, for which 2 GB are needed
 
 
-def best_text(know: Knowledge, log_probs: np.ndarray) -> list[int] | None:
+def best_text(tables: Tables, log_probs: np.ndarray) -> list[int] | None:
     """Indices of the text that the places allow with the likeliest single path, or None if none fits.
 
     log_probs: (frames, symbols) natural log. What a language model or hotwords add has no part in it. Memory:
     five bytes a frame and place. Raises InputError when there are more than 400 million of these.
     """
-    places = len(know.places)
+    places = len(tables.places)
     if len(log_probs) * places > MOST:
         raise InputError(
             f"no text that may be written is on the beam, and {len(log_probs)} frames with {places} places "
             "are too many to look for one without a beam; give a wider --beam or shorter inputs"
         )
-    here, arcs = know.places, know.arcs
+    here, arcs = tables.places, tables.arcs
     may_end = (here["word"] == BETWEEN) | (here["close"] > -np.inf)
     spaced = np.flatnonzero(may_end & (here["after"] != NONE))
     counts = here["stop"] - here["first"]
@@ -32,7 +32,7 @@ def best_text(know: Knowledge, log_probs: np.ndarray) -> list[int] | None:
     target = np.concatenate([arcs["place"], here["after"][spaced]])
     symbol = np.full(places, NONE, np.int32)  # that leads to each place
     symbol[arcs["place"]] = arcs["symbol"]
-    symbol[here["after"][spaced]] = know.space
+    symbol[here["after"][spaced]] = tables.space
     rows = np.ascontiguousarray(log_probs, np.float64)
     blank, last, left, came = _viterbi(source, target, symbol, rows)
     ends = np.where(may_end & (here["end"] == 0.0), np.maximum(blank, last), -np.inf)

@@ -36,7 +36,7 @@ ARC = np.dtype([("symbol", np.int32), ("place", np.int32), ("gain", np.float32)]
 HOT = np.dtype([("gain", np.float64), ("state", np.int32)])
 
 
-class Knowledge(NamedTuple):
+class Tables(NamedTuple):
     """Language model, places and hotwords, by the alphabet's indices."""
 
     units: int  # what tokens are; 0: nothing is known, so every gain is 0
@@ -60,27 +60,34 @@ class Knowledge(NamedTuple):
 
 
 @borrowing
-def token_gain(know, state, token):  # type: ignore[no-untyped-def]
+def token_gain(tables, state, token):  # type: ignore[no-untyped-def]
     """What the language model gives for a token, and its state after it."""
     score, state = step(
-        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, token
+        tables.first,
+        tables.arc_token,
+        tables.log_prob,
+        tables.follow,
+        tables.backoff,
+        tables.shorter,
+        state,
+        token,
     )
-    return know.weight * score, state
+    return tables.weight * score, state
 
 
 @borrowing
-def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
+def spell(tables, spot, symbol):  # type: ignore[no-untyped-def]
     """What a symbol gives that goes on or ends a word; the token that is then known, or NONE; the place after
     it. Of an unknown word the token is known where it leaves the places."""
     if spot == OUTSIDE:
-        if symbol == know.space:
+        if symbol == tables.space:
             return 0.0, NONE, 0
-        return float(know.places[0].leave), NONE, OUTSIDE
-    here = know.places[spot]
-    if symbol != know.space:
+        return float(tables.places[0].leave), NONE, OUTSIDE
+    here = tables.places[spot]
+    if symbol != tables.space:
         for arc in range(here.first, here.stop):
-            if know.arcs[arc].symbol == symbol:
-                return float(know.arcs[arc].gain), NONE, know.arcs[arc].place
+            if tables.arcs[arc].symbol == symbol:
+                return float(tables.arcs[arc].gain), NONE, tables.arcs[arc].place
         return float(here.leave), UNKNOWN_ID, OUTSIDE
     if here.after == NONE:
         return -np.inf, NONE, OUTSIDE
@@ -90,45 +97,45 @@ def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
+def gain_of(tables, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
     """ln of what a further symbol gives; state, place and hotword state after it."""
     gain, token = 0.0, NONE
-    if know.spelled:
-        gain, token, spot = spell(know, spot, symbol)
+    if tables.spelled:
+        gain, token, spot = spell(tables, spot, symbol)
         if gain == -np.inf:
             return gain, state, spot, hot
-    if know.units == CHARACTERS:
-        token = know.token[symbol]
+    if tables.units == CHARACTERS:
+        token = tables.token[symbol]
     if token != NONE:
-        more, state = token_gain(know, state, token)
-        gain += more + know.bonus
-    if know.hinted:
-        gain += know.hot[hot, symbol].gain
-        hot = know.hot[hot, symbol].state
+        more, state = token_gain(tables, state, token)
+        gain += more + tables.bonus
+    if tables.hinted:
+        gain += tables.hot[hot, symbol].gain
+        hot = tables.hot[hot, symbol].state
     return gain, state, spot, hot
 
 
 @borrowing
-def most_after(know, spot):  # type: ignore[no-untyped-def]
+def most_after(tables, spot):  # type: ignore[no-untyped-def]
     """e to the most that a symbol gives after a place."""
-    return know.most * know.places[spot].most if know.spelled and spot != OUTSIDE else know.most
+    return tables.most * tables.places[spot].most if tables.spelled and spot != OUTSIDE else tables.most
 
 
 @borrowing
-def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
+def closing_gain(tables, end, state, spot, hot):  # type: ignore[no-untyped-def]
     """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
     gain, token = 0.0, NONE
-    if know.spelled and spot != OUTSIDE:
-        here = know.places[spot]
+    if tables.spelled and spot != OUTSIDE:
+        here = tables.places[spot]
         gain = float(here.end)
         if here.word != BETWEEN:
             token = here.word
             gain += here.close
-    if token != NONE and know.units == WORDS:
-        more, state = token_gain(know, state, token)
-        gain += more + know.bonus
+    if token != NONE and tables.units == WORDS:
+        more, state = token_gain(tables, state, token)
+        gain += more + tables.bonus
     if end != NONE:
-        gain += token_gain(know, state, end)[0]
-    if know.hinted:
-        gain += know.hot_end[hot]
+        gain += token_gain(tables, state, end)[0]
+    if tables.hinted:
+        gain += tables.hot_end[hot]
     return gain
