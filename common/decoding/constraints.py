@@ -15,7 +15,13 @@ import numpy as np
 from carousel.common.decoding import grammar as grammar_
 from carousel.common.decoding import hotwords as hotwords_
 from carousel.common.decoding.compiled import scoring
-from carousel.common.decoding.compiled.lexicon_tree import Places, Words, bounded, places_of_words, tree_of
+from carousel.common.decoding.compiled.lexicon_tree import (
+    LexiconTree,
+    Words,
+    bounded,
+    lexicon_tree_of_words,
+    tree_of,
+)
 from carousel.common.decoding.compiled.prefix_tree import NONE
 from carousel.common.decoding.compiled.scoring import CHARACTERS, NOTHING, OTHER, WORDS
 from carousel.common.errors import InputError
@@ -42,14 +48,14 @@ class Constraints:
 
     def added(self, indices: Sequence[int]) -> float:
         """What all this adds to the score of a whole text."""
-        state, spot, hot, total = self.start, 0, 0, 0.0
+        state, lexicon_node, hot, total = self.start, 0, 0, 0.0
         for symbol in indices:
-            gain, state, spot, hot = scoring.gain_of(self.tables, state, spot, hot, symbol)
+            gain, state, lexicon_node, hot = scoring.gain_of(self.tables, state, lexicon_node, hot, symbol)
             total += gain
-        return total + float(scoring.closing_gain(self.tables, self.end, state, spot, hot))
+        return total + float(scoring.closing_gain(self.tables, self.end, state, lexicon_node, hot))
 
 
-_NO_PLACES = np.zeros(1, scoring.PLACE), np.zeros(1, scoring.ARC)
+_NO_LEXICON = np.zeros(1, scoring.LEXICON_NODE), np.zeros(1, scoring.ARC)
 _NO_HOTWORDS = np.zeros((1, 1), scoring.HOT), np.zeros(1)
 _INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1, np.float32)
 # one token of probability 1, so that a lexicon without a language model has something to read
@@ -60,7 +66,7 @@ _NO_MODEL = (np.array([0, 1], np.int32), _INT, _FLOAT, _INT, _FLOAT, _INT)
 def unconstrained() -> Constraints:
     return Constraints(
         scoring.Tables(
-            NOTHING, False, False, 0.0, 0.0, 1.0, NONE, _INT, *_NO_PLACES, *_NO_HOTWORDS, *_NO_MODEL
+            NOTHING, False, False, 0.0, 0.0, 1.0, NONE, _INT, *_NO_LEXICON, *_NO_HOTWORDS, *_NO_MODEL
         )
     )
 
@@ -115,27 +121,27 @@ def _constraints_of(
     outside = _cost(-math.inf if listed else advised, unknown=unknown, unlisted=unlisted)
     kept = _Same(model) if model is not None and units == WORDS else None
     weight, each = _weights(model, lm_weight, bonus)
-    places: Places = _NO_PLACES
+    lexicon_tree: LexiconTree = _NO_LEXICON
     if units == WORDS or listed:
         ahead, most = _tokens_ahead(kept, weight, each if units == WORDS else 0.0)
         if grammar is not None:
-            places = _of_grammar(alphabet, kept, Path(grammar))
+            lexicon_tree = _of_grammar(alphabet, kept, Path(grammar))
         else:
             name = "the language model" if isinstance(lm, _Same) else str(lm)
             words = _words(alphabet, kept, lexicon, outside > -math.inf, name)
-            places = places_of_words(words, outside, ahead)
-        places = bounded(places, most)
+            lexicon_tree = lexicon_tree_of_words(words, outside, ahead)
+        lexicon_tree = bounded(lexicon_tree, most)
     table = _hotwords(alphabet, hotwords, hotword_weight)
     tables = scoring.Tables(
         units,
-        places is not _NO_PLACES,
+        lexicon_tree is not _NO_LEXICON,
         table is not None,
         weight,
         each,
         _most(each if units == CHARACTERS else 0.0, table),
         NONE if alphabet.unknown(" ") else alphabet.encode(" ")[0],
         _tokens(alphabet, _Same(model)) if model is not None and units == CHARACTERS else _INT,
-        *places,
+        *lexicon_tree,
         *(table or _NO_HOTWORDS),
         *(_NO_MODEL if model is None else model.automaton()),
     )
@@ -245,7 +251,7 @@ def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: b
 
 
 @functools.lru_cache(maxsize=4)
-def _of_grammar(alphabet: Alphabet, lm: _Same | None, path: Path) -> Places:
+def _of_grammar(alphabet: Alphabet, lm: _Same | None, path: Path) -> LexiconTree:
     return grammar_.load(alphabet, path, {} if lm is None else lm.model.index())
 
 

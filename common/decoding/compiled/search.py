@@ -180,7 +180,7 @@ def extend(  # type: ignore[no-untyped-def]
     new = 0
     for i in range(n):
         x = was[i]
-        most = most_after(tables, nodes[x.node].spot) if tables.units else 1.0  # no symbol gives more
+        most = most_after(tables, nodes[x.node].lexicon_node) if tables.units else 1.0  # no symbol gives more
         if x.both * p[order[0]] * most <= cut:
             continue
         last = e[i].last
@@ -221,7 +221,9 @@ def scored_child(nodes, table, size, tables, node, symbol):  # type: ignore[no-u
     child = child_of(nodes, table, size, node, symbol)
     if child == known:
         new, old = nodes[child], nodes[node]
-        gain, new.state, new.spot, new.hot = gain_of(tables, old.state, old.spot, old.hot, symbol)
+        gain, new.state, new.lexicon_node, new.hot = gain_of(
+            tables, old.state, old.lexicon_node, old.hot, symbol
+        )
         new.gain = min(gain, MOST)
     return child
 
@@ -266,7 +268,7 @@ def count_above(values, count, limit):  # type: ignore[no-untyped-def]
 
 @borrowing
 def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam, cut):  # type: ignore[no-untyped-def]
-    """Drops the entries below `cut`, and puts the texts that are new in their places; returns how many
+    """Drops the entries below `cut`, and puts the texts that are new in their stead; returns how many
     there are."""
     spare = n + count
     if n + count > beam:

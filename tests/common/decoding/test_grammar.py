@@ -264,13 +264,13 @@ def test_small_files_that_ask_for_too_much_are_refused_at_once(folder, name):
 
 
 def test_a_loop_over_thousands_of_words_is_quick_and_small(folder):
-    """The ends of all its words are one place: 5,000 times 5,000 arcs before."""
+    """The ends of all its words are one node: 5,000 times 5,000 arcs before."""
     words = ["".join("ab"[number >> bit & 1] for bit in range(13)) for number in range(5000)]
     path = saved(folder, f"#JSGF V1.0;\npublic <s> = ({' | '.join(words)})+;")
     started = time.process_time()
-    places = constraints_of(AB, grammar=path).tables.places
+    nodes = constraints_of(AB, grammar=path).tables.lexicon_nodes
     assert time.process_time() - started < 20
-    assert len(places) < 2.1 * len({word[:k] for word in words for k in range(14)})
+    assert len(nodes) < 2.1 * len({word[:k] for word in words for k in range(14)})
     said = f"{words[77]} {words[4999]}"
     found = decode(spoken("-".join(said), 0.9, " ab"), AB, "beam", grammar=path)[0]
     assert found.text == said

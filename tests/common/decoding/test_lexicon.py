@@ -142,10 +142,10 @@ def test_no_symbol_gives_more_than_is_told_before(lexicon, text, unit, words, ho
         options["hotwords"] = lexicon.parent / "hot.tsv"
         options["hotwords"].write_text("ab\t2.0\nb a\t-1.0\n")
     constraints = constraints_of(AB, **options, bonus=bonus)
-    tables, state, spot, seen = constraints.tables, constraints.start, 0, 0
+    tables, state, lexicon_node, seen = constraints.tables, constraints.start, 0, 0
     for symbol in AB.encode(text):
-        most = scoring.most_after(tables, spot)
-        gain, state, spot, seen = scoring.gain_of(tables, state, spot, seen, symbol)
+        most = scoring.most_after(tables, lexicon_node)
+        gain, state, lexicon_node, seen = scoring.gain_of(tables, state, lexicon_node, seen, symbol)
         assert np.exp(gain) <= most
         if gain == -np.inf:
             break

@@ -40,7 +40,7 @@ def test_whoever_reads_text_reads_it_with_a_mark(tmp_path: Path):
     path.write_bytes(LINES.encode("utf-8-sig"))
     assert list(hotwords.read(path)) == ["ÇA VA", "OUI"]
     assert (
-        len(constraints_of(alphabet, lexicon=path).tables.places) == 6
+        len(constraints_of(alphabet, lexicon=path).tables.lexicon_nodes) == 6
     )  # the begin and the letters of ÇA and OUI
     rules, _ = grammar.read(path)
     assert rules["sentence"].parts[0].text == "ÇA VA"
