@@ -97,9 +97,9 @@ def _check(model: Model, options: dict[str, Any], whole: dict[str, Any]) -> None
     import numpy as np
 
     from carousel.common.decoding import decode_batch
-    from carousel.common.decoding.constraints import know
+    from carousel.common.decoding.constraints import constraints_of
 
-    know(model.alphabet, **{name: options[name] for name in KNOWING if name in options})
+    constraints_of(model.alphabet, **{name: options[name] for name in KNOWING if name in options})
     # Without frames; a grammar may not allow that, and would warn.
     nothing = [] if whole.get("decoder") == "beam" else [np.zeros((0, len(model.alphabet)))]
     try:

@@ -1,4 +1,4 @@
-"""Decoding: from CTC log-probabilities to texts, each symbol with its place and confidence.
+"""Decoding: from CTC log-probabilities to texts, each symbol with its frames and confidence.
 
 One algorithm a file, and each file has a function decode(log_probs, alphabet, *, …) -> list[Hypothesis], and
 perhaps a decode_batch that is faster for several; the functions here check what was asked and hand over.
@@ -9,15 +9,16 @@ import functools
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from carousel.common.calibration import UNCALIBRATED, Calibration
+from carousel.common.decoding.hypothesis import Box as Box
+from carousel.common.decoding.hypothesis import Hypothesis as Hypothesis
+from carousel.common.decoding.hypothesis import Symbol as Symbol
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
 
@@ -29,77 +30,6 @@ DECODERS = {  # name -> its module; imported when first used: pyctcdecode may be
 
 ROUNDING = 1.0  # natural log by which a log-probability may be above 0, as of quantised networks
 SHARES = 4  # of a batch for each thread, as some are done sooner
-
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom: x to the right, y downwards
-
-
-class Symbol(NamedTuple):
-    """One symbol, or a word of them, from start to end: output frames, or seconds once they are known.
-
-    confidence: in 0 … 1; of a symbol its highest posterior there, calibrated if the hypothesis is, of a word
-    as of common.calibration. box: in the coordinates of a picture or of ink, where it is known.
-    """
-
-    text: str
-    start: float
-    end: float
-    confidence: float
-    box: Box | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """A text with the place of each symbol. score: natural log; what it sums up is the decoder's to say.
-    calibration: what the symbols' confidences have gone through, and those of words and text go through."""
-
-    symbols: tuple[Symbol, ...]
-    score: float
-    calibration: Calibration = UNCALIBRATED
-
-    @property
-    def text(self) -> str:
-        return "".join([symbol.text for symbol in self.symbols])
-
-    @property
-    def confidence(self) -> float | None:
-        """The chance that the whole text is right (common.calibration); None where nothing was read."""
-        inked = [symbol.confidence for symbol in self.symbols if not symbol.text.isspace()]
-        return self.calibration.text(inked) if inked else None
-
-    def calibrated(self, calibration: Calibration) -> "Hypothesis":
-        """The same text and places with calibrated confidences; `self` must not be calibrated."""
-        if calibration == UNCALIBRATED:
-            return self
-        symbols = (s._replace(confidence=calibration.symbols(s.confidence)) for s in self.symbols)
-        return replace(self, symbols=tuple(symbols), calibration=calibration)
-
-    def stripped(self) -> tuple[Symbol, ...]:
-        """The symbols without spaces at the ends."""
-        inked = [place for place, symbol in enumerate(self.symbols) if not symbol.text.isspace()]
-        return self.symbols[inked[0] : inked[-1] + 1] if inked else ()
-
-    def words(self) -> list[Symbol]:
-        """The words of the text, which are those of text.split()."""
-        words: list[Symbol] = []
-        current: list[Symbol] = []
-        for symbol in self.symbols:
-            if not symbol.text.isspace():
-                current.append(symbol)
-            elif current:
-                words.append(self._word(current))
-                current = []
-        return [*words, self._word(current)] if current else words
-
-    def _word(self, symbols: list[Symbol]) -> Symbol:
-        confidence = self.calibration.word(symbol.confidence for symbol in symbols)
-        text = "".join(symbol.text for symbol in symbols)
-        boxes = [symbol.box for symbol in symbols if symbol.box]
-        box = None
-        if boxes:
-            left, top, right, bottom = zip(*boxes, strict=True)
-            box = (min(left), min(top), max(right), max(bottom))
-        return Symbol(text, symbols[0].start, symbols[-1].end, confidence, box)
 
 
 def decode(
@@ -218,12 +148,3 @@ def check_search(beam: int, nbest: int, symbol_threshold: float, score_threshold
         raise InputError(f"symbol_threshold is a log-probability, at most 0, not {symbol_threshold!r}")
     if not score_threshold > 0:
         raise InputError(f"score_threshold is a distance in natural logs, above 0, not {score_threshold!r}")
-
-
-Place = tuple[int, int, float]  # start, end, confidence
-
-
-def place(alphabet: Alphabet, indices: Iterable[int], places: Iterable[Place]) -> tuple[Symbol, ...]:
-    """Symbols from their indices in the alphabet and their (start, end, confidence)."""
-    texts = alphabet.symbols
-    return tuple([Symbol(texts[index - 1], *where) for index, where in zip(indices, places, strict=True)])

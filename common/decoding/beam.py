@@ -1,4 +1,4 @@
-"""Prefix beam search (Graves 2006, section 3.2; Hannun 2014, algorithm 1), with the place of every symbol,
+"""Prefix beam search (Graves 2006, section 3.2; Hannun 2014, algorithm 1), with the frames of every symbol,
 and with a language model, a lexicon and hotwords if there are any.
 
 A beam holds prefixes of texts. All paths that write the same prefix are one entry, which knows their total
@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, islice, repeat
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,14 @@ from typing import Any
 import numpy as np
 
 from carousel.common.ctc.loss import forced_align, log_likelihood
-from carousel.common.decoding import Hypothesis, Symbol, check_search, check_shape, check_values, place
-from carousel.common.decoding.compiled import search
+from carousel.common.decoding import Hypothesis, Symbol, check_search, check_shape, check_values
 from carousel.common.decoding.compiled.backtrace import best_texts
 from carousel.common.decoding.compiled.batch import search_all
 from carousel.common.decoding.compiled.best_path import best_text
 from carousel.common.decoding.compiled.prefix_tree import ENTRY, Tree, begin, compact, new_tree
-from carousel.common.decoding.constraints import Knowledge, know, know_nothing
+from carousel.common.decoding.compiled.search import Pruning, run
+from carousel.common.decoding.constraints import Constraints, constraints_of, unconstrained
+from carousel.common.decoding.hypothesis import timed_symbols
 from carousel.common.language.ngram import NGrams
 from carousel.common.text.alphabet import Alphabet
 
@@ -94,7 +94,7 @@ def decode_batch(
         or a grammar in JSGF (common.decoding.jsgf).
 
     The score is the log-probability of the text, summed over all its paths but those that were pruned
-    (without pruning CTC's forward score), and what the language model and the others add. Places and
+    (without pruning CTC's forward score), and what the language model and the others add. Frames and
     confidences are those of the best of these paths.
     If a lexicon or grammar allows none of the texts on the beam in the end, the one with the best single path
     is looked for without a beam. If none fits into the frames, the text is empty, with a warning.
@@ -107,7 +107,7 @@ def decode_batch(
     for scores in log_probs:
         check_shape(scores, alphabet)
     check_search(beam, nbest, symbol_threshold, score_threshold)
-    knowledge = know(
+    constraints = constraints_of(
         alphabet,
         lm=lm,
         lm_unit=lm_unit,
@@ -120,15 +120,15 @@ def decode_batch(
         hotword_weight=hotword_weight,
         grammar=grammar,
     )
-    limits = beam, float(symbol_threshold), float(score_threshold)
+    pruning = Pruning(beam, float(symbol_threshold), float(score_threshold), nbest)
     found: list[list[Hypothesis]] = []
     for several in _by_blocks(log_probs):
         if len(several) == 1 and len(several[0]) > BLOCK:
-            long = Search(*limits, knowledge, nbest)
-            advance(long, several[0])
-            found.append(hypotheses(long, alphabet, nbest))
+            search = Search(pruning, constraints)
+            search.feed(several[0])
+            found.append(search.best(alphabet))
         else:
-            found += _search_all(several, alphabet, knowledge, nbest, *limits)
+            found += _search_all(several, alphabet, pruning, constraints)
     return found
 
 
@@ -147,109 +147,87 @@ def _by_blocks(log_probs: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 
 def _search_all(
-    log_probs: Sequence[np.ndarray],
-    alphabet: Alphabet,
-    knowledge: Knowledge,
-    nbest: int,
-    beam: int,
-    symbol_threshold: float,
-    score_threshold: float,
+    log_probs: Sequence[np.ndarray], alphabet: Alphabet, pruning: Pruning, constraints: Constraints
 ) -> list[list[Hypothesis]]:
     stops = np.array(list(accumulate(map(len, log_probs))))
     rows = np.concatenate(log_probs, dtype=np.float64)
     tree, _kept.tree = getattr(_kept, "tree", None) or new_tree(), None
     done, tree, counts, *texts = search_all(
-        stops, rows, tree, knowledge.tables, knowledge.start, knowledge.end,
-        beam, nbest, symbol_threshold, score_threshold,
-    )  # fmt: skip
+        stops, rows, tree, constraints.tables, constraints.start, constraints.end, pruning
+    )
     if len(tree.nodes) <= KEEP and len(tree.links) <= KEEP:
         _kept.tree = tree
     if done < len(log_probs):
         check_values(log_probs[done])
     all_ = iter(_texts(alphabet, *texts))
     found = [list(islice(all_, count)) for count in counts.tolist()]
-    if knowledge.closed:
+    if constraints.closed:
         for k, best in enumerate(found):
             if best[0].score == -np.inf:
-                found[k] = [_without_beam(knowledge, alphabet, log_probs[k])]
+                found[k] = [_without_beam(constraints, alphabet, log_probs[k])]
     return found
 
 
-@dataclass
 class Search:
-    """A beam between two frames, fed by advance and asked by hypotheses."""
+    """A beam that is fed frame by frame or block by block; the texts are the same as of all frames at once.
 
-    beam: int
-    symbol_threshold: float
-    score_threshold: float
-    knowledge: Knowledge = field(default_factory=know_nothing)
-    nbest: int = 1  # texts that will be asked for
-    frame: int = 0  # frames seen
-    scale: float = 0.0  # ln of what the beam's probabilities are divided by
-    full: int = field(default_factory=lambda: COMPACT)  # texts or links
-    count: int = 1  # entries
-    entries: np.ndarray = field(default_factory=lambda: np.empty(1, ENTRY))  # (count or more,)
-    tree: Tree = field(default_factory=new_tree)
-    blocks: list[np.ndarray] = field(default_factory=list)  # what was fed, if not all texts may be written
-
-    def __post_init__(self) -> None:
-        begin(self.entries, self.tree.nodes, self.tree.table, self.tree.size, self.knowledge.start)
-
-
-def advance(found: Search, log_probs: np.ndarray) -> None:
-    """Feeds further frames (frames, symbols); block by block or all at once, the result is the same.
-
-    Raises InputError, as `check`, for frames that have no highest value; the search is then of no more use.
+    `begin` starts anew, `feed` takes further frames, and `best` says what the texts are so far.
     """
-    if found.knowledge.closed:
-        found.blocks.append(np.array(log_probs))
-    for first in range(0, len(log_probs), BLOCK):
-        rows = log_probs[first : first + BLOCK].astype(np.float64, order="C")
-        found.entries, found.count, found.tree, divided = search.run(
-            found.entries,
-            found.count,
-            found.tree,
-            found.knowledge.tables,
-            rows,
-            found.frame,
-            found.beam,
-            found.nbest,
-            float(found.symbol_threshold),
-            float(found.score_threshold),
-        )
-        if not found.count:
-            check_values(log_probs)
-        found.frame += len(rows)
-        found.scale += divided
-        if found.tree.size.max() > found.full:
-            found.tree = compact(found.entries, found.count, found.tree)
-            found.full = max(COMPACT, 2 * int(found.tree.size.max()))
 
+    def __init__(self, pruning: Pruning, constraints: Constraints | None = None):
+        self.pruning = pruning
+        self.constraints = constraints or unconstrained()
+        self.begin()
 
-def hypotheses(found: Search, alphabet: Alphabet, nbest: int) -> list[Hypothesis]:
-    """The best texts after the frames so far, best first."""
-    knowledge = found.knowledge
-    scores, lengths, places, confidences = best_texts(
-        found.entries,
-        found.count,
-        found.tree,
-        knowledge.tables,
-        knowledge.end,
-        found.frame,
-        float(found.scale),
-        nbest,
-    )
-    if knowledge.closed and scores[0] == -np.inf:
-        fed = np.concatenate(found.blocks) if found.blocks else np.zeros((0, len(alphabet)))
-        return [_without_beam(knowledge, alphabet, fed)]
-    return _texts(alphabet, scores, lengths, places, confidences)
+    def begin(self) -> None:
+        """Forgets what was fed."""
+        self.frame = 0  # frames seen
+        self.scale = 0.0  # ln of what the probabilities of the beam are divided by
+        self.count = 1  # entries in use
+        self.entries = np.empty(1, ENTRY)  # (count or more,)
+        self.tree: Tree = new_tree()
+        self.full = COMPACT  # nodes or links
+        self.fed: list[np.ndarray] = []  # all frames, where not every text may be written
+        begin(self.entries, self.tree.nodes, self.tree.table, self.tree.size, self.constraints.start)
+
+    def feed(self, log_probs: np.ndarray) -> None:
+        """Takes further frames, (frames, symbols) natural log.
+
+        Raises InputError, as `check`, for frames without a finite highest value; begin anew after that.
+        """
+        if self.constraints.closed:
+            self.fed.append(np.array(log_probs))
+        for first in range(0, len(log_probs), BLOCK):
+            rows = log_probs[first : first + BLOCK].astype(np.float64, order="C")
+            self.entries, self.count, self.tree, divided = run(
+                self.entries, self.count, self.tree, self.constraints.tables, rows, self.frame, self.pruning
+            )
+            if not self.count:
+                check_values(log_probs)
+            self.frame += len(rows)
+            self.scale += divided
+            if self.tree.size.max() > self.full:
+                self.tree = compact(self.entries, self.count, self.tree)
+                self.full = max(COMPACT, 2 * int(self.tree.size.max()))
+
+    def best(self, alphabet: Alphabet, nbest: int | None = None) -> list[Hypothesis]:
+        """The best texts after the frames so far, best first; nbest: None for as many as pruning names."""
+        constraints = self.constraints
+        texts = best_texts(
+            self.entries, self.count, self.tree, constraints.tables, constraints.end, self.frame,
+            float(self.scale), nbest or self.pruning.nbest,
+        )  # fmt: skip
+        if constraints.closed and texts[0][0] == -np.inf:
+            fed = np.concatenate(self.fed) if self.fed else np.zeros((0, len(alphabet)))
+            return [_without_beam(constraints, alphabet, fed)]
+        return _texts(alphabet, *texts)
 
 
 def _texts(
-    alphabet: Alphabet, scores: np.ndarray, lengths: np.ndarray, places: np.ndarray, confidences: np.ndarray
+    alphabet: Alphabet, scores: np.ndarray, lengths: np.ndarray, spans: np.ndarray, confidences: np.ndarray
 ) -> list[Hypothesis]:
     """What `best_texts` gives, as hypotheses."""
-    indices, starts, ends = places.tolist()
+    indices, starts, ends = spans.tolist()
     texts = [alphabet.symbols[index - 1] for index in indices]
     parts = zip(texts, starts, ends, confidences.tolist(), [None] * len(texts), strict=True)
     symbols = tuple(map(tuple.__new__, repeat(Symbol), parts))  # Symbol._make without its step in Python
@@ -260,13 +238,13 @@ def _texts(
     ]
 
 
-def _without_beam(knowledge: Knowledge, alphabet: Alphabet, log_probs: np.ndarray) -> Hypothesis:
+def _without_beam(constraints: Constraints, alphabet: Alphabet, log_probs: np.ndarray) -> Hypothesis:
     """The text of the best path that a lexicon or grammar allows; if there is none, the empty text."""
     if not len(log_probs):
         return Hypothesis((), 0.0)
-    indices = best_text(knowledge.tables, log_probs)
+    indices = best_text(constraints.tables, log_probs)
     if indices is None:
         log.warning(f"nothing that may be written fits into {len(log_probs)} frames: the text is left empty")
         return Hypothesis((), log_likelihood(log_probs, []))
-    score = log_likelihood(log_probs, indices) + knowledge.added(indices)
-    return Hypothesis(place(alphabet, indices, forced_align(log_probs, indices)), score)
+    score = log_likelihood(log_probs, indices) + constraints.added(indices)
+    return Hypothesis(timed_symbols(alphabet, indices, forced_align(log_probs, indices)), score)

@@ -14,8 +14,14 @@ import numpy as np
 
 from carousel.common.decoding import grammar as grammar_
 from carousel.common.decoding import hotwords as hotwords_
-from carousel.common.decoding.compiled import scoring as gains
-from carousel.common.decoding.compiled.lexicon_tree import Places, Words, bounded, places_of_words, tree_of
+from carousel.common.decoding.compiled import scoring
+from carousel.common.decoding.compiled.lexicon_tree import (
+    LexiconTree,
+    Words,
+    bounded,
+    lexicon_tree_of_words,
+    tree_of,
+)
 from carousel.common.decoding.compiled.prefix_tree import NONE
 from carousel.common.decoding.compiled.scoring import CHARACTERS, NOTHING, OTHER, WORDS
 from carousel.common.errors import InputError
@@ -32,52 +38,52 @@ LEAST = -20.0  # ln below which words are not told apart before they end
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class Constraints:
     """Tables of the compiled part, and how texts begin and end."""
 
-    tables: gains.Knowledge
+    tables: scoring.Tables
     start: int = 0  # state of the language model
     end: int = NONE  # token that it reads at the end
     closed: bool = False  # whether only words of a lexicon or sentences of a grammar may be written
 
     def added(self, indices: Sequence[int]) -> float:
         """What all this adds to the score of a whole text."""
-        state, spot, hot, total = self.start, 0, 0, 0.0
+        state, lexicon_node, hot, total = self.start, 0, 0, 0.0
         for symbol in indices:
-            gain, state, spot, hot = gains.gain_of(self.tables, state, spot, hot, symbol)
+            gain, state, lexicon_node, hot = scoring.gain_of(self.tables, state, lexicon_node, hot, symbol)
             total += gain
-        return total + float(gains.closing_gain(self.tables, self.end, state, spot, hot))
+        return total + float(scoring.closing_gain(self.tables, self.end, state, lexicon_node, hot))
 
 
-_NO_PLACES = np.zeros(1, gains.PLACE), np.zeros(1, gains.ARC)
-_NO_HOTWORDS = np.zeros((1, 1), gains.HOT), np.zeros(1)
+_NO_LEXICON = np.zeros(1, scoring.LEXICON_NODE), np.zeros(1, scoring.ARC)
+_NO_HOTWORDS = np.zeros((1, 1), scoring.HOT), np.zeros(1)
 _INT, _FLOAT = np.zeros(1, np.int32), np.zeros(1, np.float32)
 # one token of probability 1, so that a lexicon without a language model has something to read
 _NO_MODEL = (np.array([0, 1], np.int32), _INT, _FLOAT, _INT, _FLOAT, _INT)
 
 
 @functools.cache
-def know_nothing() -> Knowledge:
-    return Knowledge(
-        gains.Knowledge(
-            NOTHING, False, False, 0.0, 0.0, 1.0, NONE, _INT, *_NO_PLACES, *_NO_HOTWORDS, *_NO_MODEL
+def unconstrained() -> Constraints:
+    return Constraints(
+        scoring.Tables(
+            NOTHING, False, False, 0.0, 0.0, 1.0, NONE, _INT, *_NO_LEXICON, *_NO_HOTWORDS, *_NO_MODEL
         )
     )
 
 
-def know(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Knowledge:
+def constraints_of(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Constraints:
     """The tables for an alphabet, of the options of common.decoding.beam.decode; the last ones and those of
     files are kept. Raises InputError for files that cannot be used and for options that make no sense."""
     if lm is None and not any(value is not None for value in options.values()):
-        return know_nothing()
+        return unconstrained()
     for name, value in options.items():
         if isinstance(value, (list, dict, set, np.ndarray)):  # the cache cannot take them as a key
             raise InputError(f"{name} must be a number or a file, not {value!r}")
-    return _know(alphabet, lm=_Same(lm) if isinstance(lm, NGrams) else lm, **options)
+    return _constraints_of(alphabet, lm=_Same(lm) if isinstance(lm, NGrams) else lm, **options)
 
 
 @functools.lru_cache(maxsize=4, typed=True)  # typed: True is no weight, and 1 is
-def _know(
+def _constraints_of(
     alphabet: Alphabet,
     *,
     lm: _Same | File | None = None,
@@ -90,7 +96,7 @@ def _know(
     hotwords: File | None = None,
     hotword_weight: float | None = None,
     grammar: File | None = None,
-) -> Knowledge:
+) -> Constraints:
     if unlisted is not None and lexicon is None:
         raise InputError("unlisted is what a word adds that a lexicon does not have: give a lexicon too")
     if hotword_weight is not None and hotwords is None:
@@ -98,7 +104,7 @@ def _know(
     if grammar is not None and lexicon is not None:
         raise InputError("a grammar lists its own words: give it or a lexicon, not both")
     if lm is None and lexicon is None and hotwords is None and grammar is None:
-        return know_nothing()
+        return unconstrained()
     if lm_unit is not None and (lm is None or isinstance(lm, _Same)):
         raise InputError("lm_unit says what the tokens of a language model's file are: give lm as a file")
     spaces = not alphabet.unknown(" ")
@@ -115,34 +121,34 @@ def _know(
     outside = _cost(-math.inf if listed else advised, unknown=unknown, unlisted=unlisted)
     kept = _Same(model) if model is not None and units == WORDS else None
     weight, each = _weights(model, lm_weight, bonus)
-    places: Places = _NO_PLACES
+    lexicon_tree: LexiconTree = _NO_LEXICON
     if units == WORDS or listed:
         ahead, most = _tokens_ahead(kept, weight, each if units == WORDS else 0.0)
         if grammar is not None:
-            places = _of_grammar(alphabet, kept, Path(grammar))
+            lexicon_tree = _of_grammar(alphabet, kept, Path(grammar))
         else:
             name = "the language model" if isinstance(lm, _Same) else str(lm)
             words = _words(alphabet, kept, lexicon, outside > -math.inf, name)
-            places = places_of_words(words, outside, ahead)
-        places = bounded(places, most)
+            lexicon_tree = lexicon_tree_of_words(words, outside, ahead)
+        lexicon_tree = bounded(lexicon_tree, most)
     table = _hotwords(alphabet, hotwords, hotword_weight)
-    tables = gains.Knowledge(
+    tables = scoring.Tables(
         units,
-        places is not _NO_PLACES,
+        lexicon_tree is not _NO_LEXICON,
         table is not None,
         weight,
         each,
         _most(each if units == CHARACTERS else 0.0, table),
         NONE if alphabet.unknown(" ") else alphabet.encode(" ")[0],
         _tokens(alphabet, _Same(model)) if model is not None and units == CHARACTERS else _INT,
-        *places,
+        *lexicon_tree,
         *(table or _NO_HOTWORDS),
         *(_NO_MODEL if model is None else model.automaton()),
     )
     closed = listed and outside == -math.inf
     if model is None:
-        return Knowledge(tables, closed=closed)
-    return Knowledge(tables, model.start, _end(model), closed)
+        return Constraints(tables, closed=closed)
+    return Constraints(tables, model.start, _end(model), closed)
 
 
 def _most(each: float, table: hotwords_.Table | None) -> float:
@@ -245,7 +251,7 @@ def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: b
 
 
 @functools.lru_cache(maxsize=4)
-def _of_grammar(alphabet: Alphabet, lm: _Same | None, path: Path) -> Places:
+def _of_grammar(alphabet: Alphabet, lm: _Same | None, path: Path) -> LexiconTree:
     return grammar_.load(alphabet, path, {} if lm is None else lm.model.index())
 
 

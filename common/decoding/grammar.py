@@ -1,4 +1,4 @@
-"""A small set of sentences as the only texts: compiled to an automaton over words, and that to places.
+"""A small set of sentences as the only texts: an automaton over words, compiled to a lexicon tree.
 
 A file is a plain list, one sentence a line, or JSGF (common.decoding.jsgf). Its words become the arcs of a
 non-deterministic automaton (Thompson 1968), that a deterministic one by sets of states (Rabin & Scott 1959),
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from carousel.common.decoding import jsgf
-from carousel.common.decoding.compiled.lexicon_tree import Places, places_of
+from carousel.common.decoding.compiled.lexicon_tree import LexiconTree, lexicon_tree_of
 from carousel.common.decoding.compiled.prefix_tree import NONE
 from carousel.common.decoding.compiled.scoring import BETWEEN
 from carousel.common.decoding.jsgf import Expression
@@ -24,7 +24,7 @@ from carousel.common.language.ngram import UNKNOWN_ID
 from carousel.common.text.alphabet import Alphabet, name_symbols
 from carousel.common.text.lines import read_lines
 
-MOST = 1_000_000  # states or places of a grammar: some seconds, and some hundred megabytes
+MOST = 1_000_000  # states or nodes of a grammar: some seconds, and some hundred megabytes
 WORK = 1_000_000, 4  # arcs, and states looked at, of the deterministic automaton: so many, and for each state
 
 
@@ -70,8 +70,8 @@ class Automaton:
 Step = dict[str, int]  # word -> state
 
 
-def load(alphabet: Alphabet, path: Path, index: Mapping[str, int]) -> Places:
-    """The places of a grammar's sentences; index: the language model's tokens of words.
+def load(alphabet: Alphabet, path: Path, index: Mapping[str, int]) -> LexiconTree:
+    """The nodes of a grammar's sentences; index: the language model's tokens of words.
 
     Raises InputError, with the line where there is one, for a file that is no grammar, or has words that the
     alphabet cannot write.
@@ -226,9 +226,9 @@ def _alive(steps: list[Step], ends: list[bool]) -> list[bool]:
 
 def spelled(
     alphabet: Alphabet, steps: list[Step], ends: list[bool], index: Mapping[str, int], path: Path
-) -> Places:
-    """The places of all sentences: for each state its words, with one space between them and none around."""
-    children: list[dict[int, int]] = [{} for _ in steps]  # the places of the states come first
+) -> LexiconTree:
+    """The nodes of all sentences: for each state its words, with one space between them and none around."""
+    children: list[dict[int, int]] = [{} for _ in steps]  # the nodes of the states come first
     tokens, after = [BETWEEN] * len(steps), [NONE] * len(steps)
     costs = [0.0] * len(steps)
     end = [0.0 if ends[0] else -math.inf, *[-math.inf] * (len(steps) - 1)]  # no sentence ends with a space
@@ -248,5 +248,5 @@ def spelled(
             after[at] = target if steps[target] else NONE
             end[at] = 0.0 if ends[target] else -math.inf
         if len(children) > MOST:
-            raise InputError(f"{path}: is too large, with more than {MOST:,} places; allow less")
-    return places_of([sorted(child.items()) for child in children], tokens, after, costs, end)
+            raise InputError(f"{path}: is too large, with more than {MOST:,} nodes; allow less")
+    return lexicon_tree_of([sorted(child.items()) for child in children], tokens, after, costs, end)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from carousel.common.decoding import Hypothesis, check, place
+from carousel.common.decoding import Hypothesis, check
+from carousel.common.decoding.hypothesis import timed_symbols
 from carousel.common.text.alphabet import Alphabet
 
 
@@ -23,5 +24,5 @@ def decode(log_probs: np.ndarray, alphabet: Alphabet) -> list[Hypothesis]:
     confidences = np.exp(np.maximum.reduceat(peaks, starts).astype(np.float64))
     spoken = path[starts] > 0
     spans = zip(starts[spoken].tolist(), ends[spoken].tolist(), confidences[spoken].tolist(), strict=True)
-    symbols = place(alphabet, path[starts[spoken]].tolist(), spans)
+    symbols = timed_symbols(alphabet, path[starts[spoken]].tolist(), spans)
     return [Hypothesis(symbols, float(peaks.sum(dtype=np.float64)))]

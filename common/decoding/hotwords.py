@@ -31,7 +31,7 @@ WEIGHT = 3.0  # natural log, of a phrase without a weight of its own
 LEAST, HIGHEST = -100.0, 30.0
 MOST = 20_000_000  # entries of the table: 240 MB
 
-Table = tuple[np.ndarray, np.ndarray]  # hot and hot_end of gains.Knowledge
+Table = tuple[np.ndarray, np.ndarray]  # hot and hot_end of scoring.Tables
 
 
 @functools.lru_cache(maxsize=4)

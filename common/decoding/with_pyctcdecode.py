@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from carousel.common.ctc.loss import forced_align
-from carousel.common.decoding import Hypothesis, check, check_search, place
+from carousel.common.decoding import Hypothesis, check, check_search
+from carousel.common.decoding.hypothesis import timed_symbols
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
 
@@ -50,7 +51,9 @@ def decode(
     hypotheses = []
     for text, _, _, score, _ in found[:nbest]:
         indices = [ord(character) - PRIVATE for character in text]
-        hypotheses.append(Hypothesis(place(alphabet, indices, forced_align(possible, indices)), float(score)))
+        hypotheses.append(
+            Hypothesis(timed_symbols(alphabet, indices, forced_align(possible, indices)), float(score))
+        )
     return hypotheses
 
 

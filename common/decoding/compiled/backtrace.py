@@ -1,4 +1,4 @@
-"""The compiled end of a beam search: the best texts of the beam, with the place of each symbol."""
+"""The compiled end of a beam search: the best texts of the beam, with the frames of each symbol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from carousel.common.decoding.compiled.scoring import closing_gain
 
 
 @numba.njit(cache=True)
-def best_texts(e, n, tree, know, end, frame, scale, nbest):  # type: ignore[no-untyped-def]
+def best_texts(e, n, tree, tables, end, frame, scale, nbest):  # type: ignore[no-untyped-def]
     """The best entries after `frame` frames: ln of the probability of each with what the end of the text
     adds, how many symbols it has, and of all these one after the other (3, symbols) index, first frame and
     frame after the last, and (symbols,) confidence.
@@ -23,22 +23,22 @@ def best_texts(e, n, tree, know, end, frame, scale, nbest):  # type: ignore[no-u
     for i in range(n):
         total = e[i].pb + e[i].pn
         scores[i] = scale + np.log(total) if total > 0.0 else -np.inf
-        if know.units:
+        if tables.units:
             node = tree.nodes[e[i].node]
-            scores[i] += closing_gain(know, end, node.state, node.spot, node.hot)
+            scores[i] += closing_gain(tables, end, node.state, node.lexicon_node, node.hot)
     chosen = np.empty(min(n, nbest), np.int64)
     count = choose(scores, chosen)
     lengths, symbols = np.empty(count, np.int64), 0
     for k in range(count):
         lengths[k] = length(e, chosen[k], tree.links)
         symbols += lengths[k]
-    places, confidences, best = np.empty((3, symbols), np.int64), np.empty(symbols), np.empty(count)
+    spans, confidences, best = np.empty((3, symbols), np.int64), np.empty(symbols), np.empty(count)
     stop = 0
     for k in range(count):
         best[k] = scores[chosen[k]]
         stop += lengths[k]
-        write(e, chosen[k], tree.links, frame, places, confidences, stop)
-    return best, lengths, places, confidences
+        write(e, chosen[k], tree.links, frame, spans, confidences, stop)
+    return best, lengths, spans, confidences
 
 
 @borrowing
@@ -73,17 +73,17 @@ def length(e, i, links):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def write(e, i, links, frame, places, confidences, stop):  # type: ignore[no-untyped-def]
+def write(e, i, links, frame, spans, confidences, stop):  # type: ignore[no-untyped-def]
     """Writes the symbols on the best path of entry i, so that the last one is before `stop`."""
     link = e[i].closed
     if e[i].vn > e[i].vb:
         stop -= 1
-        places[0, stop], places[1, stop], places[2, stop] = e[i].last, e[i].start, frame
+        spans[0, stop], spans[1, stop], spans[2, stop] = e[i].last, e[i].start, frame
         confidences[stop] = np.exp(e[i].peak)
         link = e[i].before
     while link != NONE:
         stop -= 1
         x = links[link]
-        places[0, stop], places[1, stop], places[2, stop] = x.symbol, x.start, x.end
+        spans[0, stop], spans[1, stop], spans[2, stop] = x.symbol, x.start, x.end
         confidences[stop] = np.exp(x.peak)
         link = x.before

@@ -12,42 +12,40 @@ from carousel.common.decoding.compiled.search import run
 
 
 @numba.njit(cache=True, nogil=True)
-def search_all(stops, rows, tree, know, start, end, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
-    """The `nbest` texts of each utterance, as `best_texts` gives them for one.
+def search_all(stops, rows, tree, tables, start, end, pruning):  # type: ignore[no-untyped-def]
+    """The best texts of each utterance, as `best_texts` gives them for one.
 
     rows: (frames, symbols) of all, as `run` takes them; stops: (utterances,) frame after the last of each;
-    tree: of a search that is over; start, end: as in Knowledge.
+    tree: of a search that is over; start, end: as in Constraints.
     Returns how many utterances are done (one with a frame whose highest value is not finite is the last),
-    tree, how many texts each has, and of all texts score and length, and of all symbols (3, symbols) places
+    tree, how many texts each has, and of all texts score and length, and of all symbols (3, symbols) spans
     and confidence.
     """
     done, texts, symbols, first = 0, 0, 0, 0
     counts = np.zeros(len(stops), np.int64)
     scores, lengths = np.empty(len(stops)), np.empty(len(stops), np.int64)
-    places, confidences = np.empty((3, len(rows)), np.int64), np.empty(len(rows))
+    spans, confidences = np.empty((3, len(rows)), np.int64), np.empty(len(rows))
     e, one, zero = np.empty(1, ENTRY), np.int64(1), np.int64(0)
     while done < len(stops):
         stop = stops[done]
         begin(e, tree.nodes, tree.table, tree.size, start)
-        e, n, tree, scale = run(
-            e, one, tree, know, rows[first:stop], zero, beam, nbest, symbol_threshold, score_threshold
-        )
+        e, n, tree, scale = run(e, one, tree, tables, rows[first:stop], zero, pruning)
         if n == 0:
             break
-        best, many, where, sure = best_texts(e, n, tree, know, end, stop - first, scale, nbest)
+        best, many, where, sure = best_texts(e, n, tree, tables, end, stop - first, scale, pruning.nbest)
         counts[done] = len(best)
         if texts + len(best) > len(scores):
             scores, lengths = grown(scores, 2 * (texts + len(best))), grown(lengths, 2 * (texts + len(best)))
         if symbols + len(sure) > len(confidences):
             confidences = grown(confidences, 2 * (symbols + len(sure)))
-            places = wider(places, len(confidences))
+            spans = wider(spans, len(confidences))
         put(scores, texts, best)
         put(lengths, texts, many)
         put(confidences, symbols, sure)
         for k in range(3):
-            put(places[k], symbols, where[k])
+            put(spans[k], symbols, where[k])
         done, texts, symbols, first = done + 1, texts + len(best), symbols + len(sure), stop
-    return done, tree, counts, scores[:texts], lengths[:texts], places[:, :symbols], confidences[:symbols]
+    return done, tree, counts, scores[:texts], lengths[:texts], spans[:, :symbols], confidences[:symbols]
 
 
 @numba.njit(cache=True)

@@ -13,17 +13,17 @@ from typing import NamedTuple
 import numpy as np
 
 from carousel.common.decoding.compiled.prefix_tree import NONE
-from carousel.common.decoding.compiled.scoring import ARC, BETWEEN, PLACE
+from carousel.common.decoding.compiled.scoring import ARC, BETWEEN, LEXICON_NODE
 from carousel.common.language.ngram import UNKNOWN_ID
 
 LETTERS = 6  # of the word that the cost of unknown words is given for
 SLACK = 1e-4  # by which gains, rounded as they are, stay below the most that is told of them
 
-Places = tuple[np.ndarray, np.ndarray]  # (places,) PLACE and (arcs,) ARC of common.decoding.compiled.scoring
+LexiconTree = tuple[np.ndarray, np.ndarray]  # (nodes,) LEXICON_NODE and (arcs,) ARC of scoring
 
 
 class Words(NamedTuple):
-    """Words as a tree of their letters, all arrays (places,); place 0 is the begin, parents come before."""
+    """Words as a tree of their letters, all arrays (nodes,); node 0 is the begin, parents come before."""
 
     parent: np.ndarray
     symbol: np.ndarray  # that leads here from the parent
@@ -42,7 +42,7 @@ def tree_of(words: Iterable[tuple[list[int], int, bool]]) -> Words:
     """The tree of words (symbols, token, whether listed), each different, in the order of their symbols."""
     rows: list[tuple[int, int, int]] = [(NONE, NONE, 0)]
     ends: dict[int, tuple[int, bool]] = {0: (BETWEEN, False)}
-    path: list[int] = [0]  # places of the word before, and its symbols
+    path: list[int] = [0]  # nodes of the word before, and its symbols
     before: list[int] = []
     for symbols, token, listed in words:
         shared = 0
@@ -62,8 +62,8 @@ def tree_of(words: Iterable[tuple[list[int], int, bool]]) -> Words:
     return Words(parent, symbol, depths, tokens, known)
 
 
-def places_of_words(words: Words, outside: float, ahead: np.ndarray) -> Places:
-    """Places with any number of spaces between words.
+def lexicon_tree_of_words(words: Words, outside: float, ahead: np.ndarray) -> LexiconTree:
+    """Nodes with any number of spaces between words.
 
     outside: cost of what is not listed, see unknown_word. ahead: (tokens,) what the language model gives for
     a token before its context is known.
@@ -75,47 +75,47 @@ def places_of_words(words: Words, outside: float, ahead: np.ndarray) -> Places:
     for letters in range(depth.max(initial=0), 1, -1):  # from the leaves to the begin
         level = np.flatnonzero(depth == letters)
         np.maximum.at(paid, parent[level], paid[level + 1])
-    places = np.zeros(len(paid), PLACE)
-    places["word"] = words.token
-    places["leave"] = letter * (words.depth + 1) - paid
-    places["close"][1:] = cost - paid[1:]
+    nodes = np.zeros(len(paid), LEXICON_NODE)
+    nodes["word"] = words.token
+    nodes["leave"] = letter * (words.depth + 1) - paid
+    nodes["close"][1:] = cost - paid[1:]
     order = np.lexsort((words.symbol[1:], parent)) + 1
     arcs = np.zeros(len(order), ARC)
-    arcs["symbol"], arcs["place"] = words.symbol[order], order
+    arcs["symbol"], arcs["target"] = words.symbol[order], order
     arcs["gain"] = paid[order] - paid[words.parent[order]]
-    return _joined(places, np.bincount(parent, minlength=len(places)), arcs)
+    return _joined(nodes, np.bincount(parent, minlength=len(nodes)), arcs)
 
 
-def places_of(
+def lexicon_tree_of(
     arcs: list[list[tuple[int, int]]],
     tokens: list[int],
     after: list[int],
     close: list[float],
     end: list[float],
-) -> Places:
-    """Each place by its arcs (symbol, next place) and some columns of PLACE; no word may leave them."""
-    places = np.zeros(len(arcs), PLACE)
-    places["word"], places["after"], places["close"], places["end"] = tokens, after, close, end
-    places["leave"] = -np.inf
+) -> LexiconTree:
+    """Each node by its arcs (symbol, next node) and some columns of LEXICON_NODE; no word may leave them."""
+    nodes = np.zeros(len(arcs), LEXICON_NODE)
+    nodes["word"], nodes["after"], nodes["close"], nodes["end"] = tokens, after, close, end
+    nodes["leave"] = -np.inf
     found = [(symbol, to, 0.0) for mine in arcs for symbol, to in mine]
-    return _joined(places, np.array([len(mine) for mine in arcs]), np.array(found, ARC))
+    return _joined(nodes, np.array([len(mine) for mine in arcs]), np.array(found, ARC))
 
 
-def _joined(places: np.ndarray, counts: np.ndarray, arcs: np.ndarray) -> Places:
-    """Places with their arcs, which stand in the order of the places; counts: (places,) arcs of each."""
-    places["stop"] = np.cumsum(counts)
-    places["first"] = places["stop"] - counts
-    return places, arcs
+def _joined(nodes: np.ndarray, counts: np.ndarray, arcs: np.ndarray) -> LexiconTree:
+    """Nodes with their arcs, which stand in the order of the nodes; counts: (nodes,) arcs of each."""
+    nodes["stop"] = np.cumsum(counts)
+    nodes["first"] = nodes["stop"] - counts
+    return nodes, arcs
 
 
-def bounded(found: Places, most: np.ndarray) -> Places:
-    """The same with the most that a symbol gives at each place; most: (tokens,) of what a token gives."""
-    places, arcs = found[0].copy(), found[1]
-    begun = places["word"] != BETWEEN
-    ends = np.where(begun, places["close"] + most[np.maximum(places["word"], 0)], 0.0)
-    bound = np.maximum(ends, places["leave"] + most[UNKNOWN_ID])
-    source = np.repeat(np.arange(len(places)), places["stop"] - places["first"])
+def bounded(found: LexiconTree, most: np.ndarray) -> LexiconTree:
+    """The same with the most that a symbol gives at each node; most: (tokens,) of what a token gives."""
+    nodes, arcs = found[0].copy(), found[1]
+    begun = nodes["word"] != BETWEEN
+    ends = np.where(begun, nodes["close"] + most[np.maximum(nodes["word"], 0)], 0.0)
+    bound = np.maximum(ends, nodes["leave"] + most[UNKNOWN_ID])
+    source = np.repeat(np.arange(len(nodes)), nodes["stop"] - nodes["first"])
     np.maximum.at(bound, source, arcs["gain"].astype(float))
     with np.errstate(over="ignore"):
-        places["most"] = np.exp(bound + SLACK)
-    return places, arcs
+        nodes["most"] = np.exp(bound + SLACK)
+    return nodes, arcs

@@ -1,7 +1,7 @@
 """What the compiled beam search keeps: the entries of a beam, and the tree of the texts that were on it.
 
 Texts are nodes of a tree, found by a hash table from the text before and the last symbol. A symbol that is
-over on some best path is a link to the one before it, with its place; links are shared like nodes.
+over on some best path is a link to the one before it, with its frames; links are shared like nodes.
 
 All are arrays of records: numba counts references at each use of an array that stands in a tuple, which takes
 longer than the search, and what belongs together is in one cache line.
@@ -19,7 +19,7 @@ from carousel.common.compiling.decorators import borrowing
 NONE = -1
 ROOT = 0  # node of the empty text
 BLANK = 0
-RARE = 16  # of so many places in the hash table fewer than one is taken: freeing these is faster than all
+RARE = 16  # of so many slots of the hash table fewer than one is taken: freeing these is faster than all
 
 
 def record(integers: str, floats: str) -> np.dtype:
@@ -35,9 +35,9 @@ def record(integers: str, floats: str) -> np.dtype:
 # the link of the last symbol
 ENTRY = record("node above last before start closed", "pb pn vb vn peak")
 # A text that has been on the beam. parent: that without its last symbol; gain: ln of what is added for that
-# symbol; state of the language model; spot: place in the lexicon or grammar; hot: state of the hotwords; row:
-# entry of the beam, or NONE
-NODE = record("parent symbol state spot hot row", "gain")
+# symbol; state of the language model; lexicon_node: where it is in the lexicon or grammar; hot: state of the
+# hotwords; row: entry of the beam, or NONE
+NODE = record("parent symbol state lexicon_node hot row", "gain")
 # A symbol that a best path has left: the link before it, its first frame, the one after it, its highest ln
 LINK = record("before symbol start end", "peak")
 
@@ -47,7 +47,7 @@ class Tree(NamedTuple):
 
     nodes: np.ndarray  # (nodes,) NODE
     links: np.ndarray  # (links,) LINK
-    table: np.ndarray  # (2^k,) nodes by parent and symbol; ROOT: the place is free
+    table: np.ndarray  # (2^k,) nodes by parent and symbol; ROOT: the slot is free
     size: np.ndarray  # (2,) nodes and links that are in use
 
 
@@ -71,13 +71,13 @@ def begin(e, nodes, table, size, state):  # type: ignore[no-untyped-def]
         table[:] = ROOT
     root = nodes[ROOT]
     root.gain, root.parent, root.symbol, root.state = 0.0, NONE, BLANK, state
-    root.spot, root.hot, root.row = 0, 0, 0
+    root.lexicon_node, root.hot, root.row = 0, 0, 0
     size[0], size[1] = 1, 0
 
 
 @borrowing
 def forget(nodes, table, count):  # type: ignore[no-untyped-def]
-    """Frees the places of `count` nodes in the hash table, and with each those up to the next free one: so
+    """Frees the slots of `count` nodes in the hash table, and with each those up to the next free one: so
     nothing is left behind what was freed before."""
     mask = len(table) - 1
     for node in range(1, count):
@@ -126,7 +126,7 @@ def home_of(parent, symbol, mask):  # type: ignore[no-untyped-def]
 
 @borrowing
 def slot_of(nodes, table, parent, symbol):  # type: ignore[no-untyped-def]
-    """Where a text is in the hash table, or the free place where it would be (linear probing)."""
+    """Where a text is in the hash table, or the free slot where it would be (linear probing)."""
     mask = len(table) - 1
     slot = home_of(parent, symbol, mask)
     while table[slot] != ROOT:
@@ -154,7 +154,7 @@ def child_of(nodes, table, size, parent, symbol):  # type: ignore[no-untyped-def
     table[slot] = child
     new = nodes[child]
     new.parent, new.symbol, new.row, new.gain = parent, symbol, NONE, 0.0
-    new.state, new.spot, new.hot = 0, 0, 0
+    new.state, new.lexicon_node, new.hot = 0, 0, 0
     return child
 
 

@@ -85,8 +85,8 @@ def recombine(e, n, found, count, nodes, keep, totals, room):  # type: ignore[no
 
 @borrowing
 def slot_of_kind(e, n, found, nodes, node, last, mask):  # type: ignore[no-untyped-def]
-    """Where the hash table has texts from which all goes on as from `node`, or the free place for them."""
-    key = np.int64(node.state) * 0x9E3779B97F4A7C1 ^ np.int64(node.spot) * 0x61C8864680B583EB
+    """Where the hash table has texts from which all goes on as from `node`, or the free slot for them."""
+    key = np.int64(node.state) * 0x9E3779B97F4A7C1 ^ np.int64(node.lexicon_node) * 0x61C8864680B583EB
     key ^= np.int64(node.hot) * 0x2545F4914F6CDD1D ^ np.int64(node.symbol) * 0x369DEA0F31A53F85
     slot = key >> 20 & mask
     while last[slot] != NONE:
@@ -94,7 +94,7 @@ def slot_of_kind(e, n, found, nodes, node, last, mask):  # type: ignore[no-untyp
         other = nodes[e[i].node] if i < n else nodes[found[i - n].target]
         if (
             other.state == node.state
-            and other.spot == node.spot
+            and other.lexicon_node == node.lexicon_node
             and other.hot == node.hot
             and other.symbol == node.symbol
         ):

@@ -1,8 +1,9 @@
 """What a further symbol adds to the score of a text, compiled: language model, spelling, hotwords.
 
-Three automata are read side by side, and a text keeps its place in each. The language model
-(common.language.ngram) reads characters, or words where they end. Places are a lexicon, the vocabulary of a
-language model or a grammar, spelled out symbol by symbol. Hotwords are a table (common.decoding.hotwords).
+Three automata are read side by side, and a text keeps its state in each. The language model
+(common.language.ngram) reads characters, or words where they end. The lexicon tree holds a lexicon, the
+vocabulary of a language model or a grammar, spelled out symbol by symbol. Hotwords are a table
+(common.decoding.hotwords).
 """
 
 from __future__ import annotations
@@ -16,38 +17,38 @@ from carousel.common.decoding.compiled.prefix_tree import NONE
 from carousel.common.language.ngram import UNKNOWN_ID, step
 
 NOTHING, OTHER, CHARACTERS, WORDS = range(4)  # units; OTHER: no tokens are counted, but something is known
-OUTSIDE = -1  # place of a word that has left the places
-BETWEEN = -2  # `word` of a place where no word has begun
+OUTSIDE = -1  # lexicon_node of a word that has left the tree
+BETWEEN = -2  # `word` of a node where no word has begun
 
 # Records, as compiled functions hand each array on at a price.
-PLACE = np.dtype(
+LEXICON_NODE = np.dtype(
     [
         ("first", np.int32),  # arcs first … stop go on from here,
         ("stop", np.int32),  # … their symbols rising, spaces not among them
         ("word", np.int32),  # the token of the word that ends here, or BETWEEN
-        ("after", np.int32),  # the place after a space, NONE: none may follow
+        ("after", np.int32),  # the node after a space, NONE: none may follow
         ("leave", np.float32),  # ln for a symbol that no arc has, which leads OUTSIDE; -inf: there is none
         ("close", np.float32),  # ln for the end of a word; -inf: none ends here
         ("end", np.float32),  # ln for the end of the text: 0, or -inf
         ("most", np.float64),  # e to the most that a symbol gives here, hotwords left aside
     ]
 )
-ARC = np.dtype([("symbol", np.int32), ("place", np.int32), ("gain", np.float32)])
+ARC = np.dtype([("symbol", np.int32), ("target", np.int32), ("gain", np.float32)])
 HOT = np.dtype([("gain", np.float64), ("state", np.int32)])
 
 
-class Knowledge(NamedTuple):
-    """Language model, places and hotwords, by the alphabet's indices."""
+class Tables(NamedTuple):
+    """Language model, lexicon tree and hotwords, by the alphabet's indices."""
 
     units: int  # what tokens are; 0: nothing is known, so every gain is 0
-    spelled: bool  # whether words follow the places
+    spelled: bool  # whether words follow the lexicon tree
     hinted: bool  # whether there are hotwords
     weight: float  # of the language model's logarithms
     bonus: float  # ln a token
-    most: float  # e to the most that a symbol gives beside what it does by its place
+    most: float  # e to the most that a symbol gives beside what it does by its node
     space: int  # index of the symbol between words, NONE if there is none
     token: np.ndarray  # (symbols,) the language model's token of each symbol
-    places: np.ndarray  # (places,) PLACE; place 0 is the begin
+    lexicon_nodes: np.ndarray  # (nodes,) LEXICON_NODE; node 0 is the begin
     arcs: np.ndarray  # (arcs,) ARC
     hot: np.ndarray  # (states, symbols) HOT: what a symbol does in each state of the hotwords
     hot_end: np.ndarray  # (states,) ln that the end of the text adds there
@@ -60,27 +61,34 @@ class Knowledge(NamedTuple):
 
 
 @borrowing
-def token_gain(know, state, token):  # type: ignore[no-untyped-def]
+def token_gain(tables, state, token):  # type: ignore[no-untyped-def]
     """What the language model gives for a token, and its state after it."""
     score, state = step(
-        know.first, know.arc_token, know.log_prob, know.follow, know.backoff, know.shorter, state, token
+        tables.first,
+        tables.arc_token,
+        tables.log_prob,
+        tables.follow,
+        tables.backoff,
+        tables.shorter,
+        state,
+        token,
     )
-    return know.weight * score, state
+    return tables.weight * score, state
 
 
 @borrowing
-def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
-    """What a symbol gives that goes on or ends a word; the token that is then known, or NONE; the place after
-    it. Of an unknown word the token is known where it leaves the places."""
-    if spot == OUTSIDE:
-        if symbol == know.space:
+def spell(tables, lexicon_node, symbol):  # type: ignore[no-untyped-def]
+    """What a symbol gives that goes on or ends a word; the token that is then known, or NONE; the node after
+    it. Of an unknown word the token is known where it leaves the tree."""
+    if lexicon_node == OUTSIDE:
+        if symbol == tables.space:
             return 0.0, NONE, 0
-        return float(know.places[0].leave), NONE, OUTSIDE
-    here = know.places[spot]
-    if symbol != know.space:
+        return float(tables.lexicon_nodes[0].leave), NONE, OUTSIDE
+    here = tables.lexicon_nodes[lexicon_node]
+    if symbol != tables.space:
         for arc in range(here.first, here.stop):
-            if know.arcs[arc].symbol == symbol:
-                return float(know.arcs[arc].gain), NONE, know.arcs[arc].place
+            if tables.arcs[arc].symbol == symbol:
+                return float(tables.arcs[arc].gain), NONE, tables.arcs[arc].target
         return float(here.leave), UNKNOWN_ID, OUTSIDE
     if here.after == NONE:
         return -np.inf, NONE, OUTSIDE
@@ -90,45 +98,47 @@ def spell(know, spot, symbol):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def gain_of(know, state, spot, hot, symbol):  # type: ignore[no-untyped-def]
-    """ln of what a further symbol gives; state, place and hotword state after it."""
+def gain_of(tables, state, lexicon_node, hot, symbol):  # type: ignore[no-untyped-def]
+    """ln of what a further symbol gives; state, node and hotword state after it."""
     gain, token = 0.0, NONE
-    if know.spelled:
-        gain, token, spot = spell(know, spot, symbol)
+    if tables.spelled:
+        gain, token, lexicon_node = spell(tables, lexicon_node, symbol)
         if gain == -np.inf:
-            return gain, state, spot, hot
-    if know.units == CHARACTERS:
-        token = know.token[symbol]
+            return gain, state, lexicon_node, hot
+    if tables.units == CHARACTERS:
+        token = tables.token[symbol]
     if token != NONE:
-        more, state = token_gain(know, state, token)
-        gain += more + know.bonus
-    if know.hinted:
-        gain += know.hot[hot, symbol].gain
-        hot = know.hot[hot, symbol].state
-    return gain, state, spot, hot
+        more, state = token_gain(tables, state, token)
+        gain += more + tables.bonus
+    if tables.hinted:
+        gain += tables.hot[hot, symbol].gain
+        hot = tables.hot[hot, symbol].state
+    return gain, state, lexicon_node, hot
 
 
 @borrowing
-def most_after(know, spot):  # type: ignore[no-untyped-def]
-    """e to the most that a symbol gives after a place."""
-    return know.most * know.places[spot].most if know.spelled and spot != OUTSIDE else know.most
+def most_after(tables, lexicon_node):  # type: ignore[no-untyped-def]
+    """e to the most that a symbol gives after a node of the lexicon tree."""
+    if tables.spelled and lexicon_node != OUTSIDE:
+        return tables.most * tables.lexicon_nodes[lexicon_node].most
+    return tables.most
 
 
 @borrowing
-def closing_gain(know, end, state, spot, hot):  # type: ignore[no-untyped-def]
+def closing_gain(tables, end, state, lexicon_node, hot):  # type: ignore[no-untyped-def]
     """What the end of the text gives: its last word, and the token `end` (NONE: nothing)."""
     gain, token = 0.0, NONE
-    if know.spelled and spot != OUTSIDE:
-        here = know.places[spot]
+    if tables.spelled and lexicon_node != OUTSIDE:
+        here = tables.lexicon_nodes[lexicon_node]
         gain = float(here.end)
         if here.word != BETWEEN:
             token = here.word
             gain += here.close
-    if token != NONE and know.units == WORDS:
-        more, state = token_gain(know, state, token)
-        gain += more + know.bonus
+    if token != NONE and tables.units == WORDS:
+        more, state = token_gain(tables, state, token)
+        gain += more + tables.bonus
     if end != NONE:
-        gain += token_gain(know, state, end)[0]
-    if know.hinted:
-        gain += know.hot_end[hot]
+        gain += token_gain(tables, state, end)[0]
+    if tables.hinted:
+        gain += tables.hot_end[hot]
     return gain

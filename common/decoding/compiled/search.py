@@ -10,6 +10,7 @@ numba compiles at the first use and keeps the result on the disk for later proce
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -37,6 +38,15 @@ LN2_HIGH, LN2_LOW = 0.693145751953125, 1.42860682030941723212e-6
 BEFORE = record("node closed over child sibling hole", "pb both vb top")
 # A text that is new on the beam: the entry that it extends, the symbol, its node if something is known of it
 FOUND = record("source symbol target", "score")
+
+
+class Pruning(NamedTuple):
+    """What a beam keeps."""
+
+    beam: int  # prefixes after each frame
+    symbol_threshold: float  # natural log below which a symbol extends no prefix
+    score_threshold: float  # natural log by which a prefix may be below the best one
+    nbest: int = 1  # texts that will be asked for: as many are kept of those that go on alike
 
 
 @borrowing_fused
@@ -154,7 +164,7 @@ def merge(e, n, was, nodes, row, p, passed, frame):  # type: ignore[no-untyped-d
 
 @borrowing
 def extend(  # type: ignore[no-untyped-def]
-    e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, stamp, beam, ratio, span
+    e, n, was, found, totals, nodes, table, size, tables, p, order, count, taken, stamp, beam, ratio, span
 ):
     """Finds the texts that are new on the beam and worth a look; returns how many, and the best probability
     of all.
@@ -170,7 +180,7 @@ def extend(  # type: ignore[no-untyped-def]
     new = 0
     for i in range(n):
         x = was[i]
-        most = most_after(know, nodes[x.node].spot) if know.units else 1.0  # no symbol gives more
+        most = most_after(tables, nodes[x.node].lexicon_node) if tables.units else 1.0  # no symbol gives more
         if x.both * p[order[0]] * most <= cut:
             continue
         last = e[i].last
@@ -186,8 +196,8 @@ def extend(  # type: ignore[no-untyped-def]
             if score * most <= cut or taken[symbol] == stamp + i:
                 continue
             target = NONE
-            if know.units:
-                target = scored_child(nodes, table, size, know, x.node, symbol)
+            if tables.units:
+                target = scored_child(nodes, table, size, tables, x.node, symbol)
                 if nodes[target].gain != 0.0:
                     score *= np.exp(nodes[target].gain)
                 if score <= cut:
@@ -205,13 +215,15 @@ def extend(  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def scored_child(nodes, table, size, know, node, symbol):  # type: ignore[no-untyped-def]
+def scored_child(nodes, table, size, tables, node, symbol):  # type: ignore[no-untyped-def]
     """child_of, and what the language model has to say of it, which is asked once for each text."""
     known = size[0]
     child = child_of(nodes, table, size, node, symbol)
     if child == known:
         new, old = nodes[child], nodes[node]
-        gain, new.state, new.spot, new.hot = gain_of(know, old.state, old.spot, old.hot, symbol)
+        gain, new.state, new.lexicon_node, new.hot = gain_of(
+            tables, old.state, old.lexicon_node, old.hot, symbol
+        )
         new.gain = min(gain, MOST)
     return child
 
@@ -256,7 +268,7 @@ def count_above(values, count, limit):  # type: ignore[no-untyped-def]
 
 @borrowing
 def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam, cut):  # type: ignore[no-untyped-def]
-    """Drops the entries below `cut`, and puts the texts that are new in their places; returns how many
+    """Drops the entries below `cut`, and puts the texts that are new in their stead; returns how many
     there are."""
     spare = n + count
     if n + count > beam:
@@ -308,28 +320,29 @@ def select(e, n, was, found, count, totals, nodes, table, size, row, frame, beam
 
 @borrowing
 def frames(  # type: ignore[no-untyped-def]
-    e, n, was, found, work, nodes, links, table, size, know, rows, t, frame, symbol, beam, limits
+    e, n, was, found, work, nodes, links, table, size, tables, rows, t, frame, symbol, pruning
 ):
     """Takes frames from `t` on, until one finds too little room: how many entries there are, the next frame,
     ln of what probabilities were divided by, and how many texts that frame may add. No entries: a frame's
     highest value is not finite.
 
     rows: (frames, symbols) natural logs; symbol: (p, passed, order, taken), all (symbols,) to write in;
-    limits: symbol and score threshold, how many texts will be asked for; work: `totals`, and the room of
+    work: `totals`, and the room of
     `recombine`, to write in.
     """
     totals, room = work
     p, passed, order, taken = symbol
+    beam = pruning.beam
     passed[:], taken[:] = False, 0
-    ratio, scale, count, stamp = np.exp(-limits[1]), 0.0, 0, 1
+    ratio, scale, count, stamp = np.exp(-pruning.score_threshold), 0.0, 0, 1
     first = frame - t
     while t < len(rows):
         row, frame, more = rows[t], first + t, 0
-        many = look(row, p, limits[0])
+        many = look(row, p, pruning.symbol_threshold)
         if many == NONE:
             return 0, t, scale, 0
-        if many != 1 or row[BLANK] < limits[0]:  # else surely nothing but the blank passes
-            count = passing(row, limits[0], passed, order, count)
+        if many != 1 or row[BLANK] < pruning.symbol_threshold:  # else surely nothing but the blank passes
+            count = passing(row, pruning.symbol_threshold, passed, order, count)
             more = n * count
         if (
             size[1] + n > len(links)
@@ -342,12 +355,12 @@ def frames(  # type: ignore[no-untyped-def]
         if more > 0:
             span = merge(e, n, was, nodes, row, p, passed, frame)
             new, best = extend(
-                e, n, was, found, totals, nodes, table, size, know, p, order, count, taken, stamp,
+                e, n, was, found, totals, nodes, table, size, tables, p, order, count, taken, stamp,
                 beam, ratio, span,
             )  # fmt: skip
             stamp += n
-            if know.units > OTHER and ratio > 0.0:
-                new = recombine(e, n, found, new, nodes, limits[2], totals, room)
+            if tables.units > OTHER and ratio > 0.0:
+                new = recombine(e, n, found, new, nodes, pruning.nbest, totals, room)
             if best > 0.0:  # else a lexicon has nowhere to go
                 n = select(e, n, was, found, new, totals, nodes, table, size, row, frame, beam, best * ratio)
         if 0.0 < best < LOW or best > HIGH:
@@ -360,21 +373,21 @@ def frames(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_threshold):  # type: ignore[no-untyped-def]
+def run(e, n, tree, tables, rows, frame, pruning):  # type: ignore[no-untyped-def]
     """The beam after some frames: entries, how many they are, tree, ln of what probabilities were divided by.
 
     rows: (frames, symbols) natural logs. No entries: a frame's highest is not finite.
     """
-    symbols = rows.shape[1]
+    symbols, beam = rows.shape[1], pruning.beam
     order, taken = np.empty(symbols, np.int32), np.empty(symbols, np.int64)
     symbol = np.empty(symbols), np.empty(symbols, np.bool_), order, taken
     was, found, totals = np.empty(len(e), BEFORE), np.empty(64, FOUND), np.empty(64 + len(e))
-    room = room_for(len(totals) if know.units > OTHER else 0)
+    room = room_for(len(totals) if tables.units > OTHER else 0)
     t, scale = np.int64(0), 0.0  # numba would compile what takes a literal 0 for it alone, too
     while True:
         n, t_next, divided, more = frames(
-            e, n, was, found, (totals, room), tree.nodes, tree.links, tree.table, tree.size, know, rows,
-            t, frame + t, symbol, beam, (symbol_threshold, score_threshold, nbest),
+            e, n, was, found, (totals, room), tree.nodes, tree.links, tree.table, tree.size, tables, rows,
+            t, frame + t, symbol, pruning,
         )  # fmt: skip
         t, scale = t_next, scale + divided
         if n == 0 or t == len(rows):
@@ -386,4 +399,4 @@ def run(e, n, tree, know, rows, frame, beam, nbest, symbol_threshold, score_thre
         if min(2 * beam, more) > len(found):
             found = np.empty(min(2 * beam, 2 * more), FOUND)
         totals = np.empty(len(e) + len(found))
-        room = room_for(len(totals) if know.units > OTHER else 0)
+        room = room_for(len(totals) if tables.units > OTHER else 0)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from carousel.common.ctc.loss import ctc_loss, forced_align, log_likelihood
 from carousel.common.decoding import DECODERS, Hypothesis, Symbol, decode, decode_batch
 from carousel.common.decoding import beam as beam_search
+from carousel.common.decoding.beam import Pruning
 from carousel.common.errors import InputError
 from carousel.common.language import ngram
 from carousel.common.language.kneser_ney import estimate
@@ -188,10 +189,10 @@ def test_doubled_letters_survive_frames_of_blanks(decoder):
 def test_prefix_that_comes_back_is_merged_with_its_children():
     """In doubtful lattices prefixes fall off the beam and return; no text may ever be on it twice."""
     for seed in range(8):
-        search = beam_search.Search(beam=20, symbol_threshold=-np.inf, score_threshold=np.inf)
+        search = beam_search.Search(Pruning(20, -np.inf, np.inf))
         for frame in lattice(seed, 60, sharpness=1.5):
-            beam_search.advance(search, frame[None])
-            texts = [hypothesis.text for hypothesis in beam_search.hypotheses(search, ABC, 20)]
+            search.feed(frame[None])
+            texts = [hypothesis.text for hypothesis in search.best(ABC, 20)]
             assert len(set(texts)) == len(texts)
 
 
@@ -235,11 +236,11 @@ def test_wide_beam_finds_the_forward_score_and_the_best_alignment():
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 12), max_size=4))
 def test_block_by_block_is_the_same_as_all_at_once(seed, cuts):
     log_probs = lattice(seed, 12)
-    search = beam_search.Search(beam=5, symbol_threshold=-4.0, score_threshold=9.0)
+    search = beam_search.Search(Pruning(5, -4.0, 9.0))
     for block in np.split(log_probs, sorted(cuts)):
-        beam_search.advance(search, block)
+        search.feed(block)
     whole = decode(log_probs, ABC, "beam", beam=5, nbest=5, symbol_threshold=-4.0, score_threshold=9.0)
-    assert beam_search.hypotheses(search, ABC, 5) == whole
+    assert search.best(ABC, 5) == whole
 
 
 @pytest.mark.parametrize("decoder", sorted(DECODERS))
@@ -256,10 +257,10 @@ def test_a_batch_of_all_lengths_is_what_each_gives_block_by_block(nbest):
     """More and fewer frames than are searched in one call, and none at all."""
     lengths = [30, 0, beam_search.BLOCK + 1, 5, 0, beam_search.BLOCK, 1, 400, 400, 400]
     batch = [lattice(seed, length) for seed, length in enumerate(lengths)]
-    searches = [beam_search.Search(8, -4.0, 9.0, nbest=nbest) for _ in batch]
+    searches = [beam_search.Search(Pruning(8, -4.0, 9.0, nbest)) for _ in batch]
     for search, log_probs in zip(searches, batch, strict=True):
-        beam_search.advance(search, log_probs)
-    expected = [beam_search.hypotheses(search, ABC, nbest) for search in searches]
+        search.feed(log_probs)
+    expected = [search.best(ABC, nbest) for search in searches]
     limits = {"symbol_threshold": -4.0, "score_threshold": 9.0}
     assert decode_batch(batch, ABC, 1, "beam", beam=8, nbest=nbest, **limits) == expected
 
@@ -274,12 +275,12 @@ def test_a_batch_names_what_is_wrong_with_one_of_it():
 
 def test_memory_of_an_earlier_search_leaves_no_trace():
     """Room of a search is used again by the next, of another alphabet and with other texts in it."""
-    fresh = [beam_search.Search(20, -np.inf, np.inf) for _ in range(3)]
+    fresh = [beam_search.Search(Pruning(20, -np.inf, np.inf)) for _ in range(3)]
     utterances = [lattice(1, 60), lattice(2, 60, symbols=7), lattice(3, 60)]
     alphabets = [ABC, Alphabet("abcdef"), ABC]
     for search, log_probs, alphabet in zip(fresh, utterances, alphabets, strict=True):
-        beam_search.advance(search, log_probs)
-        expected = beam_search.hypotheses(search, alphabet, 20)
+        search.feed(log_probs)
+        expected = search.best(alphabet, 20)
         options = {"nbest": 20, "symbol_threshold": -np.inf, "score_threshold": np.inf}
         assert decode(log_probs, alphabet, "beam", beam=20, **options) == expected
 
@@ -373,7 +374,7 @@ def test_texts_that_fell_off_the_beam_are_forgotten(monkeypatch):
         ({"lm": toy_lm("characters"), "unknown": -1.0}, "unknown goes with"),
     ],
 )
-def test_senseless_knowledge_is_an_input_error(options, sentence):
+def test_senseless_constraints_are_an_input_error(options, sentence):
     with pytest.raises(InputError, match=sentence):
         decode(spoken("abc"), ABC, "beam", **options)
 

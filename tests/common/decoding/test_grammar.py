@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from carousel.common.ctc.loss import log_likelihood
 from carousel.common.decoding import beam as beam_search
 from carousel.common.decoding import decode
+from carousel.common.decoding.beam import Pruning
 from carousel.common.decoding.compiled import best_path
-from carousel.common.decoding.constraints import know
+from carousel.common.decoding.constraints import constraints_of
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
 from tests.common.decoding.test_beam import (
@@ -120,7 +121,7 @@ def test_the_best_path_without_a_beam_is_that_of_enumeration(folder, log_probs, 
         best = {text: score for text, score in texts.items() if set(text.split()) <= {"a", "ba"}}
     else:
         best = {text: score for text, score in texts.items() if allowed(pair[1], text)}
-    indices = best_path.best_text(know(AB, **options).tables, log_probs)
+    indices = best_path.best_text(constraints_of(AB, **options).tables, log_probs)
     assert (indices is None) == (not best)
     if best:
         assert best[AB.decode(indices)] == pytest.approx(max(best.values()))
@@ -135,10 +136,10 @@ def test_a_beam_that_lost_every_sentence_still_gives_the_best_one(folder):
     total = log_likelihood(log_probs, AB.encode(found.text))
     assert found.score == pytest.approx(total)
     check_alignment(found, log_probs, AB, oracle_best(log_probs, found.text))
-    search = beam_search.Search(1, -8.0, 15.0, know(AB, grammar=path))
+    search = beam_search.Search(Pruning(1, -8.0, 15.0), constraints_of(AB, grammar=path))
     for row in log_probs:
-        beam_search.advance(search, row[None])
-    assert beam_search.hypotheses(search, AB, 1) == [found]
+        search.feed(row[None])
+    assert search.best(AB, 1) == [found]
 
 
 def oracle_best(log_probs, text):
@@ -235,7 +236,7 @@ def test_what_does_not_go_together_is_said(folder):
 def test_a_grammar_too_large_is_an_input_error(folder, monkeypatch):
     monkeypatch.setattr("carousel.common.decoding.grammar.MOST", 50)
     with pytest.raises(InputError, match="is too large"):
-        know(AB, grammar=saved(folder, "a b a b a b\n" * 20))
+        constraints_of(AB, grammar=saved(folder, "a b a b a b\n" * 20))
 
 
 HOSTILE = {
@@ -258,18 +259,18 @@ def test_small_files_that_ask_for_too_much_are_refused_at_once(folder, name):
     path = saved(folder, f"#JSGF V1.0;\n{DOUBLED}public <s> = {HOSTILE[name]};\n")
     started = time.process_time()
     with pytest.raises(InputError, match=r"jsgf: (is too large|has groups or rules too deep)"):
-        know(AB, grammar=path)
+        constraints_of(AB, grammar=path)
     assert time.process_time() - started < 30
 
 
 def test_a_loop_over_thousands_of_words_is_quick_and_small(folder):
-    """The ends of all its words are one place: 5,000 times 5,000 arcs before."""
+    """The ends of all its words are one node: 5,000 times 5,000 arcs before."""
     words = ["".join("ab"[number >> bit & 1] for bit in range(13)) for number in range(5000)]
     path = saved(folder, f"#JSGF V1.0;\npublic <s> = ({' | '.join(words)})+;")
     started = time.process_time()
-    places = know(AB, grammar=path).tables.places
+    nodes = constraints_of(AB, grammar=path).tables.lexicon_nodes
     assert time.process_time() - started < 20
-    assert len(places) < 2.1 * len({word[:k] for word in words for k in range(14)})
+    assert len(nodes) < 2.1 * len({word[:k] for word in words for k in range(14)})
     said = f"{words[77]} {words[4999]}"
     found = decode(spoken("-".join(said), 0.9, " ab"), AB, "beam", grammar=path)[0]
     assert found.text == said
@@ -280,16 +281,18 @@ def test_many_lines_are_read_in_a_time_that_grows_with_them(folder):
     path = saved(folder, "#JSGF V1.0;\npublic <s> = " + "a |\n" * 200_000 + " <none>;")
     started = time.process_time()
     with pytest.raises(InputError, match=r"line 200002: there is no rule <none>"):
-        know(AB, grammar=path)
+        constraints_of(AB, grammar=path)
     assert time.process_time() - started < 30
 
 
 def test_block_by_block_is_the_same_as_all_at_once(folder):
     log_probs = np.log(np.random.default_rng(3).dirichlet(np.ones(4), 12))
     path = saved(folder, "#JSGF V1.0; public <s> = (a | b | ab)+;")
-    whole, parts = (beam_search.Search(6, -8.0, 15.0, know(AB, grammar=path)) for _ in range(2))
-    beam_search.advance(whole, log_probs)
+    whole, parts = (
+        beam_search.Search(Pruning(6, -8.0, 15.0), constraints_of(AB, grammar=path)) for _ in range(2)
+    )
+    whole.feed(log_probs)
     for block in np.split(log_probs, [1, 5, 6]):
-        beam_search.advance(parts, block)
-    expected = beam_search.hypotheses(whole, AB, 4)
-    assert beam_search.hypotheses(parts, AB, 4) == expected and len(expected) > 1
+        parts.feed(block)
+    expected = whole.best(AB, 4)
+    assert parts.best(AB, 4) == expected and len(expected) > 1

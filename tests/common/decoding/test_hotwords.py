@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from carousel.common.decoding import beam as beam_search
 from carousel.common.decoding import decode, hotwords
-from carousel.common.decoding.constraints import know
+from carousel.common.decoding.beam import Pruning
+from carousel.common.decoding.constraints import constraints_of
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
 from tests.common.decoding.test_beam import LM_LATTICES, UNLIMITED, lm_score, spoken, toy_lm
@@ -99,12 +100,14 @@ def test_with_hotwords_an_unlimited_beam_is_enumeration(folder, log_probs, unit,
 def test_a_narrow_beam_drops_nothing_that_hotwords_would_raise(folder, log_probs, beam):
     """The search skips what cannot come on the beam, which depends on the most that a symbol can add."""
     options = {"hotwords": written(folder / "hot.tsv", PHRASES), "symbol_threshold": -np.inf}
-    search = beam_search.Search(beam, -np.inf, np.inf, know(AB, hotwords=options["hotwords"]))
+    search = beam_search.Search(
+        Pruning(beam, -np.inf, np.inf), constraints_of(AB, hotwords=options["hotwords"])
+    )
     kept = {(): (1.0, 0.0)}  # text -> probability of paths that end in a blank, and in its last symbol
     table = hotwords.table(AB, PHRASES)
     for row in np.exp(log_probs):
         kept = one_frame(kept, row, table, beam)
-        beam_search.advance(search, np.log(row)[None])
+        search.feed(np.log(row)[None])
     entries = search.entries[: search.count]
     ours = np.sort(entries["pb"] + entries["pn"]) * np.exp(search.scale)
     assert ours == pytest.approx(sorted(sum(pair) for pair in kept.values()))
@@ -143,12 +146,12 @@ def test_hotwords_decide_where_the_network_doubts_and_only_there(tmp_path):
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 12), max_size=3))
 def test_block_by_block_is_the_same_as_all_at_once(folder, seed, cuts):
     log_probs = np.log(np.random.default_rng(seed).dirichlet(np.ones(4), 12))
-    knowledge = know(AB, hotwords=written(folder / "hot.tsv", PHRASES), lm=toy_lm("words"))
-    whole, parts = (beam_search.Search(5, -4.0, 9.0, knowledge) for _ in range(2))
-    beam_search.advance(whole, log_probs)
+    constraints = constraints_of(AB, hotwords=written(folder / "hot.tsv", PHRASES), lm=toy_lm("words"))
+    whole, parts = (beam_search.Search(Pruning(5, -4.0, 9.0), constraints) for _ in range(2))
+    whole.feed(log_probs)
     for block in np.split(log_probs, sorted(cuts)):
-        beam_search.advance(parts, block)
-    assert beam_search.hypotheses(parts, AB, 5) == beam_search.hypotheses(whole, AB, 5)
+        parts.feed(block)
+    assert parts.best(AB, 5) == whole.best(AB, 5)
 
 
 def test_texts_that_fell_off_the_beam_are_forgotten(folder, monkeypatch):

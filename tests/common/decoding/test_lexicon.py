@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.common.decoding import decode
-from carousel.common.decoding.compiled import scoring as gains
-from carousel.common.decoding.constraints import know
+from carousel.common.decoding.compiled import scoring
+from carousel.common.decoding.constraints import constraints_of
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
 from tests.common.decoding.test_beam import LM_LATTICES, UNLIMITED, lm_score, spoken, toy_lm
@@ -47,7 +47,7 @@ def test_unknown_words_cost_in_proportion(lexicon, word, listed):
     """Else two unknown words would be glued together; wherever a word leaves those that are known."""
     model = toy_lm("words")
     options = {"lexicon": lexicon, "unlisted": -3.0} if listed else {"unknown": -3.0}
-    added = know(AB, lm=model, lm_weight=0.7, bonus=0.0, **options).added(AB.encode(f"b {word}"))
+    added = constraints_of(AB, lm=model, lm_weight=0.7, bonus=0.0, **options).added(AB.encode(f"b {word}"))
     known = ("ab", "b", "abb") if listed else model.words
     cost = 0.0 if word in known else -3.0 * len(word) / 6
     first = 0.0 if "b" in known else -0.5
@@ -141,11 +141,11 @@ def test_no_symbol_gives_more_than_is_told_before(lexicon, text, unit, words, ho
     if hot:
         options["hotwords"] = lexicon.parent / "hot.tsv"
         options["hotwords"].write_text("ab\t2.0\nb a\t-1.0\n")
-    knowledge = know(AB, **options, bonus=bonus)
-    tables, state, spot, seen = knowledge.tables, knowledge.start, 0, 0
+    constraints = constraints_of(AB, **options, bonus=bonus)
+    tables, state, lexicon_node, seen = constraints.tables, constraints.start, 0, 0
     for symbol in AB.encode(text):
-        most = gains.most_after(tables, spot)
-        gain, state, spot, seen = gains.gain_of(tables, state, spot, seen, symbol)
+        most = scoring.most_after(tables, lexicon_node)
+        gain, state, lexicon_node, seen = scoring.gain_of(tables, state, lexicon_node, seen, symbol)
         assert np.exp(gain) <= most
         if gain == -np.inf:
             break

@@ -30,13 +30,18 @@ TEXTS = st.lists(
 
 @given(TEXTS, st.integers(0, 40), st.integers(1, 3))
 def test_the_likeliest_of_each_kind_stay(texts, old, keep):
-    """A kind is state, place, hotword state and last symbol; equals are told apart by nothing."""
+    """A kind is the states of language model and hotwords, lexicon node and last symbol; equals are alike."""
     n = min(old, len(texts))
     nodes, entries = np.zeros(len(texts), NODE), np.zeros(max(n, 1), ENTRY)
     found = np.zeros(max(len(texts) - n, 1), FOUND)
-    for i, (state, spot, hot, symbol, total) in enumerate(texts):
+    for i, (state, lexicon_node, hot, symbol, total) in enumerate(texts):
         node = nodes[i]
-        node["state"], node["spot"], node["hot"], node["symbol"] = state, spot - 1, hot, symbol
+        node["state"], node["lexicon_node"], node["hot"], node["symbol"] = (
+            state,
+            lexicon_node - 1,
+            hot,
+            symbol,
+        )
         if i < n:
             entries[i]["node"], entries[i]["pb"], entries[i]["pn"] = i, total / 2, total / 2
         else:

@@ -12,7 +12,7 @@ import pytest
 from carousel.common.cli.demo import truth
 from carousel.common.data.manifest import read_manifest
 from carousel.common.decoding import grammar, hotwords
-from carousel.common.decoding.constraints import know
+from carousel.common.decoding.constraints import constraints_of
 from carousel.common.errors import InputError
 from carousel.common.language import ngram_files, texts
 from carousel.common.text.alphabet import Alphabet
@@ -39,7 +39,9 @@ def test_whoever_reads_text_reads_it_with_a_mark(tmp_path: Path):
     alphabet, path = Alphabet(" ÇAVOUI"), tmp_path / "words.txt"
     path.write_bytes(LINES.encode("utf-8-sig"))
     assert list(hotwords.read(path)) == ["ÇA VA", "OUI"]
-    assert len(know(alphabet, lexicon=path).tables.places) == 6  # the begin and the letters of ÇA and OUI
+    assert (
+        len(constraints_of(alphabet, lexicon=path).tables.lexicon_nodes) == 6
+    )  # the begin and the letters of ÇA and OUI
     rules, _ = grammar.read(path)
     assert rules["sentence"].parts[0].text == "ÇA VA"
     manifest = tmp_path / "m.jsonl"
