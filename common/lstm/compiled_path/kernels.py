@@ -3,12 +3,7 @@
 The recurrent product, the gates and the storing of a tile (four rows × the gates of sixteen units) happen
 while it is in registers and the nearest cache; the recurrent weights stay in the second cache of the core.
 
-Arrays are flat. Frames are packed by steps (`fused.Steps`): `place`, (directions, frames), says where the
-frames of each direction stand, and counts, (steps,), how many rows run. A call computes the rows first,
-first + stride, … of one direction; (calls, …) stands for as many parts as there are calls, `directions` for
-each `first`.
-Units are padded to a multiple of 16: what comes to the gates is (frames, directions, gates, units). R takes a
-row of `width`: h, and where gates recur [h, i, f, o].
+Arrays are flat, and named tuples of `arguments`. Frames are packed by steps (`fused.Steps`).
 """
 
 from __future__ import annotations
@@ -146,33 +141,25 @@ def mask_rows(d_h, mask, mask_at, size, rows, count, first, stride):  # type: ig
 
 
 @compiled
-def forward(  # type: ignore[no-untyped-def]
-    variant, z, cells, unprojected, outputs, h, c, weights, recurrent, bias, own, projection, mask, fading,
-    place, counts, direction, directions, first, stride, keep,
-):  # fmt: skip
-    """All steps.
+def forward(variant, share, weights, tape, state, operands, projection, mask, fading, keep):  # type: ignore[no-untyped-def]
+    """All steps of a share; the arguments are those of `arguments`.
 
-    z holds W x and, if `keep`, the activations of the gates afterwards; cells: (frames, directions, units)
-    float32, of a GRU R_n h + b_hn, and unprojected, as many: written if `keep`; outputs: (frames, directions,
-    size of h). With the directions in front are h: (2, rows, width), the first half from the step before the
-    first; a row of n frames leaves its last one in half n % 2; c: (rows, units) float32, before and
-    afterwards; recurrent: R, (gates, units, width), float32; bias: (gates, units); own: (3, units), the
-    peepholes of i, f, o, or b_hn first; projection: transposed, (units, size of h), or None, as `unprojected`
-    is then; mask: (rows, size of h), factors of h where R takes it, or None. weights: memory for R as
-    operands, (calls, gates * units * width). fading, of the time-aware cell, else None: with the directions
-    in front W_d transposed, (units, units), b_d, (units,), and the share that the short-term part of the cell
-    state loses before a frame, (frames,) in the direction's own order; and that part, like unprojected.
+    operands: memory for R, (calls, gates * units * width); projection: transposed, (directions, units, size
+    of h), or None; mask: (directions, rows, size of h), factors of h where R takes it, or None; fading:
+    `Fading` or None; keep: whether the tape is written.
     """
-    place, own = part(place, direction, directions), part(own, direction, directions)
-    h, c = part(h, direction, directions), part(c, direction, directions)
-    recurrent, bias = part(recurrent, direction, directions), part(bias, direction, directions)
-    weights = part(weights, first * directions + direction, stride * directions)
+    _, counts, direction, directions, first, stride = share
+    frame_of, own = part(share.frame_of, direction, directions), part(weights.own, direction, directions)
+    h, c = part(state.h, direction, directions), part(state.c, direction, directions)
+    bias = part(weights.bias, direction, directions)
+    z, cells, unprojected, outputs = tape
+    packed = part(operands, first * directions + direction, stride * directions)
     block = variant.blocks * WIDTH
     units = own.size // 3
     width = h.size // (2 * counts[0])
-    size = outputs.size // (place.size * directions)
+    size = outputs.size // (frame_of.size * directions)
     rows = rows_of(counts[0], first, stride)
-    pack(weights, recurrent, variant.blocks, units, width)
+    pack(packed, part(weights.recurrent, direction, directions), variant.blocks, units, width)
     sums = np.empty(ROWS * BLOCK, np.float32)
     if projection is not None:
         projecting, y_row, projected = multiplier(part(projection, direction, directions), size, rows)
@@ -192,7 +179,7 @@ def forward(  # type: ignore[no-untyped-def]
             rows_product(decayed, rows, decaying, c_row, units, count)
             for row in range(count):
                 rank = first + row * stride
-                frame, loss = place[offset + rank] * directions + direction, fill(lost[offset + rank])
+                frame, loss = frame_of[offset + rank] * directions + direction, fill(lost[offset + rank])
                 for unit in range(0, units, WIDTH):
                     short = tanh(load(decayed, slot(unit, rows, row)) + load(bias_decay, unit))
                     store(c, rank * units + unit, load(c, rank * units + unit) - short * loss)
@@ -204,24 +191,24 @@ def forward(  # type: ignore[no-untyped-def]
                 many = min(ROWS, count - row)
                 rank = first + row * stride
                 at, x_at = unit * variant.blocks * width, old + rank * width
-                gates_product(variant, sums, weights, at, h, x_at, stride * width, width, many)
+                gates_product(variant, sums, packed, at, h, x_at, stride * width, width, many)
                 for r in range(many):
-                    frame = place[offset + rank + r * stride] * directions + direction
-                    at, state = frame * units * variant.blocks + unit, (rank + r * stride) * units + unit
+                    frame = frame_of[offset + rank + r * stride] * directions + direction
+                    at, own_at = frame * units * variant.blocks + unit, (rank + r * stride) * units + unit
                     product = load_gates(variant, sums, r * block, WIDTH)
                     x = load_gates(variant, z, at, units)
-                    before = load(c, state)
+                    before = load(c, own_at)
                     if variant.is_gru:
-                        gates, tape, after = gru_step(product, x, biases, by_unit, before)
+                        gates, kept, after = gru_step(product, x, biases, by_unit, before)
                         y = after
                     else:
                         into = add_four(add_four(product, x), biases)
                         gates, after, y = lstm_step(variant, into, by_unit, before)
-                        tape = after
-                    store(c, state, after)
+                        kept = after
+                    store(c, own_at, after)
                     to = new + (rank + r * stride) * width + unit
                     if projection is None:
-                        store(h, to, masked(y, mask, mask_at + state))
+                        store(h, to, masked(y, mask, mask_at + own_at))
                         store(outputs, frame * units + unit, y)
                     else:
                         store(y_row, (row + r) * units + unit, y)
@@ -229,14 +216,14 @@ def forward(  # type: ignore[no-untyped-def]
                         store_three(h, to + size, units, (gates[0], gates[1], gates[3]))
                     if keep:
                         store_gates(variant, z, at, units, gates)
-                        store(cells, frame * units + unit, tape)
+                        store(cells, frame * units + unit, kept)
                         if projection is not None:
                             store(unprojected, frame * units + unit, y)
         if projection is not None:
             rows_product(projected, rows, projecting, y_row, units, count)
             for row in range(count):
                 rank = first + row * stride
-                frame = place[offset + rank] * directions + direction
+                frame = frame_of[offset + rank] * directions + direction
                 for column in range(0, size, WIDTH):
                     y = load(projected, slot(column, rows, row))
                     store(h, new + rank * width + column, masked(y, mask, mask_at + rank * size + column))
@@ -247,37 +234,30 @@ def forward(  # type: ignore[no-untyped-def]
 
 @compiled
 def backward(  # type: ignore[no-untyped-def]
-    variant, gates, cells, outputs, d_outputs, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-    start_h, start_c, weights, recurrent, own, projection, mask, fading, place, counts,
-    direction, directions, first, stride, to_start,
+    variant, share, weights, tape, start, gradients, operands, projection, mask, fading, to_start
 ):  # fmt: skip
     """The steps of `forward` back from the last.
 
-    Written are d_z, like `gates`; d_product, by R h, the same memory where it is the same; previous: (frames,
-    directions, width), what R has taken; d_bias: (calls, gates, units) and d_own: (calls, 3, units), both
-    float32, from zeros; and where there is a projection, (directions, size of h, units) or None, d_outputs,
-    then with what comes from the next step. d_h: (directions, strides, width / 64, rows of a call, 64) and
-    d_c: (directions, rows, units), float32, by the last states, and afterwards by the first if `to_start`.
-    With the directions in front are start_h: (rows, width) and start_c: (rows, units), before the first step,
-    and recurrent: R, (gates, units, width), float32. weights: memory for R as operands, (calls, gates * units
-    * width up to a multiple of 64). fading: W_d, (directions, units, units), what it loses and the short-term
-    part as in `forward`; and, written, the gradient by what comes to its tanh and the cell state that it has
-    come from, like that part.
+    operands: memory for R, (calls, gates * units * width up to a multiple of 64); projection: (directions,
+    size of h, units) or None; fading: `FadingBack` or None; to_start: whether the gradients by the first
+    states are wanted.
     """
+    _, counts, direction, directions, first, stride = share
     call, calls = first * directions + direction, stride * directions
-    place, own = part(place, direction, directions), part(own, direction, directions)
-    d_c, start_c = part(d_c, direction, directions), part(start_c, direction, directions)
-    start_h = part(start_h, direction, directions)
-    recurrent, weights = part(recurrent, direction, directions), part(weights, call, calls)
-    d_bias, d_own = part(d_bias, call, calls), part(d_own, call, calls)
-    d_h = part(d_h, direction * stride + first, calls)
+    frame_of, own = part(share.frame_of, direction, directions), part(weights.own, direction, directions)
+    start_h, start_c = part(start.h, direction, directions), part(start.c, direction, directions)
+    recurrent, packed = part(weights.recurrent, direction, directions), part(operands, call, calls)
+    gates, cells, _, outputs = tape
+    d_outputs, d_z, d_product, previous = gradients[:4]
+    d_bias, d_own = part(gradients.bias, call, calls), part(gradients.own, call, calls)
+    d_h, d_c = part(gradients.h, direction * stride + first, calls), part(gradients.c, direction, directions)
     units = own.size // 3
     depth = units * variant.blocks
     width = recurrent.size // depth
-    size = outputs.size // (place.size * directions)
-    pack_transposed(weights, recurrent, width)
+    size = outputs.size // (frame_of.size * directions)
+    pack_transposed(packed, recurrent, width)
     rows = d_h.size // ((width + BLOCK - 1) // BLOCK * BLOCK)
-    d_row = np.empty(rows * depth, weights.dtype)  # d_product of this step
+    d_row = np.empty(rows * depth, packed.dtype)  # d_product of this step
     if projection is not None:
         projecting, d_y_row, d_unprojected = multiplier(part(projection, direction, directions), units, rows)
     mask_at = direction * counts[0] * size
@@ -286,7 +266,7 @@ def backward(  # type: ignore[no-untyped-def]
         lost = part(lost, direction, directions)
         decaying, d_short_row, d_faded = multiplier(part(decay, direction, directions), units, rows)
     zero = fill(0.0)
-    offset = place.size
+    offset = frame_of.size
     for step in range(counts.size - 1, -1, -1):
         offset -= counts[step]
         earlier = offset - (counts[step - 1] if step else 0)
@@ -294,13 +274,13 @@ def backward(  # type: ignore[no-untyped-def]
         if projection is not None:
             for row in range(count):
                 rank = first + row * stride
-                frame = place[offset + rank] * directions + direction
+                frame = frame_of[offset + rank] * directions + direction
                 for column in range(0, size, WIDTH):
                     d_y = load(d_outputs, frame * size + column) + load(d_h, slot(column, rows, row))
                     store(d_outputs, frame * size + column, d_y)
                     store(d_y_row, row * size + column, d_y)
                     if step:
-                        frame_before = place[earlier + rank] * directions + direction
+                        frame_before = frame_of[earlier + rank] * directions + direction
                         h_before = load(outputs, frame_before * size + column)
                     else:
                         h_before = load(start_h, rank * width + column)
@@ -315,8 +295,8 @@ def backward(  # type: ignore[no-untyped-def]
             bias_sum, own_sum = load_gates(variant, d_bias, unit, units), load_three(d_own, unit, units)
             for row in range(count):
                 rank = first + row * stride
-                frame = place[offset + rank] * directions + direction
-                frame_before = place[earlier + rank] * directions + direction  # unless this is the first
+                frame = frame_of[offset + rank] * directions + direction
+                frame_before = frame_of[earlier + rank] * directions + direction  # unless this is the first
                 at, state = frame * depth + unit, rank * units + unit
                 before = load(cells, frame_before * units + unit) if step else load(start_c, state)
                 h_before = zero
@@ -375,6 +355,6 @@ def backward(  # type: ignore[no-untyped-def]
                     state = (first + row * stride) * units + unit
                     store(d_c, state, load(d_c, state) + load(d_faded, slot(unit, rows, row)))
         if step or to_start:
-            rows_product(d_h, rows, weights, d_row, depth, count)
+            rows_product(d_h, rows, packed, d_row, depth, count)
             if mask is not None:
                 mask_rows(d_h, mask, mask_at, size, rows, count, first, stride)

@@ -2,12 +2,8 @@
 Normalization).
 
 All gates of a row are normalised together, and its cell state, so a row's product is whole before its first
-gate, and its cell state before its first output. What comes to the gates from x is normalised already. Arrays
-and arguments are those of `kernels`, but for
-
-own: (6, units), the gains of the four gates' products, gain and bias of the cell state; recurrent: before the
-forward steps transposed, (width, gates * units); normals, like z, and scales, (frames, directions): the
-normalised R h and 1 / its standard deviation, written if `keep`; hidden: how many of the units there are.
+gate, and its cell state before its first output. What comes to the gates from x is normalised already. The
+arguments are those of `kernels`, with `Normals` in the place of `Fading`.
 """
 
 import numpy as np
@@ -56,20 +52,20 @@ def moments(x, at, segments, units, hidden):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def forward(  # type: ignore[no-untyped-def]
-    variant, z, cells, unprojected, outputs, h, c, weights, recurrent, bias, own, projection, mask,
-    normals, scales, hidden, place, counts, direction, directions, first, stride, keep,
-):  # fmt: skip
-    """All steps. unprojected, bias and projection are None."""
-    place, own = part(place, direction, directions), part(own, direction, directions)
-    h, c = part(h, direction, directions), part(c, direction, directions)
-    weights = part(weights, first * directions + direction, stride * directions)
+def forward(variant, share, weights, tape, state, operands, projection, mask, normals, keep):  # type: ignore[no-untyped-def]
+    """All steps of a share. projection: None."""
+    _, counts, direction, directions, first, stride = share
+    frame_of, own = part(share.frame_of, direction, directions), part(weights.own, direction, directions)
+    h, c = part(state.h, direction, directions), part(state.c, direction, directions)
+    z, cells, _, outputs = tape
+    products_kept, scales, hidden = normals
+    packed = part(operands, first * directions + direction, stride * directions)
     units, width = own.size // 6, h.size // (2 * counts[0])
     depth = variant.blocks * units
     rows = rows_of(counts[0], first, stride)
-    pack_transposed(weights, part(recurrent, direction, directions), depth)
+    pack_transposed(packed, part(weights.recurrent, direction, directions), depth)
     products, product = np.empty(rows * depth, np.float32), np.empty(depth, np.float32)
-    output_gate, h_row = np.empty(units, np.float32), np.empty(rows * width, weights.dtype)
+    output_gate, h_row = np.empty(units, np.float32), np.empty(rows * width, packed.dtype)
     for row in range(rows):
         for unit in range(0, width, WIDTH):
             store(h_row, row * width + unit, load(h, (first + row * stride) * width + unit))
@@ -79,11 +75,11 @@ def forward(  # type: ignore[no-untyped-def]
     offset = 0
     for step in range(counts.size):
         count = rows_of(counts[step], first, stride)
-        rows_product(products, rows, weights, h_row, width, count)
+        rows_product(products, rows, packed, h_row, width, count)
         for row in range(count):
             rank = first + row * stride
-            frame = place[offset + rank] * directions + direction
-            at, state = frame * depth, rank * units
+            frame = frame_of[offset + rank] * directions + direction
+            at, own_at = frame * depth, rank * units
             for column in range(0, depth, WIDTH):
                 store(product, column, load(products, slot(column, rows, row)))
             mean, scale = moments(product, 0, variant.blocks, units, hidden)
@@ -98,21 +94,21 @@ def forward(  # type: ignore[no-untyped-def]
                 )
                 into = multiply_four(normal, load_gates(variant, own, unit, units))
                 into = add_four(into, load_gates(variant, z, at + unit, units))
-                gates, after, _ = lstm_step(variant, into, nothing, load(c, state + unit))
-                store(c, state + unit, after)
+                gates, after, _ = lstm_step(variant, into, nothing, load(c, own_at + unit))
+                store(c, own_at + unit, after)
                 store(output_gate, unit, gates[3])
                 if keep:
                     store_gates(variant, z, at + unit, units, gates)
-                    store_gates(variant, normals, at + unit, units, normal)
+                    store_gates(variant, products_kept, at + unit, units, normal)
                     store(cells, frame * units + unit, after)
             if keep:
                 scales[frame] = scale
-            mean, scale = moments(c, state, 1, units, hidden)
+            mean, scale = moments(c, own_at, 1, units, hidden)
             for unit in range(0, units, WIDTH):
-                cell = (load(c, state + unit) - fill(mean)) * fill(scale)
+                cell = (load(c, own_at + unit) - fill(mean)) * fill(scale)
                 squashed = tanh(cell * load(own, depth + unit) + load(own, depth + units + unit))
                 y = load(output_gate, unit) * squashed
-                seen = masked(y, mask, mask_at + state + unit)
+                seen = masked(y, mask, mask_at + own_at + unit)
                 store(h_row, row * width + unit, seen)
                 store(h, new + rank * width + unit, seen)
                 store(outputs, frame * units + unit, y)
@@ -122,37 +118,39 @@ def forward(  # type: ignore[no-untyped-def]
 
 @compiled
 def backward(  # type: ignore[no-untyped-def]
-    variant, gates, cells, outputs, d_outputs, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-    start_h, start_c, weights, recurrent, own, projection, mask,
-    normals, scales, hidden, place, counts, direction, directions, first, stride, to_start,
+    variant, share, weights, tape, start, gradients, operands, projection, mask, normals, to_start
 ):  # fmt: skip
-    """The steps of `forward` back from the last. d_own, (calls, 6, units), is written, d_bias is not."""
+    """The steps of `forward` back from the last."""
+    _, counts, direction, directions, first, stride = share
     call, calls = first * directions + direction, stride * directions
-    place, own = part(place, direction, directions), part(own, direction, directions)
-    d_c, start_c = part(d_c, direction, directions), part(start_c, direction, directions)
-    start_h = part(start_h, direction, directions)
-    weights, d_own = part(weights, call, calls), part(d_own, call, calls)
-    d_h = part(d_h, direction * stride + first, calls)
+    frame_of, own = part(share.frame_of, direction, directions), part(weights.own, direction, directions)
+    start_h, start_c = part(start.h, direction, directions), part(start.c, direction, directions)
+    packed, recurrent = part(operands, call, calls), weights.recurrent
+    gates, cells, _, outputs = tape
+    products, scales, hidden = normals
+    d_outputs, d_z, d_product, previous = gradients[:4]
+    d_own = part(gradients.own, call, calls)
+    d_h, d_c = part(gradients.h, direction * stride + first, calls), part(gradients.c, direction, directions)
     units = own.size // 6
     depth = variant.blocks * units
     width = recurrent.size // (directions * depth)
-    pack_transposed(weights, part(recurrent, direction, directions), width)
+    pack_transposed(packed, part(recurrent, direction, directions), width)
     rows = d_h.size // ((width + BLOCK - 1) // BLOCK * BLOCK)
-    d_row = np.empty(rows * depth, weights.dtype)  # d_product of this step
+    d_row = np.empty(rows * depth, packed.dtype)  # d_product of this step
     d_cell, d_gate = np.empty(units, np.float32), np.empty(units, np.float32)
     d_normal = np.empty(depth, np.float32)
     mask_at = direction * counts[0] * units
     zero, one = fill(0.0), fill(1.0)
     nothing = zero, zero, zero
-    offset = place.size
+    offset = frame_of.size
     for step in range(counts.size - 1, -1, -1):
         offset -= counts[step]
         earlier = offset - (counts[step - 1] if step else 0)
         count = rows_of(counts[step], first, stride)
         for row in range(count):
             rank = first + row * stride
-            frame = place[offset + rank] * directions + direction
-            frame_before = place[earlier + rank] * directions + direction  # unless this is the first
+            frame = frame_of[offset + rank] * directions + direction
+            frame_before = frame_of[earlier + rank] * directions + direction  # unless this is the first
             at, state = frame * depth, rank * units
             mean, scale = moments(cells, frame * units, 1, units, hidden)
             centre, factor = fill(mean), fill(scale)
@@ -190,7 +188,7 @@ def backward(  # type: ignore[no-untyped-def]
                 d = d[0], d[1], d[2], load(d_gate, unit)
                 store(d_c, state + unit, d_before)
                 store_gates(variant, d_z, at + unit, units, d)
-                by_gates = load_gates(variant, normals, at + unit, units)
+                by_gates = load_gates(variant, products, at + unit, units)
                 gains = add_four(load_gates(variant, d_own, unit, units), multiply_four(d, by_gates))
                 store_gates(variant, d_own, unit, units, gains)
                 d = multiply_four(d, load_gates(variant, own, unit, units))
@@ -202,10 +200,10 @@ def backward(  # type: ignore[no-untyped-def]
             mean_d, mean_along = fill(total(sums) / number), fill(total(along) / number)
             factor = fill(scales[frame])
             for column in range(0, depth, WIDTH):
-                d_sum = load(d_normal, column) - mean_d - load(normals, at + column) * mean_along
+                d_sum = load(d_normal, column) - mean_d - load(products, at + column) * mean_along
                 store(d_row, row * depth + column, factor * d_sum)
                 store(d_product, at + column, factor * d_sum)
         if step or to_start:
-            rows_product(d_h, rows, weights, d_row, depth, count)
+            rows_product(d_h, rows, packed, d_row, depth, count)
             if mask is not None:
                 mask_rows(d_h, mask, mask_at, units, rows, count, first, stride)

@@ -19,8 +19,19 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from carousel.common.lstm.cells import EPSILON, GRU, Variant, Weights, elapsed_discount
-from carousel.common.lstm.compiled_path import normalised
-from carousel.common.lstm.compiled_path.kernels import ROWS, backward, forward
+from carousel.common.lstm.compiled_path import kernels, normalised
+from carousel.common.lstm.compiled_path.arguments import (
+    Fading,
+    FadingBack,
+    Gradients,
+    Normals,
+    Parameters,
+    Share,
+    Start,
+    State,
+    Tape,
+)
+from carousel.common.lstm.compiled_path.kernels import ROWS
 from carousel.common.lstm.compiled_path.openmp import run_all
 from carousel.common.lstm.compiled_path.simd import BLOCK, WIDTH
 from carousel.common.lstm.torch_path.fused import Steps
@@ -112,7 +123,7 @@ def _own(variant: Variant, weights: Weights, bias: Tensor) -> Tensor:
     return torch.stack([there.get(name, nothing) for name in "ifo"], dim=1)
 
 
-class _Tape(NamedTuple):
+class _Saved(NamedTuple):
     """What backward needs; None what the cell lacks."""
 
     x: Tensor
@@ -180,18 +191,19 @@ class _Layer(torch.autograd.Function):
         scales = cells.new_empty(cells.shape[:2]) if variant.layer_norm else None
         outputs = z.new_empty(frames, directions, size)
         operands = x.new_empty(_shares(directions, steps), directions, gates * units * width)
-        arrays: tuple[Any, ...] = z, cells, unprojected, outputs, h, c, operands
+        tape, state = Tape(z, cells, unprojected, outputs), State(h, c)
         if variant.layer_norm:
-            arrays += recurrent.flatten(1, 2).mT.contiguous(), bias, own, projection, mask
-            _each(normalised.forward, variant, (*arrays, normals, scales, hidden), steps, hidden, keep)
+            parameters = Parameters(recurrent.flatten(1, 2).mT.contiguous(), bias, own)
+            extra: Any = Normals(normals, scales, hidden)
         else:
-            fading = None if decay is None else (decay.mT.contiguous(), bias_decay, lost, shorts)
-            transposed = None if projection is None else projection.mT.contiguous()
-            arrays += recurrent, bias, own, transposed, mask, fading
-            _each(forward, variant, arrays, steps, hidden, keep)
+            parameters = Parameters(recurrent, bias, own)
+            extra = None if decay is None else Fading(decay.mT.contiguous(), bias_decay, lost, shorts)
+        transposed = None if projection is None else projection.mT.contiguous()
+        arguments = parameters, tape, state, operands, transposed, mask, extra
+        _each(_kernels(variant).forward, variant, steps, directions, hidden, (*arguments, keep))
         if keep:
-            tape = z, cells, unprojected, outputs, normals, scales, mask, decay, lost, shorts
-            ctx.save_for_backward(*_Tape(x, w, recurrent, own, projection, *tape, *before))
+            written = *tape, normals, scales, mask, decay, lost, shorts
+            ctx.save_for_backward(*_Saved(x, w, recurrent, own, projection, *written, *before))
             ctx.variant, ctx.steps, ctx.hidden, ctx.has_start = variant, steps, hidden, start_h is not None
             ctx.set_materialize_grads(False)  # most callers leave the last states alone
         if start_h is None:
@@ -205,7 +217,7 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Any, d_last_h: Any, d_last_c: Any) -> tuple[Tensor | None, ...]:
-        t = _Tape(*ctx.saved_tensors)
+        t = _Saved(*ctx.saved_tensors)
         variant, steps = ctx.variant, ctx.steps
         (directions, gates, units, width), rows = t.recurrent.shape, steps.counts[0]
         d_y = torch.zeros_like(t.outputs) if d_outputs is None else d_outputs.contiguous()
@@ -217,22 +229,18 @@ class _Layer(torch.autograd.Function):
         d_c = torch.zeros_like(t.start_c) if d_last_c is None else d_last_c.clone()
         d_bias, d_own = torch.zeros(shares, directions, gates, units), torch.zeros(shares, *t.own.shape)
         operands = d_y.new_empty(shares, directions, d_h.shape[2] * BLOCK * gates * units)
-        arrays: tuple[Any, ...] = (
-            t.gates, t.cells, t.outputs, d_y, d_z, d_product, previous, d_h, d_c, d_bias, d_own,
-            t.start_h, t.start_c, operands, t.recurrent, t.own, t.projection, t.mask,
-        )  # fmt: skip
+        gradients = Gradients(d_y, d_z, d_product, previous, d_h, d_c, d_bias, d_own)
         d_shorts: Tensor | None = None
-        if variant.layer_norm:
-            arrays += t.normals, t.scales, ctx.hidden
-            _each(normalised.backward, variant, arrays, steps, ctx.hidden, ctx.has_start)
-        else:
-            fading = None
-            if t.shorts is not None:
-                d_shorts, faded = torch.empty_like(t.shorts), torch.empty_like(t.shorts)
-                fading = t.decay, t.lost, t.shorts, d_shorts, faded
-            _each(backward, variant, (*arrays, fading), steps, ctx.hidden, ctx.has_start)
+        extra: Any = Normals(t.normals, t.scales, ctx.hidden) if variant.layer_norm else None
+        if t.shorts is not None:
+            d_shorts, faded = torch.empty_like(t.shorts), torch.empty_like(t.shorts)
+            extra = FadingBack(t.decay, t.lost, t.shorts, d_shorts, faded)
+        parameters, start = Parameters(t.recurrent, None, t.own), Start(t.start_h, t.start_c)
+        tape = Tape(t.gates, t.cells, t.unprojected, t.outputs)
+        arguments = parameters, tape, start, gradients, operands, t.projection, t.mask, extra
+        _each(_kernels(variant).backward, variant, steps, directions, ctx.hidden, (*arguments, ctx.has_start))
         d_x = d_z if t.w is None else d_z @ t.w if ctx.needs_input_grad[5] else None
-        gradients = (
+        by_parameters = (
             None if t.w is None else d_z.T @ t.x,
             _by_frames(d_product, previous).view(directions, gates, units, width).float(),
             None if t.w is None else d_bias.sum(0),
@@ -242,7 +250,7 @@ class _Layer(torch.autograd.Function):
             None if d_shorts is None else d_shorts.sum(0, dtype=torch.float32),
         )
         d_start = (_untiled(d_h)[:, :rows, :width], d_c) if ctx.has_start else (None, None)
-        return *(None,) * 5, d_x, *gradients, *d_start
+        return *(None,) * 5, d_x, *by_parameters, *d_start
 
 
 def _by_frames(d: Tensor, seen: Tensor) -> Tensor:
@@ -302,9 +310,9 @@ def _untiled(t: Tensor) -> Tensor:
 
 
 def _flat(t: Any) -> Any:
-    """A contiguous tensor's memory, bfloat16 as its bits; what is no tensor as it is."""
+    """A contiguous tensor's memory, bfloat16 as its bits; named tuples field by field; others as they are."""
     if isinstance(t, tuple):
-        return tuple(_flat(part) for part in t)
+        return type(t)(*map(_flat, t))
     if not isinstance(t, Tensor):
         return t
     t = t.detach().view(-1)
@@ -316,21 +324,19 @@ def _shares(directions: int, steps: Steps) -> int:
     return max(1, min(-(-torch.get_num_threads() // directions), steps.counts[0] // ROWS))
 
 
+def _kernels(variant: Variant) -> Any:
+    return normalised if variant.layer_norm else kernels
+
+
 def _each(
-    kernel: Any,
-    variant: Variant,
-    arrays: tuple[Any, ...],
-    steps: Steps,
-    hidden: int,
-    switch: bool,
+    kernel: Any, variant: Variant, steps: Steps, directions: int, hidden: int, arguments: tuple[Any, ...]
 ) -> None:
     """The kernel for all directions and shares of rows, in torch's threads."""
-    directions = arrays[1].shape[1]  # of the cell states
-    flat = [_flat(t) for t in (*arrays, steps.places[:directions])]
+    flat = [_flat(argument) for argument in arguments]
+    frame_of, counts = _flat(steps.places[:directions]), np.array(steps.counts)
     stride = _shares(directions, steps)
-    counts = np.array(steps.counts)
     tasks = [
-        partial(kernel, variant, *flat, counts, d, directions, first, stride, switch)
+        partial(kernel, variant, Share(frame_of, counts, d, directions, first, stride), *flat)
         for first in range(stride)
         for d in range(directions)
     ]

@@ -19,7 +19,7 @@ if not has_numba():
     pytest.skip("needs numba", allow_module_level=True)
 
 from carousel.common.lstm.compiled_path import sequence as compiled
-from carousel.common.lstm.compiled_path import simd as vector
+from carousel.common.lstm.compiled_path import simd
 
 BOTH = {torch.float32: 1e-5, torch.bfloat16: 0.03}  # of the largest entry
 PROJECTED = {f"projected {cell}": cell for cell in ("peephole", "cifg", "fgr", "time_aware")}
@@ -307,11 +307,11 @@ def backward_names(out: Tensor) -> set[str]:
 
 
 def test_sigmoid_and_tanh_are_exact_to_three_units_in_the_last_place():
-    @vector.numba.njit
+    @simd.numba.njit
     def curves(x, by_sigmoid, by_tanh):
         for k in range(0, x.size, 16):
-            vector.store(by_sigmoid, k, vector.sigmoid(vector.load(x, k)))
-            vector.store(by_tanh, k, vector.tanh(vector.load(x, k)))
+            simd.store(by_sigmoid, k, simd.sigmoid(simd.load(x, k)))
+            simd.store(by_tanh, k, simd.tanh(simd.load(x, k)))
 
     spans = [np.linspace(-s, s, 160_000) for s in (1e-30, 1e-3, 1, 10, 86)]
     x = np.concatenate([*spans, [np.inf, -np.inf, 1e30, -1e30] * 4]).astype(np.float32)
@@ -338,7 +338,7 @@ def test_a_processor_without_the_product_of_pairs_gives_the_same(tmp_path):
     """In a process that compiles for the plainest processor of this architecture; a second one need not."""
     program = (
         "import torch; from tests.common.lstm.test_compiled_path import *\n"
-        'assert not vector.processor_has("avx512bf16")\n'
+        'assert not simd.processor_has("avx512bf16")\n'
         "torch.manual_seed(0)\n"
         "rows = [torch.randn(n, 6) for n in (5, 8, 2, 3, 6)]\n"
         "out, _ = compiled_layer(rows, parameters(6, 16, 2, 'peephole'), torch.bfloat16)\n"

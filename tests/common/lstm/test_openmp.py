@@ -6,13 +6,13 @@ import threading
 import pytest
 import torch
 
-from carousel.common.lstm.compiled_path import openmp as team
+from carousel.common.lstm.compiled_path import openmp
 
 
 @pytest.fixture(params=["OpenMP", "pool"], autouse=True)
 def way(request, monkeypatch):
     if request.param == "pool":
-        monkeypatch.setattr(team, "_parallel_region", lambda: None)
+        monkeypatch.setattr(openmp, "_parallel_region", lambda: None)
     before = torch.get_num_threads()
     yield request.param
     torch.set_num_threads(before)
@@ -23,20 +23,20 @@ def way(request, monkeypatch):
 def test_every_task_runs_once(threads: int, number: int):
     torch.set_num_threads(threads)
     done: list[int] = []
-    team.run_all([lambda i=i: done.append(i) for i in range(number)])
+    openmp.run_all([lambda i=i: done.append(i) for i in range(number)])
     assert sorted(done) == list(range(number))
 
 
 def test_tasks_run_beside_each_other():
     torch.set_num_threads(2)
     both = threading.Barrier(2, timeout=20)  # breaks unless both have come
-    team.run_all([both.wait, both.wait])
+    openmp.run_all([both.wait, both.wait])
 
 
 def test_one_thread_runs_them_in_their_order():
     torch.set_num_threads(1)
     done: list[int] = []
-    team.run_all([lambda i=i: done.append(i) for i in range(5)])
+    openmp.run_all([lambda i=i: done.append(i) for i in range(5)])
     assert done == list(range(5))
 
 
@@ -44,7 +44,7 @@ def test_one_thread_runs_them_in_their_order():
 def test_what_a_task_raises_is_raised(threads: int):
     torch.set_num_threads(threads)
     with pytest.raises(KeyboardInterrupt, match="stop"):
-        team.run_all([lambda: None, stop, lambda: None])
+        openmp.run_all([lambda: None, stop, lambda: None])
 
 
 def stop() -> None:
@@ -54,4 +54,4 @@ def stop() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="OpenMP libraries have GNU's entry on Linux only")
 def test_torchs_openmp_is_found(way: str):
     if way == "OpenMP" and torch.backends.openmp.is_available():
-        assert team._parallel_region() is not None
+        assert openmp._parallel_region() is not None
