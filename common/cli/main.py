@@ -25,7 +25,7 @@ def main(program: Program, argv: Sequence[str] | None = None) -> int:
 def parser(program: Program) -> argparse.ArgumentParser:
     whole = options.program_parser(program.name, program.purpose, __version__)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    prepare.add(commands, program.name, program.names)
+    prepare.add(commands, program)
     add_train(commands, program)
     for command in (transcribe, evaluate, align, spot, lm, models, demo):
         command.add(commands, program)

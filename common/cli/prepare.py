@@ -8,7 +8,7 @@ options are paths.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,25 +17,26 @@ from typing import Any
 
 from carousel.common.cli import options
 from carousel.common.cli.failures import DONE, guarded
+from carousel.common.cli.program import Program
 from carousel.common.train.recipe import ROOT, recipes
 
 Options = dict[str, dict[str, Any]]
 
 
-def add(commands: options.Subparsers, program: str, domains: Collection[str]) -> None:
-    """Adds the command with the recipes for these domains, none of which is imported before it is named."""
+def add(commands: options.Subparsers, program: Program) -> None:
+    """Adds the command with the recipes of the program, none of which is imported before it is named."""
     parser = options.command_parser(
         commands,
         "prepare",
         "turn a corpus, as published, into manifests",
         f"""
-        {program} prepare NAME CORPUS              manifests in data/NAME
-        {program} prepare NAME CORPUS OUTPUT       manifests in OUTPUT
-        {program} prepare NAME --help              what a recipe needs, and its options
+        {program.name} prepare NAME CORPUS              manifests in data/NAME
+        {program.name} prepare NAME CORPUS OUTPUT       manifests in OUTPUT
+        {program.name} prepare NAME --help              what a recipe needs, and its options
         """,
     )
     names = parser.add_subparsers(title="recipes", metavar="NAME", required=True, parser_class=RecipeParser)
-    for name in recipes(domains):
+    for name in recipes(program.names):
         with (ROOT / "recipes" / name / "prepare.py").open(encoding="utf-8") as file:
             purpose = file.readline().strip('".\n')
         names.add_parser(name, help=purpose, recipe=name)
@@ -72,7 +73,7 @@ def run(module: ModuleType, argv: Sequence[str] | None = None) -> int:
     parser = options.Parser(f"python -m {name}", formatter_class=argparse.RawDescriptionHelpFormatter)
     _describe(parser, module, module.OPTIONS)
     arguments = parser.parse_args(argv)
-    return guarded(partial(arguments.run, arguments), name.rpartition(".")[2])
+    return guarded(partial(arguments.run, None, arguments), name.rpartition(".")[2])
 
 
 def _describe(parser: argparse.ArgumentParser, module: ModuleType, entries: Options) -> None:
@@ -85,6 +86,8 @@ def _describe(parser: argparse.ArgumentParser, module: ModuleType, entries: Opti
     parser.set_defaults(run=partial(_prepare, module.prepare))
 
 
-def _prepare(prepare: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+def _prepare(
+    prepare: Callable[[argparse.Namespace], None], program: Program | None, arguments: argparse.Namespace
+) -> int:
     prepare(arguments)
     return DONE

@@ -294,12 +294,13 @@ def test_a_model_whose_features_are_not_its_networks_is_refused(command, model, 
     assert (status, out) == (1, "") and "10 numbers a frame, and its network takes 20" in err
 
 
-def test_train_help_names_our_recipes_and_where_the_settings_stand(capsys):
+def test_train_help_names_our_recipes_and_the_settings(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "recipe=an4", "--help"])
     told = " ".join(capsys.readouterr().out.split())
     assert stop.value.code == 0 and "recipe=NAME|FOLDER" in told and "KEY=VALUE" in told
-    assert "one of an4, fsdd, language, librispeech, speechocean762" in told and "/conf" in told
+    assert "one of an4, fsdd, language, librispeech, speechocean762" in told
+    assert "hidden: 256 cells in each direction" in told
 
 
 def test_train_hands_its_arguments_to_the_recipes(capsys):

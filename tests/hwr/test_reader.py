@@ -9,7 +9,6 @@ from carousel.common.errors import InputError
 from carousel.common.settings.field import defaults
 from carousel.common.settings.training import GROUPS
 from carousel.hwr import features as dispatch
-from carousel.hwr.ink import augment as ink_augment
 from carousel.hwr.ink import features as ink_features
 from carousel.hwr.ink.render import render
 from carousel.hwr.reader import read
@@ -30,11 +29,6 @@ def settings(name: str) -> dict:
 
 def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-def test_the_settings_of_conf_are_the_defaults_of_the_code():
-    assert settings("features/ink") == ink_features.DEFAULTS
-    assert settings("augment/ink") == ink_augment.DEFAULTS
 
 
 def test_ink_without_generator_or_settings_is_not_varied():

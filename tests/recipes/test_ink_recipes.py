@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from carousel.common.cli.main import parser
 from carousel.common.data.manifest import read_manifest
-from carousel.hwr.cli import parser
+from carousel.hwr.cli import PROGRAM
 from carousel.recipes.iam_ondb import prepare as iam_ondb
 from carousel.recipes.ink import fault
 from carousel.recipes.pendigits import prepare as pendigits
@@ -116,7 +117,7 @@ def test_recipes_read_what_prepare_writes(name):
             assert path.startswith("data/unipen_" if name.startswith("unipen") else f"data/{name}/")
             assert path.endswith(".jsonl.gz")
     assert f"data/{name}/test" in recipe["data"]["test"]
-    assert parser().parse_args(["prepare", name, "corpus"]).output == Path("data", name)
+    assert parser(PROGRAM).parse_args(["prepare", name, "corpus"]).output == Path("data", name)
     assert f"recipe={name}" in (folder / "README.md").read_text()
 
 
