@@ -40,7 +40,7 @@ UNSAFE = {
     "marshal",
 }  # may run what a file says
 MAIN = "import sys; from carousel.{}.cli import main; sys.exit(main())"
-LARGEST = 11_000_000  # bytes of one tracked file
+LARGEST = 20_000_000  # bytes of one tracked file
 
 
 @cache

@@ -348,7 +348,8 @@ def test_a_processor_without_the_product_of_pairs_gives_the_same(tmp_path):
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     program += (
-        "stats = compiled.kernels.forward.stats\n"  # a variant's type is found again among the files of the cache
+        # a variant's type is found again among the files of the cache
+        "stats = compiled.kernels.forward.stats\n"
         "assert sum(stats.cache_hits.values()) == 1 and not stats.cache_misses, stats\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
