@@ -11,7 +11,7 @@ from carousel.common.decoding.compiled.scoring import closing_gain
 
 
 @numba.njit(cache=True)
-def best_texts(e, n, tree, tables, end, frame, scale, nbest):  # type: ignore[no-untyped-def]
+def best_texts(entries, alive, tree, tables, end, frame, scale, nbest):  # type: ignore[no-untyped-def]
     """The best entries after `frame` frames: ln of the probability of each with what the end of the text
     adds, how many symbols it has, and of all these one after the other (3, symbols) index, first frame and
     frame after the last, and (symbols,) confidence.
@@ -19,25 +19,25 @@ def best_texts(e, n, tree, tables, end, frame, scale, nbest):  # type: ignore[no
     end: the token that the language model reads at the end, or NONE. Of those that cannot be written only
     the first is given, and only if there are no others.
     """
-    scores = np.empty(n)
-    for i in range(n):
-        total = e[i].pb + e[i].pn
+    scores = np.empty(alive)
+    for i in range(alive):
+        total = entries[i].blank_sum + entries[i].symbol_sum
         scores[i] = scale + np.log(total) if total > 0.0 else -np.inf
         if tables.units:
-            node = tree.nodes[e[i].node]
+            node = tree.nodes[entries[i].node]
             scores[i] += closing_gain(tables, end, node.state, node.lexicon_node, node.hot)
-    chosen = np.empty(min(n, nbest), np.int64)
+    chosen = np.empty(min(alive, nbest), np.int64)
     count = choose(scores, chosen)
     lengths, symbols = np.empty(count, np.int64), 0
     for k in range(count):
-        lengths[k] = length(e, chosen[k], tree.links)
+        lengths[k] = length(entries, chosen[k], tree.links)
         symbols += lengths[k]
     spans, confidences, best = np.empty((3, symbols), np.int64), np.empty(symbols), np.empty(count)
     stop = 0
     for k in range(count):
         best[k] = scores[chosen[k]]
         stop += lengths[k]
-        write(e, chosen[k], tree.links, frame, spans, confidences, stop)
+        write(entries, chosen[k], tree.links, frame, spans, confidences, stop)
     return best, lengths, spans, confidences
 
 
@@ -63,27 +63,31 @@ def choose(scores, chosen):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def length(e, i, links):  # type: ignore[no-untyped-def]
+def length(entries, i, links):  # type: ignore[no-untyped-def]
     """How many symbols are on the best path of entry i."""
-    opened = e[i].vn > e[i].vb
-    count, link = int(opened), e[i].before if opened else e[i].closed
+    opened = entries[i].symbol_path > entries[i].blank_path
+    count, link = int(opened), entries[i].before if opened else entries[i].closed
     while link != NONE:
         count, link = count + 1, links[link].before
     return count
 
 
 @borrowing
-def write(e, i, links, frame, spans, confidences, stop):  # type: ignore[no-untyped-def]
+def write(entries, i, links, frame, spans, confidences, stop):  # type: ignore[no-untyped-def]
     """Writes the symbols on the best path of entry i, so that the last one is before `stop`."""
-    link = e[i].closed
-    if e[i].vn > e[i].vb:
+    link = entries[i].closed
+    if entries[i].symbol_path > entries[i].blank_path:
         stop -= 1
-        spans[0, stop], spans[1, stop], spans[2, stop] = e[i].last, e[i].start, frame
-        confidences[stop] = np.exp(e[i].peak)
-        link = e[i].before
+        spans[0, stop], spans[1, stop], spans[2, stop] = entries[i].last, entries[i].start, frame
+        confidences[stop] = np.exp(entries[i].peak)
+        link = entries[i].before
     while link != NONE:
         stop -= 1
-        x = links[link]
-        spans[0, stop], spans[1, stop], spans[2, stop] = x.symbol, x.start, x.end
-        confidences[stop] = np.exp(x.peak)
-        link = x.before
+        symbol_link = links[link]
+        spans[0, stop], spans[1, stop], spans[2, stop] = (
+            symbol_link.symbol,
+            symbol_link.start,
+            symbol_link.end,
+        )
+        confidences[stop] = np.exp(symbol_link.peak)
+        link = symbol_link.before

@@ -25,14 +25,16 @@ def search_all(stops, rows, tree, tables, start, end, pruning):  # type: ignore[
     counts = np.zeros(len(stops), np.int64)
     scores, lengths = np.empty(len(stops)), np.empty(len(stops), np.int64)
     spans, confidences = np.empty((3, len(rows)), np.int64), np.empty(len(rows))
-    e, one, zero = np.empty(1, ENTRY), np.int64(1), np.int64(0)
+    entries, one, zero = np.empty(1, ENTRY), np.int64(1), np.int64(0)
     while done < len(stops):
         stop = stops[done]
-        begin(e, tree.nodes, tree.table, tree.size, start)
-        e, n, tree, scale = run(e, one, tree, tables, rows[first:stop], zero, pruning)
-        if n == 0:
+        begin(entries, tree.nodes, tree.table, tree.size, start)
+        entries, alive, tree, scale = run(entries, one, tree, tables, rows[first:stop], zero, pruning)
+        if alive == 0:
             break
-        best, many, where, sure = best_texts(e, n, tree, tables, end, stop - first, scale, pruning.nbest)
+        best, many, where, sure = best_texts(
+            entries, alive, tree, tables, end, stop - first, scale, pruning.nbest
+        )
         counts[done] = len(best)
         if texts + len(best) > len(scores):
             scores, lengths = grown(scores, 2 * (texts + len(best))), grown(lengths, 2 * (texts + len(best)))

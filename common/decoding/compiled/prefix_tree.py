@@ -22,24 +22,46 @@ BLANK = 0
 RARE = 16  # of so many slots of the hash table fewer than one is taken: freeing these is faster than all
 
 
-def record(integers: str, floats: str) -> np.dtype:
-    """Floats first: then nothing has to be left free between them."""
-    fields = [(name, np.float64) for name in floats.split()] + [(name, np.int32) for name in integers.split()]
-    return np.dtype(fields, align=True)
+def record(**fields: type) -> np.dtype:
+    """float64 and int32, floats first: then nothing has to be left free between them."""
+    kinds = {float: np.float64, int: np.int32}
+    return np.dtype(
+        [(name, kinds[kind]) for kind in (float, int) for name in fields if fields[name] is kind], align=True
+    )
 
 
-# A prefix of the beam. node: its text; above: that without its last symbol; last: that symbol (blank: there
-# is none); pb, pn: probability of all paths that end in a blank or in the last symbol, over e^scale; vb, vn:
-# ln of the best path of either kind; before, start, peak: of the path of vn, the link of the symbol before
-# the last one, and the last one's first frame and highest log-probability so far; closed: of the path of vb,
-# the link of the last symbol
-ENTRY = record("node above last before start closed", "pb pn vb vn peak")
-# A text that has been on the beam. parent: that without its last symbol; gain: ln of what is added for that
-# symbol; state of the language model; lexicon_node: where it is in the lexicon or grammar; hot: state of the
-# hotwords; row: entry of the beam, or NONE
-NODE = record("parent symbol state lexicon_node hot row", "gain")
-# A symbol that a best path has left: the link before it, its first frame, the one after it, its highest ln
-LINK = record("before symbol start end", "peak")
+# A prefix of the beam.
+ENTRY = record(
+    node=int,  # its text
+    above=int,  # the node of the text without its last symbol
+    last=int,  # the last symbol; the blank: there is none
+    blank_sum=float,  # probability of all paths that end in a blank, over e^scale
+    symbol_sum=float,  # … of all that end in the last symbol
+    blank_path=float,  # ln of the best path that ends in a blank
+    symbol_path=float,  # … of the best that ends in the last symbol
+    before=int,  # of symbol_path: the link of the symbol before the last one
+    start=int,  # … the last symbol's first frame
+    peak=float,  # … the last symbol's highest log-probability so far
+    closed=int,  # of blank_path: the link of the last symbol
+)
+# A text that has been on the beam.
+NODE = record(
+    parent=int,  # the text without its last symbol
+    symbol=int,  # the last symbol
+    gain=float,  # what is added to the score for that symbol
+    state=int,  # of the language model
+    lexicon_node=int,  # where it is in the lexicon or grammar
+    hot=int,  # state of the hotwords
+    row=int,  # its entry of the beam, or NONE
+)
+# A symbol that a best path has left.
+LINK = record(
+    before=int,  # the link of the symbol before it
+    symbol=int,
+    start=int,  # its first frame
+    end=int,  # the frame after its last one
+    peak=float,  # its highest log-probability
+)
 
 
 class Tree(NamedTuple):
@@ -57,14 +79,27 @@ def new_tree() -> Tree:
 
 
 @numba.njit(cache=True)
-def begin(e, nodes, table, size, state):  # type: ignore[no-untyped-def]
+def begin(entries, nodes, table, size, state):  # type: ignore[no-untyped-def]
     """Makes the empty text, in this state of the language model, the only one on the beam and in the tree.
 
     size: what is in use of nodes and table, and of the links.
     """
-    x = e[0]
-    x.pb, x.pn, x.vb, x.vn, x.peak = 1.0, 0.0, 0.0, -np.inf, -np.inf
-    x.node, x.above, x.last, x.before, x.start, x.closed = ROOT, NONE, BLANK, NONE, 0, NONE
+    entry = entries[0]
+    entry.blank_sum, entry.symbol_sum, entry.blank_path, entry.symbol_path, entry.peak = (
+        1.0,
+        0.0,
+        0.0,
+        -np.inf,
+        -np.inf,
+    )
+    entry.node, entry.above, entry.last, entry.before, entry.start, entry.closed = (
+        ROOT,
+        NONE,
+        BLANK,
+        NONE,
+        0,
+        NONE,
+    )
     if RARE * size[0] < len(table):
         forget(nodes, table, size[0])
     else:
@@ -159,14 +194,14 @@ def child_of(nodes, table, size, parent, symbol):  # type: ignore[no-untyped-def
 
 
 @numba.njit(cache=True)
-def compact(e, count, tree):  # type: ignore[no-untyped-def]
+def compact(entries, count, tree):  # type: ignore[no-untyped-def]
     """The tree with only the texts and links that the `count` entries still need, in their order."""
     texts, marks = tree.nodes, tree.links
     node_used, link_used = np.zeros(tree.size[0], np.bool_), np.zeros(tree.size[1], np.bool_)
     node_used[ROOT] = True
     for i in range(count):
-        node_used[e[i].node] = True
-        for link in (e[i].before, e[i].closed):
+        node_used[entries[i].node] = True
+        for link in (entries[i].before, entries[i].closed):
             if link != NONE:
                 link_used[link] = True
     for node in range(len(node_used) - 1, 0, -1):  # a parent is older than its children
@@ -183,12 +218,12 @@ def compact(e, count, tree):  # type: ignore[no-untyped-def]
         if held[k].before != NONE:
             held[k].before = link_now[held[k].before]
     for i in range(count):
-        e[i].node = node_now[e[i].node]
-        if e[i].above != NONE:
-            e[i].above = node_now[e[i].above]
-        if e[i].before != NONE:
-            e[i].before = link_now[e[i].before]
-        if e[i].closed != NONE:
-            e[i].closed = link_now[e[i].closed]
+        entries[i].node = node_now[entries[i].node]
+        if entries[i].above != NONE:
+            entries[i].above = node_now[entries[i].above]
+        if entries[i].before != NONE:
+            entries[i].before = link_now[entries[i].before]
+        if entries[i].closed != NONE:
+            entries[i].closed = link_now[entries[i].closed]
     size = np.array([len(kept), len(held)])
     return reserve(Tree(kept, held, tree.table, size), len(kept), len(held))

@@ -54,7 +54,7 @@ def room_for(texts):  # type: ignore[no-untyped-def]
 
 
 @borrowing
-def recombine(e, n, found, count, nodes, keep, totals, room):  # type: ignore[no-untyped-def]
+def recombine(entries, alive, found, count, nodes, keep, totals, room):  # type: ignore[no-untyped-def]
     """Drops what is not among the likeliest `keep` of its kind: entries get no probability, and texts that
     are new are removed. Returns how many of these there are.
 
@@ -62,9 +62,9 @@ def recombine(e, n, found, count, nodes, keep, totals, room):  # type: ignore[no
     """
     chain, last, kinds = room
     mask, many = len(last) - 1, 0
-    for i in range(n + count):
-        node = nodes[e[i].node] if i < n else nodes[found[i - n].target]
-        slot = slot_of_kind(e, n, found, nodes, node, last, mask)
+    for i in range(alive + count):
+        node = nodes[entries[i].node] if i < alive else nodes[found[i - alive].target]
+        slot = slot_of_kind(entries, alive, found, nodes, node, last, mask)
         if last[slot] == NONE:
             kinds[many] = slot
             many += 1
@@ -73,7 +73,7 @@ def recombine(e, n, found, count, nodes, keep, totals, room):  # type: ignore[no
         first = last[kinds[k]]
         last[kinds[k]] = NONE
         if chain[first] != NONE:
-            thin(e, n, found, first, chain, keep, totals)
+            thin(entries, alive, found, first, chain, keep, totals)
     kept = 0
     for k in range(count):
         if found[k].score > 0.0:
@@ -84,14 +84,14 @@ def recombine(e, n, found, count, nodes, keep, totals, room):  # type: ignore[no
 
 
 @borrowing
-def slot_of_kind(e, n, found, nodes, node, last, mask):  # type: ignore[no-untyped-def]
+def slot_of_kind(entries, alive, found, nodes, node, last, mask):  # type: ignore[no-untyped-def]
     """Where the hash table has texts from which all goes on as from `node`, or the free slot for them."""
     key = np.int64(node.state) * 0x9E3779B97F4A7C1 ^ np.int64(node.lexicon_node) * 0x61C8864680B583EB
     key ^= np.int64(node.hot) * 0x2545F4914F6CDD1D ^ np.int64(node.symbol) * 0x369DEA0F31A53F85
     slot = key >> 20 & mask
     while last[slot] != NONE:
         i = last[slot]
-        other = nodes[e[i].node] if i < n else nodes[found[i - n].target]
+        other = nodes[entries[i].node] if i < alive else nodes[found[i - alive].target]
         if (
             other.state == node.state
             and other.lexicon_node == node.lexicon_node
@@ -104,11 +104,11 @@ def slot_of_kind(e, n, found, nodes, node, last, mask):  # type: ignore[no-untyp
 
 
 @borrowing
-def thin(e, n, found, first, chain, keep, totals):  # type: ignore[no-untyped-def]
+def thin(entries, alive, found, first, chain, keep, totals):  # type: ignore[no-untyped-def]
     """Takes their probability from all texts of a chain but the likeliest `keep`."""
     size, i = 0, first
     while i != NONE:
-        totals[size] = e[i].pb + e[i].pn if i < n else found[i - n].score
+        totals[size] = entries[i].blank_sum + entries[i].symbol_sum if i < alive else found[i - alive].score
         size, i = size + 1, chain[i]
     if size <= keep:
         return
@@ -118,12 +118,12 @@ def thin(e, n, found, first, chain, keep, totals):  # type: ignore[no-untyped-de
         equal -= totals[k] > least
     i = first
     while i != NONE:
-        total = e[i].pb + e[i].pn if i < n else found[i - n].score
+        total = entries[i].blank_sum + entries[i].symbol_sum if i < alive else found[i - alive].score
         if total < least or (total == least and equal == 0):
-            if i < n:
-                e[i].pb = e[i].pn = 0.0
+            if i < alive:
+                entries[i].blank_sum = entries[i].symbol_sum = 0.0
             else:
-                found[i - n].score = 0.0
+                found[i - alive].score = 0.0
         elif total == least:
             equal -= 1
         i = chain[i]

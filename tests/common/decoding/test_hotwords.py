@@ -109,7 +109,7 @@ def test_a_narrow_beam_drops_nothing_that_hotwords_would_raise(folder, log_probs
         kept = one_frame(kept, row, table, beam)
         search.feed(np.log(row)[None])
     entries = search.entries[: search.count]
-    ours = np.sort(entries["pb"] + entries["pn"]) * np.exp(search.scale)
+    ours = np.sort(entries["blank_sum"] + entries["symbol_sum"]) * np.exp(search.scale)
     assert ours == pytest.approx(sorted(sum(pair) for pair in kept.values()))
 
 

@@ -43,12 +43,16 @@ def test_the_likeliest_of_each_kind_stay(texts, old, keep):
             symbol,
         )
         if i < n:
-            entries[i]["node"], entries[i]["pb"], entries[i]["pn"] = i, total / 2, total / 2
+            entries[i]["node"], entries[i]["blank_sum"], entries[i]["symbol_sum"] = i, total / 2, total / 2
         else:
             found[i - n]["target"], found[i - n]["score"] = i, total
     room, totals = room_for(len(texts)), np.empty(len(texts))
     count = recombine(entries, n, found, len(texts) - n, nodes, keep, totals, room)
-    kept = [(i, float(entries[i]["pb"] + entries[i]["pn"])) for i in range(n) if entries[i]["pb"] > 0]
+    kept = [
+        (i, float(entries[i]["blank_sum"] + entries[i]["symbol_sum"]))
+        for i in range(n)
+        if entries[i]["blank_sum"] > 0
+    ]
     kept += [(int(y["target"]), float(y["score"])) for y in found[:count]]
     by_kind = {}
     for *kind, total in texts:

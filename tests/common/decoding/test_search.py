@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from carousel.common.decoding.compiled.frame_symbols import look
 from carousel.common.decoding.compiled.prefix_tree import NONE, child_of, forget, new_tree
-from carousel.common.decoding.compiled.search import look
 
 
 @given(st.lists(st.floats(-699, 1), min_size=1, max_size=70), st.floats(-10, 0))
