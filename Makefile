@@ -62,7 +62,7 @@ lint: $(DEVELOP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p $(TYPES) && ln -sfn $(foreach folder,asr common conf hwr recipes,$(CURDIR)/$(folder)) $(TYPES)
-	@ln -sfn $(CURDIR)/common/package/* $(TYPES)
+	@ln -sfn $(CURDIR)/api/* $(TYPES)
 	MYPYPATH=$(VENV)/types $(BIN)/mypy
 
 format: $(DEVELOP)
@@ -85,4 +85,4 @@ bench-lstm: $(DEVELOP)
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find asr common conf hwr recipes tests -name __pycache__ -prune -exec rm -rf {} +
+	find api asr common conf hwr recipes tests -name __pycache__ -prune -exec rm -rf {} +

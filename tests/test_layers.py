@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY
 # From the top down; what stands on one line may not import each other. A package stands for all in it.
 FLOORS = (
     ("recipes",),
-    ("package",),
+    ("api",),
     ("asr", "hwr"),
     ("common.cli",),
     ("common.train",),
@@ -29,7 +29,9 @@ FLOORS = (
 )
 FLOOR_OF = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 FILES = sorted(
-    file for folder in ("asr", "hwr", "common", "recipes") for file in (REPOSITORY / folder).rglob("*.py")
+    file
+    for folder in ("api", "asr", "hwr", "common", "recipes")
+    for file in (REPOSITORY / folder).rglob("*.py")
 )
 SILENT = [file for file in FILES if file.relative_to(REPOSITORY).parts[:2] not in (("common", "cli"),)]
 
@@ -42,9 +44,8 @@ def name(file: Path) -> str:
 
 def package(module: str) -> str:
     """The package of FLOORS that a module belongs to."""
-    if REPOSITORY.joinpath("common", "package", module + ".py").is_file():  # carousel.recogniser
-        return "package"
-    module = module.replace("common.package", "package")
+    if REPOSITORY.joinpath("api", module + ".py").is_file():  # carousel.recogniser
+        return "api"
     found = [known for known in FLOOR_OF if module == known or module.startswith(known + ".")]
     assert found or module in ("common", ""), f"{module} stands on no floor"
     return found[0] if found else "common"
