@@ -14,6 +14,9 @@ from typing import Any
 DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
 COUNTS = (1, 10**9, int)  # more than any computer holds, and less than what the compiled search counts to
 
+LISTS = ("lexicon", "grammar")  # options that say all that may be written
+NO_LIST = "none"  # as one of them: without the list that the model has
+
 File = str | os.PathLike[str]
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from carousel.common.data.batching import batches
 from carousel.common.decoding import Hypothesis, decode_batch, options_of
 from carousel.common.domain import Prepared, Transcript
+from carousel.common.options import LISTS
+from carousel.common.text.lines import Listed
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.decoding.rescoring import Rescorer
@@ -79,9 +81,20 @@ def widened(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def options(model: Model, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for over the model's defaults, which are those of its own decoder and of no other."""
+    """What was asked for over the model's defaults, which are those of its own decoder and of no other.
+
+    A lexicon or grammar takes the place of the model's own list of words or texts.
+    """
     own = model.decoder.get("decoder", "greedy")
-    return {**model.decoder, **asked} if asked.get("decoder", own) == own else dict(asked)
+    if asked.get("decoder", own) != own:
+        return dict(asked)
+    listed = bool(asked.keys() & LISTS)
+    kept = {
+        name: Listed(value) if isinstance(value, list) else value
+        for name, value in model.decoder.items()
+        if not (listed and name in LISTS)
+    }
+    return {**kept, **asked}
 
 
 def log_probs(

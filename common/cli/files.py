@@ -6,10 +6,13 @@ from pathlib import Path
 
 from carousel.common.errors import InputError, UsageError
 from carousel.common.files import atomic_text
+from carousel.common.options import LISTS, NO_LIST
 
 
 def check_file(option: str, path: Path) -> None:
-    """Raises UsageError unless the file that an option names is there."""
+    """Raises UsageError unless the file that an option names is there; a list can be none (NO_LIST)."""
+    if option in LISTS and str(path) == NO_LIST:
+        return
     if not path.is_file():
         what = "this is a folder; give a file" if path.is_dir() else "there is no such file"
         if path.exists() and not path.is_dir():

@@ -6,9 +6,11 @@ import logging
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+from carousel.common.cli import init, own_data
 from carousel.common.cli.failures import DONE, FAILED, USAGE
 from carousel.common.errors import InputError, UsageError, sentence
 from carousel.common.settings.training import GROUPS
@@ -36,7 +39,7 @@ from carousel.common.train.recipe import (
     read_recipe,
     read_run,
 )
-from carousel.common.train.runs import CONFIG, best_rate
+from carousel.common.train.runs import CONFIG, LAST, OWN, best_rate, refuse_to_overwrite
 
 log = logging.getLogger(__name__)
 
@@ -65,16 +68,23 @@ def main(
     `common.train.loop.train` takes them; models: the folder of those that ship, for init=NAME.
     """
     recipe = next((a.removeprefix("recipe=") for a in argv if a.startswith("recipe=")), None)
+    data = next((a.removeprefix("data=") for a in argv if a.startswith("data=")), None)
     helping = any(a in ("-h", "--help", "--hydra-help", "--version") for a in argv)
-    given = [a for a in argv if not a.startswith("recipe=")]
+    given = [a for a in argv if not a.startswith(("recipe=", "data="))]
     overrides = [a for a in given if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     # in front, as argparse takes the overrides in one piece
     options = [a for a in given if a not in overrides]
     overrides = list(map(_quoted, overrides))
     primary = "base"
+    prepared: own_data.Prepared | None = None
     if recipe is not None or not helping:
         # in Hydra's own store, not in its search path: what else lies in a recipe's folder is never read
-        node, overrides = _recipe(recipe, overrides) if recipe is not None else _run(overrides)
+        if data is not None and not _given(overrides).get("resume"):
+            node = read_recipe(find_recipe(recipe)) if recipe is not None else None
+            prepared = own_data.prepare(data, _given(overrides), domains, read, models, node)
+            node, overrides = _named(prepared.node, overrides)
+        else:
+            node, overrides = _recipe(recipe, overrides) if recipe is not None else _run(overrides)
         primary = "recipe"
         with _settings():
             ConfigStore.instance().store(primary, node)
@@ -86,7 +96,7 @@ def main(
         """Returns what a sweeper seeks the least of: the best valid CER, or perplexity."""
         nonlocal status
         try:
-            return _train(config, domains, read, size, models)
+            return _train(config, domains, read, size, models, prepared)
         except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
             log.error("%s", sentence(error))
             status = max(status, USAGE if isinstance(error, UsageError) else FAILED)
@@ -120,14 +130,27 @@ def _quoted(override: str) -> str:
 
 def _recipe(recipe: str, overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
     """The primary configuration of a recipe, and the overrides."""
-    node = read_recipe(find_recipe(recipe))
+    return _named(read_recipe(find_recipe(recipe)), overrides)
+
+
+def _named(node: dict[str, Any], overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
     return node, [f"++name={QuotedString(node['name'], Quote.single).with_quotes()}", *overrides]
+
+
+def _given(overrides: list[str]) -> dict[str, Any]:
+    """The keys of overrides with their values; of one that is swept over, its text."""
+    try:
+        found = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise UsageError(str(error)) from error
+    return {o.key_or_group: str(o.value()) if o.is_sweep_override() else o.value() for o in found}
 
 
 def _run(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
     """The primary configuration of the run that resume=true goes on with, and the overrides but its name."""
     wanted = (
-        "train needs recipe=NAME (a recipe's name or its folder), or resume=true with the name=… of a run"
+        "train needs data=PATH of your own data, recipe=NAME (a recipe's name or its folder), or resume=true "
+        "with the name=… of a run"
     )
     try:
         given = {o.key_or_group: o for o in OverridesParser.create().parse_overrides(overrides)}
@@ -136,10 +159,10 @@ def _run(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
     if "resume" not in given or given["resume"].value() is not True:
         raise UsageError(wanted)
     asked = given.get("hydra.run.dir") or given.get("name")
-    if asked is None or asked.is_sweep_override():
+    if asked is not None and asked.is_sweep_override():
         raise UsageError(wanted)
-    folder = Path(str(asked.value()))
-    if asked.key_or_group == "name":
+    folder = _latest(wanted) if asked is None else Path(str(asked.value()))
+    if asked is not None and asked.key_or_group == "name":
         folder = "runs" / folder
     if not (folder / CONFIG).is_file():
         raise InputError(
@@ -149,6 +172,14 @@ def _run(overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
     ours = ["runs", {"override hydra/job_logging": "carousel"}, {"override hydra/hydra_logging": "carousel"}]
     node = read_run(folder) | {"defaults": [*ours, "_self_"], "hydra": {"run": {"dir": str(folder)}}}
     return node, [text for text in overrides if not text.startswith("name=")]
+
+
+def _latest(wanted: str) -> Path:
+    """The run folder below runs/ that was trained in last."""
+    found = sorted(Path("runs").glob(f"**/{LAST}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UsageError(f"{wanted}; there is no run in runs/")
+    return found[-1].parent
 
 
 @contextmanager
@@ -161,9 +192,14 @@ def _settings() -> Iterator[None]:
 
 
 def _train(
-    config: DictConfig, domains: tuple[str, ...], read: Callable, size: Callable, models: Path
+    config: DictConfig,
+    domains: tuple[str, ...],
+    read: Callable,
+    size: Callable,
+    models: Path,
+    prepared: own_data.Prepared | None,
 ) -> float:
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = _near(Path(HydraConfig.get().runtime.output_dir))
     settings = _resolved(config)
     overrides = list(HydraConfig.get().overrides.task)
     switched = {override.partition("=")[0] for override in overrides}
@@ -171,6 +207,7 @@ def _train(
     referenced = set(re.findall(r"\$\{\.*([\w-]+)", OmegaConf.to_yaml(config) + OmegaConf.to_yaml(whole)))
     if settings["resume"] is True and (folder / CONFIG).is_file():
         saved = read_run(folder)
+        init.refuse_other(settings, saved, overrides, models)
         settings = overlaid(saved, settings, [o for o in overrides if not o.startswith("++name=")])
         switched |= set(GROUPS)  # its settings were checked when it began
         referenced |= set(saved)
@@ -184,8 +221,14 @@ def _train(
     # torch only now: --help and mistakes in the command answer at once
     from carousel.common.model.catalogue import find_model
     from carousel.common.model.file import read_header
+    from carousel.common.train.finish import finish
     from carousel.common.train.loop import train
 
+    if prepared is not None:
+        refuse_to_overwrite(folder)
+        settings["data"] = {**settings["data"], **prepared.own.write(folder / OWN)}
+        for note in prepared.notes:
+            log.info("%s", note)
     if settings["init"] and not settings["resume"]:
         settings["init"] = str(find_model(settings["init"], models))
         header = read_header(settings["init"])
@@ -193,11 +236,33 @@ def _train(
             raise InputError(
                 f"init={settings['init']}: is a model for {header['domain']}, and domain={settings['domain']}"
             )
-        settings = _come_along(settings, overrides, network=header["network"], features=header["features"])
+        settings = init.come_along(
+            settings, overrides, network=header["network"], features=header["features"]
+        )
         with _settings():
             setting.check(settings, referenced, switched | {"network", "features"})
-    train(settings, read, size, folder)
+        init.lower_rate(settings, overrides)
+    with _going_on(folder, domains):
+        train(settings, read, size, folder, partial(finish, settings, read, folder))
     return best_rate(folder)
+
+
+def _near(folder: Path) -> Path:
+    """A folder as it is called from here, if it lies below."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+@contextmanager
+def _going_on(folder: Path, domains: tuple[str, ...]) -> Iterator[None]:
+    """Says how to go on when a training is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / LAST).exists():
+            run = f"name={folder.name}" if folder.parent == Path("runs") else f"hydra.run.dir={folder}"
+            program = "asr" if "speech" in domains else "hwr"
+            log.info("interrupted; go on with: %s", shlex.join([program, "train", run, "resume=true"]))
+        raise
 
 
 def _train_language(
@@ -220,22 +285,10 @@ def _train_language(
             alphabet = model_file.load(settings["fit"]).alphabet
         if settings["init"]:
             network = language_model.load(settings["init"]).settings
-            settings = _come_along(settings, overrides, network=network)
+            settings = init.come_along(settings, overrides, network=network)
             with _settings():
                 setting.check_language(settings, switched)
     train(settings, alphabet, folder)
-
-
-def _come_along(settings: dict[str, Any], overrides: list[str], **groups: dict[str, Any]) -> dict[str, Any]:
-    """The settings with groups as the model of `init` has them, but for what the command line says."""
-    check_data(settings["init"], groups)
-    told = setting.completed(groups)
-    again = [o for o in overrides if re.match(r"[+~]*(\w+)", o)[1] in groups]  # type: ignore[index]
-    result = overlaid(settings | told, settings, again)
-    for group in groups:
-        if changed := sorted(k for k, v in result[group].items() if settings[group].get(k) != v):
-            log.info("%s as in %s: %s", group, settings["init"], ", ".join(changed))
-    return result
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:

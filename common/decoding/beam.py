@@ -36,6 +36,7 @@ from carousel.common.decoding.constraints import Constraints, constraints_of, un
 from carousel.common.decoding.hypothesis import timed_symbols
 from carousel.common.language.ngram import NGrams
 from carousel.common.text.alphabet import Alphabet
+from carousel.common.text.lines import Listed
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,11 @@ def decode_batch(
     lm_weight: float | None = None,
     bonus: float | None = None,
     unknown: float | None = None,
-    lexicon: Path | str | None = None,
+    lexicon: Path | str | Listed | None = None,
     unlisted: float | None = None,
     hotwords: Path | str | None = None,
     hotword_weight: float | None = None,
-    grammar: Path | str | None = None,
+    grammar: Path | str | Listed | None = None,
 ) -> list[list[Hypothesis]]:
     """The likeliest texts of each utterance, best first: at most nbest, and at least one.
 

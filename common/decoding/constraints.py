@@ -27,8 +27,9 @@ from carousel.common.decoding.compiled.scoring import CHARACTERS, NOTHING, OTHER
 from carousel.common.errors import InputError
 from carousel.common.language import ngram_files
 from carousel.common.language.ngram import BEGIN, END, END_ID, SPACE, UNKNOWN, UNKNOWN_ID, NGrams
+from carousel.common.options import LISTS, NO_LIST
 from carousel.common.text.alphabet import Alphabet, name_symbols, normalise
-from carousel.common.text.lines import File, read_lines
+from carousel.common.text.lines import File, Listed, read_lines
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,9 @@ def unconstrained() -> Constraints:
 def constraints_of(alphabet: Alphabet, *, lm: NGrams | File | None = None, **options: Any) -> Constraints:
     """The tables for an alphabet, of the options of common.decoding.beam.decode; the last ones and those of
     files are kept. Raises InputError for files that cannot be used and for options that make no sense."""
+    for name in LISTS:
+        if str(options.get(name)) == NO_LIST:
+            options[name] = None
     if lm is None and not any(value is not None for value in options.values()):
         return unconstrained()
     for name, value in options.items():
@@ -91,11 +95,11 @@ def _constraints_of(
     lm_weight: float | None = None,
     bonus: float | None = None,
     unknown: float | None = None,
-    lexicon: File | None = None,
+    lexicon: File | Listed | None = None,
     unlisted: float | None = None,
     hotwords: File | None = None,
     hotword_weight: float | None = None,
-    grammar: File | None = None,
+    grammar: File | Listed | None = None,
 ) -> Constraints:
     if unlisted is not None and lexicon is None:
         raise InputError("unlisted is what a word adds that a lexicon does not have: give a lexicon too")
@@ -125,10 +129,10 @@ def _constraints_of(
     if units == WORDS or listed:
         ahead, most = _tokens_ahead(kept, weight, each if units == WORDS else 0.0)
         if grammar is not None:
-            lexicon_tree = _of_grammar(alphabet, kept, Path(grammar))
+            lexicon_tree = _of_grammar(alphabet, kept, _source(grammar))
         else:
             name = "the language model" if isinstance(lm, _Same) else str(lm)
-            words = _words(alphabet, kept, lexicon, outside > -math.inf, name)
+            words = _words(alphabet, kept, _source(lexicon), outside > -math.inf, name)
             lexicon_tree = lexicon_tree_of_words(words, outside, ahead)
         lexicon_tree = bounded(lexicon_tree, most)
     table = _hotwords(alphabet, hotwords, hotword_weight)
@@ -149,6 +153,10 @@ def _constraints_of(
     if model is None:
         return Constraints(tables, closed=closed)
     return Constraints(tables, model.start, _end(model), closed)
+
+
+def _source(given: File | Listed | None) -> Any:
+    return given if given is None or isinstance(given, Listed) else Path(given)
 
 
 def _most(each: float, table: hotwords_.Table | None) -> float:
@@ -234,12 +242,14 @@ def _tokens(alphabet: Alphabet, lm: _Same) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: bool, name: str) -> Words:
+def _words(
+    alphabet: Alphabet, lm: _Same | None, lexicon: Path | Listed | None, others: bool, name: str
+) -> Words:
     """The words of a lexicon or a language model, or of both if unlisted ones are allowed. name: that of the
     language model, for messages."""
     index = {} if lm is None else lm.model.index()
     known = set(index) - {UNKNOWN, BEGIN, END}  # which no one writes
-    listed = set(map(normalise, known)) if lexicon is None else _listed(alphabet, Path(lexicon))
+    listed = set(map(normalise, known)) if lexicon is None else _listed(alphabet, lexicon)
     words = listed.union(map(normalise, known)) if others else listed
     sound = {word for word in words if not alphabet.unknown(word)}
     if not sound:
@@ -251,11 +261,11 @@ def _words(alphabet: Alphabet, lm: _Same | None, lexicon: File | None, others: b
 
 
 @functools.lru_cache(maxsize=4)
-def _of_grammar(alphabet: Alphabet, lm: _Same | None, path: Path) -> LexiconTree:
+def _of_grammar(alphabet: Alphabet, lm: _Same | None, path: Path | Listed) -> LexiconTree:
     return grammar_.load(alphabet, path, {} if lm is None else lm.model.index())
 
 
-def _listed(alphabet: Alphabet, path: Path) -> set[str]:
+def _listed(alphabet: Alphabet, path: Path | Listed) -> set[str]:
     """The words of a lexicon that can be written, in the case of the alphabet."""
     words = {alphabet.cased(line.split()[0]) for _, line in read_lines(path, "lexicon") if line.strip()}
     lost = sorted(word for word in words if alphabet.unknown(word))

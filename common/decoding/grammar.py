@@ -22,7 +22,7 @@ from carousel.common.decoding.jsgf import Expression
 from carousel.common.errors import InputError
 from carousel.common.language.ngram import UNKNOWN_ID
 from carousel.common.text.alphabet import Alphabet, name_symbols
-from carousel.common.text.lines import read_lines
+from carousel.common.text.lines import Listed, read_lines
 
 MOST = 1_000_000  # states or nodes of a grammar: some seconds, and some hundred megabytes
 WORK = 1_000_000, 4  # arcs, and states looked at, of the deterministic automaton: so many, and for each state
@@ -31,7 +31,7 @@ WORK = 1_000_000, 4  # arcs, and states looked at, of the deterministic automato
 class Automaton:
     """States with arcs by words, and arcs that read nothing. Nothing leads to state 0, the start."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | Listed) -> None:
         self.path = path
         self.arcs: list[list[tuple[str, int]]] = [[]]
         self.free: list[list[int]] = [[]]
@@ -70,7 +70,7 @@ class Automaton:
 Step = dict[str, int]  # word -> state
 
 
-def load(alphabet: Alphabet, path: Path, index: Mapping[str, int]) -> LexiconTree:
+def load(alphabet: Alphabet, path: Path | Listed, index: Mapping[str, int]) -> LexiconTree:
     """The nodes of a grammar's sentences; index: the language model's tokens of words.
 
     Raises InputError, with the line where there is one, for a file that is no grammar, or has words that the
@@ -94,9 +94,12 @@ def load(alphabet: Alphabet, path: Path, index: Mapping[str, int]) -> LexiconTre
     return spelled(alphabet, steps, ends, index, path)
 
 
-def read(path: Path) -> tuple[jsgf.Rules, list[str]]:
+def read(path: Path | Listed) -> tuple[jsgf.Rules, list[str]]:
     """The rules of a file, and which are public; a plain list is one rule."""
     lines = read_lines(path, "grammar")
+    if isinstance(path, Listed):  # of texts, in which # is a character
+        texts = tuple(Expression("words", number, line) for number, line in lines)
+        return {"sentence": Expression("alternatives", 1, parts=texts)}, ["sentence"]
     text = "\n".join(line for _, line in lines)
     if text.startswith("#JSGF"):
         return jsgf.parse(text, path)
@@ -107,12 +110,16 @@ def read(path: Path) -> tuple[jsgf.Rules, list[str]]:
     return {"sentence": Expression("alternatives", 1, parts=tuple(sentences))}, ["sentence"]
 
 
-def too_large(path: Path) -> InputError:
+def too_large(path: Path | Listed) -> InputError:
     return InputError(f"{path}: is too large, with more than {MOST:,} states; allow less")
 
 
 def size(
-    expression: Expression, rules: jsgf.Rules, path: Path, known: dict[str, int], within: tuple[str, ...] = ()
+    expression: Expression,
+    rules: jsgf.Rules,
+    path: Path | Listed,
+    known: dict[str, int],
+    within: tuple[str, ...] = (),
 ) -> int:
     """States that an expression takes, or more. known: of the rules that were counted; within: those around
     it. Raises InputError for rules that do not exist, and for those that refer to themselves."""
@@ -225,7 +232,7 @@ def _alive(steps: list[Step], ends: list[bool]) -> list[bool]:
 
 
 def spelled(
-    alphabet: Alphabet, steps: list[Step], ends: list[bool], index: Mapping[str, int], path: Path
+    alphabet: Alphabet, steps: list[Step], ends: list[bool], index: Mapping[str, int], path: Path | Listed
 ) -> LexiconTree:
     """The nodes of all sentences: for each state its words, with one space between them and none around."""
     children: list[dict[int, int]] = [{} for _ in steps]  # the nodes of the states come first

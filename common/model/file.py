@@ -125,14 +125,18 @@ def save_like(
     )
 
 
-def note(path: str | Path, **card: Any) -> None:
+def note(path: str | Path, decoder: Mapping[str, Any] | None = None, **card: Any) -> None:
     """Adds entries to the card in a model file, whole or not at all; the weights' bytes stay as they are.
+
+    decoder: other defaults of decoding, if any.
 
     Raises InputError for what is no model file.
     """
     path = Path(path)
     header = read_header(path)
     header["card"] = header.get("card", {}) | card
+    if decoder is not None:
+        header["decoder"] = dict(decoder)
     with atomic_write(path) as partial, open(path, "rb") as source, open(partial, "wb") as target:
         (length,) = struct.unpack("<Q", source.read(8))
         table = json.loads(source.read(length))  # of the tensors' places, counted from the end of this JSON

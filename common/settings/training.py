@@ -171,7 +171,7 @@ class Sgd(_Optimizer):
 class _Trainer:
     minutes: float | None = setting(
         None,
-        "stop after the validation in which this much time is up (the schedule does not change)",
+        "stop after the validation in which this much time is up; see schedule_by",
         above=0,
     )
     accelerator: str = setting("auto", "the device", choices=("auto", "cpu", "cuda", "gpu", "mps"))
@@ -187,6 +187,11 @@ class _Trainer:
 @dataclass(frozen=True)
 class Trainer(_Trainer):
     epochs: int = setting(60, "over which the rate falls", least=1)
+    schedule_by: str = setting(
+        "epochs",
+        "what the rate falls over; minutes: over the minutes, or over the epochs where they are done first",
+        choices=("epochs", "minutes"),
+    )
     patience: int | None = setting(
         20, "stop when the valid CER has not fallen for so many epochs; null: never", least=1
     )
@@ -235,6 +240,10 @@ class Data:
     test: str | tuple[str, ...] | None = setting(
         None, "training never reads it: it says what `evaluate` is to be given"
     )
+    keep: str | tuple[str, ...] | None = setting(
+        None, "manifests of what the model of init= was trained on, so that it keeps what it can do"
+    )
+    keep_share: float = setting(0.25, "of the samples of an epoch that are drawn from keep", least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -267,10 +276,16 @@ class Recogniser(_Run):
     data: Data = setting(Data(), "manifests")
     alphabet: str | tuple[str, ...] | None = setting(
         None,
-        "symbols as one string; null: every character of the training texts, and with init= the model's; "
-        "texts: those of the texts alone",
+        "symbols as one string or a list; null or union: every character of the training texts, and with "
+        "init= the model's; new (or texts): those of the texts alone; fixed: those of the model alone",
     )
     decoder: Mapping = setting(dict, "defaults of decoding, stored in the model file")
+    vocabulary: str = setting(
+        "none",
+        "of texts that repeat: auto: the model keeps the list of them, or of their words, and writes nothing "
+        "else, where that has fewer errors on valid",
+        choices=("none", "auto"),
+    )
 
 
 @dataclass(frozen=True)

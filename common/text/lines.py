@@ -10,8 +10,21 @@ from carousel.common.text.file import UNREADABLE, open_text
 File = Path | str
 
 
-def read_lines(path: Path, what: str) -> list[tuple[int, str]]:
-    """(number, line) of a text file in UTF-8. Raises InputError naming the file and what it should be."""
+class Listed(tuple[str, ...]):
+    """Texts that stand for a file of them, such as the list that a model keeps; a key of caches."""
+
+    def __str__(self) -> str:
+        return "the model's own list"
+
+
+def read_lines(path: File | Listed, what: str) -> list[tuple[int, str]]:
+    """(number, line) of a text file in UTF-8, or of a list.
+
+    Raises InputError naming the file and what it should be.
+    """
+    if isinstance(path, Listed):
+        return list(enumerate(path, start=1))
+    path = Path(path)
     try:
         with open_text(path) as file:
             return list(enumerate(file.read().splitlines(), start=1))

@@ -1,8 +1,9 @@
 """From manifests to the batches that training and validation see."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from carousel.common.text.alphabet import Alphabet
 log = logging.getLogger(__name__)
 
 TRIALS = 8  # samples at most, with which augment settings are tried
+
+KEEP = "keep"  # in `extra` of samples that are only there so that what a model could is not lost
 
 # read(sample, features, augment, rng, cache) → (frames, size): asr.reader.read or hwr.reader.read
 Reader = Callable[..., np.ndarray]
@@ -62,6 +65,34 @@ def load_samples(paths: str | Sequence[str]) -> list[Sample]:
     if not samples:
         raise InputError(f"{', '.join(names)}: no sample can be used; make the manifest anew")
     return samples
+
+
+KEPT = 20  # times as many samples to draw from as an epoch takes
+
+
+def kept_samples(data: Mapping[str, Any], own: int, seed: int) -> list[Sample]:
+    """Of the samples of data.keep as many as are worth reading beside `own` ones, marked as such."""
+    if not data["keep"] or not data["keep_share"]:
+        return []
+    found = load_samples(data["keep"])
+    most = KEPT * _share(data, own)
+    chosen = sorted(np.random.default_rng(seed).permutation(len(found))[:most].tolist())
+    return [replace(found[k], extra=found[k].extra | {KEEP: True}) for k in chosen]
+
+
+def drawn_samples(corpus: Corpus, data: Mapping[str, Any], seed: int, epoch: int) -> list[int]:
+    """The samples of an epoch: all that are to be learnt, and those of data.keep that are drawn for it."""
+    own = [k for k, sample in enumerate(corpus.samples) if KEEP not in sample.extra]
+    kept = [k for k, sample in enumerate(corpus.samples) if KEEP in sample.extra]
+    if not kept:
+        return own
+    drawn = np.random.default_rng((seed, epoch)).permutation(kept)[: _share(data, len(own))]
+    return [*own, *sorted(drawn.tolist())]
+
+
+def _share(data: Mapping[str, Any], own: int) -> int:
+    """How many samples make data.keep_share of an epoch with `own` others."""
+    return math.ceil(own * data["keep_share"] / (1 - data["keep_share"]))
 
 
 def _warn(what: str, problems: Problems) -> None:

@@ -25,6 +25,8 @@ from carousel.common.train.data import (
     MemoryCache,
     Reader,
     build_corpus,
+    drawn_samples,
+    kept_samples,
     load_samples,
     loader,
 )
@@ -47,13 +49,17 @@ SUMS = {"loss": 0.0, "symbols": 0, "frames": 0, "seconds": 0.0, "skipped": 0, "u
 
 
 def train(
-    config: dict[str, Any], read: Reader, size: Callable[[Mapping[str, Any]], int], folder: Path
+    config: dict[str, Any],
+    read: Reader,
+    size: Callable[[Mapping[str, Any]], int],
+    folder: Path,
+    finish: Callable[[Corpus], None] = lambda valid: None,
 ) -> Path:
     """Trains by a resolved configuration (common.settings.training) and returns the best model's file.
 
     read, size: `asr.reader.read`, `asr.features.size` or those of hwr. folder: of the run; gets
     best.safetensors (the model of the lowest valid CER), last.safetensors (to resume from), config.yaml,
-    metrics.csv and curves.png.
+    metrics.csv and curves.png. finish: what is done last, with the valid set, by one process.
     Raises InputError for what the user gave, and for a folder that holds another run unless `resume` is set.
     """
     fabric = make_fabric(config["trainer"])
@@ -66,6 +72,8 @@ def train(
         log.info(
             "best valid CER %.2f %% in epoch %d: %s", 100 * state["best"], state["best_epoch"], folder / BEST
         )
+        if not fabric.global_rank:
+            finish(training.valid_corpus)
         del training  # the network's part in the processes' connection ends before the connection
     leave()
     return folder / BEST
@@ -105,8 +113,10 @@ class _Training(Training):
     def _load_data(self, read: Reader, size: int, before: Alphabet | None) -> None:
         config = self.config
         train_samples = load_samples(config["data"]["train"])
+        own = len(train_samples)
+        train_samples += kept_samples(config["data"], own, self.seed)
         valid_samples = load_samples(config["data"]["valid"])
-        texts = [sample.text for sample in train_samples]
+        texts = [sample.text for sample in train_samples[:own]]
         self.alphabet = choose_alphabet(config["alphabet"], texts, before, config["resume"])
         self.size = size
         with torch.random.fork_rng(devices=[]):
@@ -171,7 +181,11 @@ class _Training(Training):
     def _epoch(self) -> None:
         state, trainer, epoch = self.state, self.trainer, self.state["epoch"]
         lengths = self.train_corpus.lengths
-        batches = bucketed_batches(lengths, trainer["max_frames"], trainer["max_items"], self.seed, epoch)
+        drawn = drawn_samples(self.train_corpus, self.config["data"], self.seed, epoch)
+        batches = bucketed_batches(
+            [lengths[i] for i in drawn], trainer["max_frames"], trainer["max_items"], self.seed, epoch
+        )
+        batches = [[drawn[k] for k in batch] for batch in batches]
         batches = share(batches, self.fabric.global_rank, self.fabric.world_size)
         rest = loader(
             Batches(self.train_corpus, batches[state["done"] :], self.seed, epoch), trainer["workers"]
@@ -180,8 +194,7 @@ class _Training(Training):
         saved = clock = time.monotonic()
         with _progress(f"epoch {epoch + 1}", len(batches), state["done"]) as bar:
             for batch in rest:
-                progress = min((epoch + state["done"] / len(batches)) / trainer["epochs"], 1.0)
-                self._step(batch, progress)
+                self._step(batch, self._progress(epoch + state["done"] / len(batches)))
                 now = time.monotonic()
                 sums = state["sums"]
                 sums["seconds"] += now - clock
@@ -196,6 +209,25 @@ class _Training(Training):
                 if now - saved > 60 * trainer["checkpoint_minutes"]:
                     self._save_checkpoint()
                     saved = clock = time.monotonic()
+                if self._schedule_is_over():
+                    break
+
+    def _progress(self, epochs: float) -> float:
+        """How far the schedule of the rate is, 0 … 1, after so many epochs."""
+        done = epochs / self.trainer["epochs"]
+        if self._by_minutes():
+            done = max(done, self.state["seconds"] / (60 * self.trainer["minutes"]))
+        return min(done, 1.0)
+
+    def _by_minutes(self) -> bool:
+        return self.trainer["schedule_by"] == "minutes" and self.trainer["minutes"] is not None
+
+    def _schedule_is_over(self) -> bool:
+        """Whether the minutes are up that the rate has fallen over: the same in all processes."""
+        if not self._by_minutes():
+            return False
+        over: bool = self.fabric.broadcast(self.state["seconds"] >= 60 * self.trainer["minutes"])
+        return over
 
     def _step(self, batch: Batch, progress: float) -> None:
         state, sums = self.state, self.state["sums"]
@@ -293,6 +325,8 @@ class _Training(Training):
         if self.fabric.global_rank:
             return
         left = self.state["seconds"] / self.state["epoch"] * (self.trainer["epochs"] - self.state["epoch"])
+        if self.trainer["minutes"] is not None:
+            left = min(left, max(60 * self.trainer["minutes"] - self.state["seconds"], 0.0))
         report(self.folder, self.state["rows"], left / 60)
         if self.board:
             add_row(self.board, self.state["rows"][-1])

@@ -77,6 +77,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     check_data(path, settings)
     from carousel.common.train.settings import top_level
 
+    if settings.get("domain") != TEXT:
+        _complete(settings)
     if missing := [key for key in top_level(settings.get("domain") == TEXT) if key not in settings]:
         raise UsageError(
             f"{path}: lacks {', '.join(missing)}, so it is not the settings of a run; start a new run"
@@ -84,6 +86,20 @@ def read_run(folder: Path) -> dict[str, Any]:
     if unknown := [key for key in ("defaults", "hydra") if key in settings]:
         raise UsageError(f"{path}: {unknown[0]} has no place in the settings of a run; take it out")
     return settings
+
+
+def _complete(settings: dict[str, Any]) -> None:
+    """Adds what a run of an earlier version does not say: it went by the defaults."""
+    from carousel.common.settings.field import defaults
+    from carousel.common.settings.training import Data, Recogniser, Trainer
+
+    settings.setdefault("vocabulary", defaults(Recogniser)["vocabulary"])
+    for key, schema, names in (
+        ("trainer", Trainer, ("schedule_by",)),
+        ("data", Data, ("keep", "keep_share")),
+    ):
+        if isinstance(settings.get(key), dict):
+            settings[key] = {name: defaults(schema)[name] for name in names} | settings[key]
 
 
 def _read(path: Path) -> dict[str, Any]:

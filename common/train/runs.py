@@ -10,6 +10,7 @@ from carousel.common.errors import InputError
 
 BEST, LAST, CONFIG = "best.safetensors", "last.safetensors", "config.yaml"
 LOCK = ".lock"
+OWN = "data"  # folder of the manifests that a training has made of data=PATH
 
 
 @contextmanager

@@ -57,12 +57,19 @@ def settings(folder: Path, **trainer: Any) -> dict[str, Any]:
     return {
         "name": "toy",
         "domain": "ink",
-        "data": {"train": str(folder / "train.jsonl"), "valid": [str(folder / "valid.jsonl")], "test": None},
+        "data": {
+            "train": str(folder / "train.jsonl"),
+            "valid": [str(folder / "valid.jsonl")],
+            "test": None,
+            "keep": None,
+            "keep_share": 0.25,
+        },
         "alphabet": None,
         "seed": 3,
         "init": None,
         "resume": False,
         "decoder": {},
+        "vocabulary": "none",
         "card": {"licence": "none"},
         "features": {"kind": "toy"},
         "augment": {"noise": 0.1},
@@ -80,6 +87,7 @@ def settings(folder: Path, **trainer: Any) -> dict[str, Any]:
         },
         "trainer": {
             "epochs": 6,
+            "schedule_by": "epochs",
             "minutes": None,
             "patience": None,
             "max_frames": 250,

@@ -1,0 +1,86 @@
+"""`train data=PATH` without a recipe: the settings that the data asks for, and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from carousel.common.errors import InputError, UsageError
+from carousel.common.settings.features import LogMel
+from carousel.common.settings.field import defaults
+
+if TYPE_CHECKING:  # loading it brings numpy
+    from carousel.common.train.own.data import Own
+
+STEMS = ("train", "manifest", "data", "all")  # of manifests, which do not tell whose they are
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A user's data, the configuration that a recipe would have, and what to say of both."""
+
+    own: Own
+    node: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def prepare(
+    value: str,
+    given: Mapping[str, Any],
+    domains: Sequence[str],
+    read: Callable[..., Any],
+    models: Path,
+    recipe: dict[str, Any] | None = None,
+) -> Prepared:
+    """value: of `data=`, a path or [several]; given: the other overrides and their values; read: as of
+    common.train.loop.train; models: the folder of those that ship; recipe: its configuration, if any.
+
+    Raises InputError for data that cannot be used, and UsageError where the command contradicts itself.
+    """
+    if clash := [key for key in ("data.train", "data.valid", "data.test") if key in given]:
+        raise UsageError(f"data=… is split by itself; leave out {', '.join(clash)}, or leave out data=…")
+    paths = [part.strip(" '\"") for part in value.removeprefix("[").removesuffix("]").split(",")]
+    paths = [value] if Path(value).exists() else paths
+
+    from carousel.common.train.own import plan
+    from carousel.common.train.own.data import load
+
+    features = defaults(LogMel)
+    own = load(paths, domains, lambda sample: len(read(sample, features)) * float(features["hop"]))
+    notes = own.report()
+    if recipe is not None:
+        if recipe.get("domain") != own.domain:
+            raise InputError(f"{value}: holds {own.domain}, and the recipe is for {recipe.get('domain')}")
+        node = recipe
+    else:
+        init = given.get("init", "")
+        start = _start(own, plan.ENOUGH[own.domain], models, read) if init == "" else None
+        tuned = bool(init or (start and start.path))
+        voices = own.groups("train")
+        node = plan.settings(own.domain, own.amount, voices, tuned, "trainer.minutes" in given)
+        if start:
+            notes.append(f"start: {start.why}")
+            node |= {"init": str(start.path) if start.path else None, "alphabet": start.alphabet}
+        notes.append(plan.told(own.domain, own.amount, tuned))
+        node["vocabulary"] = "auto"
+    name = _name(Path(paths[0]))
+    card = {"data": f"{name}: {own.size('train')}", **dict(node.get("card", {}))}
+    node |= {"name": name, "card": card, "data": {"train": value, "valid": value}}
+    return Prepared(own, node, tuple(notes))
+
+
+def _start(own: Own, enough: float, models: Path, read: Callable[..., Any]) -> Any:
+    from carousel.common.train.own.base_model import choose
+    from carousel.common.train.own.data import samples_of
+
+    valid = samples_of(own.split.parts["valid"])
+    return choose(models, own.domain, own.texts("train"), valid, own.amount > enough, read)
+
+
+def _name(path: Path) -> str:
+    """Of the run: that of the folder or manifest."""
+    path = path.resolve()
+    stem = path.name.split(".")[0] if path.is_file() else path.name
+    return (path.parent.name if stem in STEMS else stem) or "mine"

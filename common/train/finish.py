@@ -1,0 +1,160 @@
+"""What is done after a training: the list of a closed vocabulary, the worst samples, card, how to go on."""
+
+import csv
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from carousel.common import calibration
+from carousel.common.data.manifest import Sample, read_manifest
+from carousel.common.decoding import Hypothesis, decode_batch
+from carousel.common.errors import InputError
+from carousel.common.files import atomic_text
+from carousel.common.model import file as model_file
+from carousel.common.recogniser import log_probs, recognise
+from carousel.common.text.lines import Listed
+from carousel.common.text.metrics import Report, edits, error_rates
+from carousel.common.train.data import Corpus, Reader
+from carousel.common.train.own.vocabulary import lists
+from carousel.common.train.runs import BEST, OWN
+
+log = logging.getLogger(__name__)
+
+WORST = 30  # samples that worst.tsv lists
+USE = {"speech": "asr transcribe", "image": "hwr recognise", "ink": "hwr recognise"}
+
+Pairs = list[tuple[str, Hypothesis]]  # reference, and what was read
+
+
+def finish(config: Mapping[str, Any], read: Reader, folder: Path, valid: Corpus) -> None:
+    """Of the best model of a run: chooses a list (setting vocabulary), and writes worst.tsv and model.md."""
+    path = folder / BEST
+    model = model_file.load(path)
+    scores = log_probs(model, [valid.read(sample, None) for sample in valid.samples])
+    references = [sample.text for sample in valid.samples]
+    pairs = _read(references, scores, model, {})
+    if config["vocabulary"] == "auto":
+        pairs = _listed(path, model, config, references, scores, pairs)
+    write_worst(folder / "worst.tsv", valid.samples, pairs)
+    rates = {"valid": _rates(pairs)}
+    test = folder / OWN / "test.jsonl"
+    if config["data"]["test"] == str(test):  # split off by us, and so for us to look at
+        rates["test"] = _rates(_test(test, path, read))
+    for name, found in rates.items():
+        low, high = found["cer_interval"]
+        log.info(
+            "%s: %d samples, CER %.2f %% [%.1f, %.1f], WER %.2f %%, all right %.1f %%", name, found["items"],
+            100 * found["cer"], 100 * low, 100 * high, 100 * found["wer"], 100 * found["right"],
+        )  # fmt: skip
+    write_card(folder, path, config, rates)
+    log.info("worst samples: %s; curves: %s", folder / "worst.tsv", folder / "curves.png")
+    log.info("use it: %s FILE --model %s", USE[model.domain], shlex.quote(str(folder)))
+
+
+def _read(
+    references: Sequence[str], scores: Sequence[Any], model: model_file.Model, options: Mapping[str, Any]
+) -> Pairs:
+    found = decode_batch(scores, model.alphabet, **options)
+    return [(text, nbest[0]) for text, nbest in zip(references, found, strict=True)]
+
+
+def _listed(
+    path: Path,
+    model: model_file.Model,
+    config: Mapping[str, Any],
+    references: Sequence[str],
+    scores: Sequence[Any],
+    free: Pairs,
+) -> Pairs:
+    """Keeps the list in the model with which valid has the fewest errors, no more than without one."""
+    names = config["data"]["train"]
+    names = [names] if isinstance(names, str) else names
+    texts = [sample.text for name in names for sample in read_manifest(name)]
+    best, kept = (_errors(free), 1), free
+    chosen: dict[str, Any] = {}
+    for rank, (option, entries) in enumerate(lists(texts, model.alphabet).items()):
+        pairs = _read(references, scores, model, {"decoder": "beam", option: Listed(entries)})
+        log.info(
+            "%d %s that repeat: %d character errors on valid with the list, %d without",
+            len(entries), "texts" if option == "grammar" else "words", _errors(pairs), _errors(free),
+        )  # fmt: skip
+        if (_errors(pairs), 0) < best or (chosen and (_errors(pairs), rank) < best):
+            best, kept, chosen = (_errors(pairs), rank), pairs, {"decoder": "beam", option: entries}
+    if chosen:
+        card = {"confidence": calibration.fit(kept).as_json()}
+        model_file.note(path, decoder=chosen, **card)
+        option = next(key for key in chosen if key != "decoder")
+        log.info("the model keeps the list and writes nothing else; --%s none does without it", option)
+    return kept
+
+
+def _errors(pairs: Pairs) -> int:
+    return sum(edits(reference, hypothesis.text).errors for reference, hypothesis in pairs)
+
+
+def _test(test: Path, path: Path, read: Reader) -> Pairs:
+    """The test part, read by the model as it is used."""
+    model = model_file.load(path)
+    arrays, references = [], []
+    for sample in read_manifest(test):
+        try:
+            arrays.append(read(sample, model.features))
+        except InputError as error:
+            log.warning("test: left out %s (%s)", sample.where, error)
+            continue
+        references.append(sample.text)
+    found = recognise(model, arrays)
+    return [(text, nbest[0]) for text, nbest in zip(references, found, strict=True)]
+
+
+def _rates(pairs: Pairs) -> Any:
+    rates: Report = error_rates((reference, hypothesis.text) for reference, hypothesis in pairs)
+    right = sum(reference == hypothesis.text for reference, hypothesis in pairs)
+    return {**rates, "right": right / max(len(pairs), 1)}
+
+
+def write_worst(path: Path, samples: Sequence[Sample], pairs: Pairs) -> None:
+    """The samples with the most wrong characters for their length, the worst first, as TSV."""
+    rows: list[list[Any]] = []
+    for sample, (reference, hypothesis) in zip(samples, pairs, strict=True):
+        wrong = edits(reference, hypothesis.text)
+        if wrong.errors:
+            place = sample.source or sample.where
+            rows.append(
+                [wrong.errors / max(wrong.length, 1), wrong.errors, reference, hypothesis.text, place]
+            )
+    rows.sort(key=lambda row: -row[0])
+    with atomic_text(path) as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["cer", "errors", "text", "read", "sample"])
+        writer.writerows([f"{row[0]:.3f}", *row[1:]] for row in rows[:WORST])
+
+
+def write_card(folder: Path, path: Path, config: Mapping[str, Any], rates: Mapping[str, Any]) -> None:
+    """The card as text (model.md, as the models that ship have it), and what is new of it in the model."""
+    results = {
+        f"{config['name']} {name}": {
+            "cer": f"{100 * found['cer']:.1f} %",
+            "wer": f"{100 * found['wer']:.1f} %",
+        }
+        for name, found in rates.items()
+    }
+    card = model_file.read_header(path)["card"]
+    start = f", from {Path(config['init']).stem}" if config["init"] else ""
+    card |= {
+        "description": card.get("description") or f"trained on {config['name']}{start}",
+        "licence": card.get("licence") or "not said; that of your data",
+        "data": card.get("data") or str(config["data"]["train"]),
+        "results": card.get("results") or results,
+    }
+    model_file.note(path, **{key: card[key] for key in ("description", "licence", "data", "results")})
+    shown = {key: value for key, value in card.items() if key not in ("confidence", "name", "valid")}
+    with atomic_text(folder / "model.md") as file:
+        file.write(f"---\n{yaml.safe_dump(shown, allow_unicode=True, sort_keys=False)}---\n")
+        file.write(f"# {config['name']}\n\nTrained {datetime.now(UTC):%Y-%m-%d}{start}. ")
+        file.write(f"`{USE[config['domain']]} FILE --model {folder.name}`\n")
