@@ -134,6 +134,31 @@ def draw_curves(rows: Iterable[Mapping[str, Any]], path: str | Path, *, title: s
     _save(figure, above, title, path)
 
 
+def draw_runs(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> None:
+    """The curves of several trainings over each other: loss on valid above, error rate below, over minutes.
+
+    runs: name -> rows as of draw_curves, with "minutes".
+    """
+    figure, (above, below) = _panels(WIDTH[0], 2.2, sharex=True)
+    for axes, keys, factor in (
+        (above, ("valid_loss", "train_loss"), 1.0),
+        (below, ("valid_cer", "valid_perplexity"), 100.0),
+    ):
+        shown = next((k for k in keys if any(k in row for rows in runs.values() for row in rows)), keys[0])
+        scale = factor if shown.endswith("cer") else 1.0
+        for name, rows in runs.items():
+            points = [(_number(row.get("minutes")), scale * _number(row.get(shown))) for row in rows]
+            known = np.array([p for p in points if np.isfinite(p).all()]).reshape(-1, 2)
+            axes.plot(*known.T, marker=".", markersize=3, linewidth=1, label=name)
+        axes.set_ylabel(f"{shown.replace('_', ' ')}{', %' * (scale != 1)}")
+        axes.grid(alpha=0.3)
+    if runs:
+        above.legend(loc="upper right", frameon=False, fontsize=7)
+    below.set_ylim(bottom=0)
+    below.set_xlabel("minutes")
+    _save(figure, above, "", path)
+
+
 def draw_roc(curve: Curve, path: str | Path, *, title: str = "") -> None:
     """Part of the keywords found against false alarms for each keyword in a unit, the best F1 marked."""
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from carousel import __version__
-from carousel.common.cli import align, demo, evaluate, lm, models, options, prepare, spot, transcribe
+from carousel.common.cli import align, demo, evaluate, lm, models, options, prepare, runs, spot, transcribe
 from carousel.common.cli.failures import guarded
 from carousel.common.cli.program import Program
 
@@ -27,7 +27,7 @@ def parser(program: Program) -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     prepare.add(commands, program)
     add_train(commands, program)
-    for command in (transcribe, evaluate, align, spot, lm, models, demo):
+    for command in (transcribe, evaluate, align, spot, lm, models, runs, demo):
         command.add(commands, program)
     return whole
 
@@ -40,8 +40,10 @@ def add_train(commands: options.Subparsers, program: Program) -> None:
     parser = options.command_parser(
         commands,
         "train",
-        "train a model by a recipe",
+        "train a model on your own data, or by a recipe",
         f"""
+        {name} train data=FOLDER                     your own data, nothing else needed
+        {name} train data=FOLDER trainer.minutes=20  done in 20 minutes
         {name} train recipe={first}
         {name} train recipe={second} network.hidden=320 trainer.epochs=30
         {name} train recipe=path/to/mine          a folder with a recipe.yaml
@@ -59,7 +61,12 @@ def add_train(commands: options.Subparsers, program: Program) -> None:
         return f"{brief()}\n{described_settings()}\n"
 
     parser.format_help = whole_help  # type: ignore[method-assign]
-    parser.usage = f"{name} train recipe=NAME|FOLDER [KEY=VALUE ...] [-m] [--cfg job]"
+    parser.usage = f"{name} train data=PATH|recipe=NAME|FOLDER [KEY=VALUE ...] [-m] [--cfg job]"
+    parser.add_argument(
+        "data",
+        metavar="data=PATH",
+        help="a manifest, or a folder, of your own: it is split, and settings and a start are chosen by it",
+    )
     parser.add_argument(
         "recipe",
         metavar="recipe=NAME|FOLDER",

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from carousel.common.cli import init, own_data
 from carousel.common.cli.failures import DONE, FAILED, USAGE
+from carousel.common.cli.runs import list_runs
 from carousel.common.errors import InputError, UsageError, sentence
 from carousel.common.settings.training import GROUPS
 from carousel.common.train import settings as setting
@@ -90,11 +91,16 @@ def main(
             ConfigStore.instance().store(primary, node)
     setting.register()
     status = DONE
+    folders: list[Path] = []  # of the runs
+    many = any(option in ("-m", "--multirun") for option in options)
+    if many:
+        overrides.append(_naming(overrides))
 
     @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=primary)
     def run(config: DictConfig) -> float:
         """Returns what a sweeper seeks the least of: the best valid CER, or perplexity."""
         nonlocal status
+        folders.append(_near(Path(HydraConfig.get().runtime.output_dir)))
         try:
             return _train(config, domains, read, size, models, prepared)
         except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
@@ -110,7 +116,18 @@ def main(
         reason = f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         where = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
         raise UsageError(f"{where}{error}{reason}") from error
+    if done := [folder for folder in folders if many and (folder / CONFIG).is_file()]:
+        list_runs(done, None)
     return status
+
+
+def _naming(overrides: list[str]) -> str:
+    """The override that lets the folders of a sweep be named by what is swept over, and by nothing else."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    fixed = {o.key_or_group for o in parsed if not o.is_sweep_override()} | {"resume"}
+    if "name" not in {o.key_or_group for o in parsed if o.is_sweep_override()}:
+        fixed.add("name")
+    return f"hydra.job.config.override_dirname.exclude_keys=[{','.join(sorted(fixed))}]"
 
 
 def _quoted(override: str) -> str:

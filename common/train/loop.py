@@ -31,6 +31,7 @@ from carousel.common.train.data import (
     loader,
 )
 from carousel.common.train.device import leave, make_fabric
+from carousel.common.train.interrupt import deferred
 from carousel.common.train.optimizers import (
     averaged,
     make_optimizer,
@@ -192,7 +193,10 @@ class _Training(Training):
         )
         self.module.train()
         saved = clock = time.monotonic()
-        with _progress(f"epoch {epoch + 1}", len(batches), state["done"]) as bar:
+        with (
+            _progress(f"epoch {epoch + 1}", len(batches), state["done"]) as bar,
+            deferred(self.fabric.world_size == 1) as stop,
+        ):
             for batch in rest:
                 self._step(batch, self._progress(epoch + state["done"] / len(batches)))
                 now = time.monotonic()
@@ -209,6 +213,9 @@ class _Training(Training):
                 if now - saved > 60 * trainer["checkpoint_minutes"]:
                     self._save_checkpoint()
                     saved = clock = time.monotonic()
+                if stop():
+                    self._save_checkpoint()
+                    raise KeyboardInterrupt
                 if self._schedule_is_over():
                     break
 

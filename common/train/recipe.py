@@ -88,6 +88,11 @@ def read_run(folder: Path) -> dict[str, Any]:
     return settings
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a run as they stand in its file, to be looked at. Raises UsageError."""
+    return _read(path)
+
+
 def _complete(settings: dict[str, Any]) -> None:
     """Adds what a run of an earlier version does not say: it went by the defaults."""
     from carousel.common.settings.field import defaults
