@@ -17,7 +17,7 @@ Row = dict[str, Any]  # one sample, as a line of a manifest; its files by their 
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {
-    "train": "train", "training": "train", "trainset": "train", "tr": "train",
+    "train": "train", "training": "train", "trainset": "train",
     "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid", "eval": "valid",
     "development": "valid",
     "test": "test", "testing": "test", "testset": "test",

@@ -41,7 +41,7 @@ def test_texts_beside_recordings(tmp_path):
     sound(tmp_path / "wav" / "ann" / "silent.wav")
     write(tmp_path / "lost.txt", "nobody says this")
     found = spoken(tmp_path)
-    assert found.layout == "files beside texts"
+    assert found.layout == "texts beside files"
     assert [(r["audio"].relative_to(tmp_path).as_posix(), r["text"], r["speaker"]) for r in found.rows] == [
         ("wav/ann/0.wav", "yes", "ann"),
         ("wav/ann/1.wav", "no", "ann"),
