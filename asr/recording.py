@@ -17,6 +17,7 @@ from carousel.asr import features
 from carousel.asr.align import loudness, seconds, symbol_edges, word_edges
 from carousel.asr.features import size
 from carousel.asr.reader import read
+from carousel.asr.sound.read import duration as length
 from carousel.common.calibration import UNCALIBRATED
 from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align, spell, words
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.domain import Item
     from carousel.common.model.file import Model
 
-__all__ = ["Recording", "open", "prepare", "read", "size", "without_rests"]
+__all__ = ["Recording", "length", "open", "prepare", "read", "size", "without_rests"]
 
 WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
 SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from carousel.common.errors import InputError
+
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
     from carousel.common.ctc.spotting import Detection
+    from carousel.common.data.layouts import Found
     from carousel.common.data.manifest import Sample
     from carousel.common.decoding import Box, Hypothesis, Symbol
     from carousel.common.decoding.align import Spelling
@@ -27,6 +30,9 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
     # whether long rests are kept, to what the network takes. It raises InputError.
     Item = tuple[int | None, Callable[[dict[str, Any], bool], "Prepared"]]
     Source = str | os.PathLike[str] | io.BytesIO | np.ndarray | Sequence[np.ndarray]
+
+
+SLACK = 0.5  # s by which the last part of a recording may end after it: annotators' programs round
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Domain:
     sniff: Callable[[Path], bool] = lambda file: False  # takes a file of a folder in spite of its suffix
     inner: str = ""  # characters that stand inside words, besides letters and digits
     empty: str = "is empty"  # what is said of an input without frames
+    layouts: str = "carousel.common.data.layouts"  # has LAYOUTS, in which folders of it may be
 
     @property
     def work(self) -> Work:
@@ -58,6 +65,9 @@ class Work(Protocol):
 
         Each has to be prepared before the next is asked for. Raises InputError that names the file.
         """
+
+    def length(self, path: Path) -> float | None:
+        """Seconds of a recording; None for what has none. Raises InputError for what cannot be opened."""
 
     def size(self, settings: Mapping[str, Any]) -> int:
         """Features of one frame. Raises InputError for settings that cannot be used."""
@@ -192,6 +202,52 @@ def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Itera
         known = [domains[0]]
     domain = known[0] if known else _told_by(head, domains)
     return domain, domain.work.open(source, domain.name)
+
+
+def read_data(path: Path, domains: Sequence[Domain], tier: str | None = None) -> tuple[Domain, Found]:
+    """What a folder in any layout holds, or a manifest or other list of samples, and the domain of it.
+
+    tier: the one to be taken of annotations with several. Rows whose file cannot be opened are left out;
+    recordings get their "duration" in seconds. Raises InputError that tells what was looked for.
+    """
+    from carousel.common.data.layouts import Kind, read_folder
+
+    if not path.exists():
+        raise InputError(f"{path}: there is no such folder or manifest; correct the path")
+    kinds = [Kind(d.key, d.suffixes, importlib.import_module(d.layouts).LAYOUTS) for d in domains]
+    found = read_folder(path, kinds, tier)
+    domain = next(domain for domain in domains if domain.key == found.key)
+    _measure(found, domain)
+    return domain, found
+
+
+def _measure(found: Found, domain: Domain) -> None:
+    """Leaves out what cannot be opened, and tells how long the others are."""
+    lengths: dict[Any, float | InputError | None] = {}
+    kept = []
+    for row in found.rows if domain.key != "strokes" else ():
+        path = row[domain.key]
+        if path not in lengths:
+            try:
+                lengths[path] = domain.work.length(path)
+            except InputError as error:
+                lengths[path] = error
+        length = lengths[path]
+        start = row.get("start", 0.0)
+        if isinstance(length, InputError):
+            found.leave(length, "cannot be read")
+            continue
+        if length is not None:
+            end = min(row.get("end", length), length)
+            if end <= start or row.get("end", 0.0) > length + SLACK:
+                found.leave(path, f"part that is not in its recording ({start:g}–{row.get('end', end):g} s)")
+                continue
+            row["duration"] = round(end - start, 4)
+        kept.append(row)
+    if domain.key != "strokes":
+        found.rows[:] = kept
+    if not found.rows:
+        raise InputError(f"nothing can be read: {'; '.join(found.faults()[:1])}")
 
 
 def _told_by(head: bytes, domains: Sequence[Domain]) -> Domain:

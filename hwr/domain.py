@@ -40,4 +40,5 @@ INK = Domain(
     # JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink.file reads them; no picture that Pillow reads starts so.
     starts=(b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"),
     sniff=is_ink_xml,
+    layouts="carousel.hwr.ink.layouts",
 )

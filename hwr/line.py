@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.domain import Item
     from carousel.common.model.file import Model
 
-__all__ = ["Line", "open", "prepare", "read", "size", "without_rests"]
+__all__ = ["Line", "length", "open", "prepare", "read", "size", "without_rests"]
 
 
 def open(source: Any, domain: str) -> Iterator[Item]:
@@ -48,6 +48,17 @@ def open(source: Any, domain: str) -> Iterator[Item]:
 
         for page, read_page in read_pages(source):
             yield page, item(read_page)
+
+
+def length(path: Path) -> None:
+    """A picture has none. Raises InputError for one that cannot be opened."""
+    from PIL import Image
+
+    try:
+        with Image.open(path):  # reads the header only: decoding every picture would take minutes
+            return
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise InputError(f"{path}: is not a picture that can be opened ({error})") from None
 
 
 def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
