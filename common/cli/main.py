@@ -87,5 +87,4 @@ def add_train(commands: options.Subparsers, program: Program) -> None:
 def train(program: Program, words: list[str]) -> int:
     from carousel.common.cli.train import main as train_main
 
-    work = program.domains[0].work  # the domains of a program are read and measured by the same functions
-    return train_main(program.names, words, work.read, work.size, program.models)
+    return train_main(program.domains, words)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carousel.common.errors import InputError, UsageError
-from carousel.common.settings.features import LogMel
-from carousel.common.settings.field import defaults
 
 if TYPE_CHECKING:  # loading it brings numpy
+    from carousel.common.domain import Domain
     from carousel.common.train.own.data import Own
 
 STEMS = ("train", "manifest", "data", "all")  # of manifests, which do not tell whose they are
@@ -29,7 +28,7 @@ class Prepared:
 def prepare(
     value: str,
     given: Mapping[str, Any],
-    domains: Sequence[str],
+    domains: Sequence[Domain],
     read: Callable[..., Any],
     models: Path,
     recipe: dict[str, Any] | None = None,
@@ -47,8 +46,7 @@ def prepare(
     from carousel.common.train.own import plan
     from carousel.common.train.own.data import load
 
-    features = defaults(LogMel)
-    own = load(paths, domains, lambda sample: len(read(sample, features)) * float(features["hop"]))
+    own = load(paths, domains)
     notes = own.report()
     if recipe is not None:
         if recipe.get("domain") != own.domain:

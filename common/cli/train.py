@@ -8,14 +8,13 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -28,6 +27,7 @@ from tqdm import tqdm
 from carousel.common.cli import init, own_data
 from carousel.common.cli.failures import DONE, FAILED, USAGE
 from carousel.common.cli.runs import list_runs
+from carousel.common.domain import Domain
 from carousel.common.errors import InputError, UsageError, sentence
 from carousel.common.settings.training import GROUPS
 from carousel.common.train import settings as setting
@@ -56,18 +56,17 @@ class ProgressHandler(logging.StreamHandler):
 
 
 def main(
-    domains: tuple[str, ...],
+    kinds: tuple[Domain, ...],
     argv: list[str],
-    read: Callable[..., np.ndarray],
-    size: Callable[[Mapping[str, Any]], int],
-    models: Path,
 ) -> int:
     """Runs the training that the arguments after `train` describe; returns the exit status.
 
     It is 2 for settings that cannot be used, 1 for a training that cannot be done with them.
-    domains: those that this command trains ("speech"; "image", "ink"); read, size: as
-    `common.train.loop.train` takes them; models: the folder of those that ship, for init=NAME.
+    kinds: those that this command trains, which are read and measured by the same functions.
     """
+    domains = tuple(kind.name for kind in kinds)
+    work, models = kinds[0].work, kinds[0].models
+    read, size = work.read, work.size
     recipe = next((a.removeprefix("recipe=") for a in argv if a.startswith("recipe=")), None)
     data = next((a.removeprefix("data=") for a in argv if a.startswith("data=")), None)
     helping = any(a in ("-h", "--help", "--hydra-help", "--version") for a in argv)
@@ -82,7 +81,7 @@ def main(
         # in Hydra's own store, not in its search path: what else lies in a recipe's folder is never read
         if data is not None and not _given(overrides).get("resume"):
             node = read_recipe(find_recipe(recipe)) if recipe is not None else None
-            prepared = own_data.prepare(data, _given(overrides), domains, read, models, node)
+            prepared = own_data.prepare(data, _given(overrides), kinds, read, models, node)
             node, overrides = _named(prepared.node, overrides)
         else:
             node, overrides = _recipe(recipe, overrides) if recipe is not None else _run(overrides)

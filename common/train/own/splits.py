@@ -3,13 +3,11 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from carousel.common.data.layouts import SPLITS, Row, group_of
 from carousel.common.errors import InputError
 
-Row = dict[str, Any]  # one sample, as a line of a manifest
-
-SPLITS = ("train", "valid", "test")
 SHARE = 0.1  # of the samples that valid gets, and test
 LARGEST = 0.25  # share of one group that is held out, where there is a smaller one
 GROUPS = ("speaker", "writer", "page")  # keys of a row, in the order in which they are looked at
@@ -20,12 +18,6 @@ REPEATED = 0.5  # share of distinct texts, below which texts repeat so that they
 class Split(NamedTuple):
     parts: dict[str, list[Row]]  # train, valid and perhaps test
     how: str  # in words
-
-
-def group_of(row: Row) -> str | None:
-    """Who spoke or wrote, or where nobody knows it the page, or the recording that it is a part of."""
-    found = next((str(row[key]) for key in GROUPS if row.get(key) is not None), None)
-    return str(row["audio"]) if found is None and "start" in row else found
 
 
 def split(rows: Sequence[Row]) -> Split:
