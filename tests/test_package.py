@@ -29,6 +29,7 @@ SLOW = (
     "lightning_fabric",
     "numpy",
 )
+ABSENT = {"mlflow": "mlflow-skinny", "wandb": "wandb"}  # of extras that are no part of dev
 UNSAFE = {
     "pickle",
     "cPickle",
@@ -88,7 +89,9 @@ def test_what_the_packages_import_is_what_they_ask_for():
     roots -= elsewhere  # such as pyctcdecode, which is for older Pythons than this one
     installed = packages_distributions()
     used = {name_of(installed[root][0]) for root in roots - {"carousel", "__future__"} if root in installed}
-    assert not roots - sys.stdlib_module_names - installed.keys() - {"carousel"}
+    assert not roots - sys.stdlib_module_names - installed.keys() - {"carousel"} - ABSENT.keys()
+    asked_for = {name_of(line) for lines in project["optional-dependencies"].values() for line in lines}
+    assert asked_for >= set(ABSENT.values())
     assert not used - core - extras, "imported, but not asked for in pyproject.toml"
     assert not core - used, "asked for in pyproject.toml, but never imported"
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import yaml
 
+from carousel.asr.cli import main
 from carousel.common.data.manifest import read_manifest, write_manifest
 from carousel.common.model import file as model_file
 
@@ -121,7 +122,57 @@ def test_a_sweep_has_a_run_folder_for_each_job(folder: Path):
     done = asr(folder, "train", "recipe=mine", "-m", "seed=1,2", "trainer.epochs=1")
     assert done.returncode == 0, done.stderr
     runs = sorted((folder / "runs" / "mine-sweep").glob("*/best.safetensors"))
-    assert len(runs) == 2 and "seed=1" in str(runs[0]) and "seed=2" in str(runs[1])
+    assert [path.parent.name for path in runs] == ["seed=1", "seed=2"], "named by what is swept"
+    head, *lines = done.stdout.splitlines()
+    assert head.split()[0] == "run" and head.split()[-1] == "seed" and len(lines) == 2, "a table of both"
+
+
+def test_ones_own_data_is_trained_on_in_one_command_and_the_run_goes_on_by_itself(folder: Path):
+    rows = []
+    for sample in read_manifest(folder / "tones" / "train.jsonl"):
+        k = len(rows)
+        rows.append({"audio": sample.audio, "text": "ab" if k % 2 else "c", "speaker": f"s{k % 8}"})
+    write_manifest(folder / "own" / "all.jsonl", rows)
+    small = ("init=null", "network=stack", "network.hidden=8", "network.layers=1", "trainer.threads=1")
+    done = asr(folder, "train", "data=own", "trainer.epochs=1", *small)
+    assert done.returncode == 0, done.stderr
+    run = folder / "runs" / "own"
+    assert "split: by speaker" in done.stderr and "settings for up to 0.2 hours" in done.stderr
+    parts = {n: list(read_manifest(run / "data" / f"{n}.jsonl")) for n in ("train", "valid", "test")}
+    people = [{sample.group for sample in part} for part in parts.values()]
+    assert sum(map(len, people)) == 8 and sum(map(len, parts.values())) == 80
+    assert f"use it: asr transcribe FILE --model {Path('runs', 'own')}" in done.stderr
+    assert "2 texts that repeat" in done.stderr and (run / "model.md").read_text().startswith("---\n")
+    worst = (run / "worst.tsv").read_text().splitlines()
+    assert worst[0].startswith("cer\terrors") and len(worst) <= 1 + len(parts["valid"])
+    header = model_file.read_header(run / "best.safetensors")
+    assert header["card"]["data"].startswith("own: ") and "own test" in header["card"]["results"]
+    if header["decoder"]:
+        assert header["decoder"]["grammar"] == ["ab", "c"]
+    done = asr(folder, "train", "resume=true", "trainer.epochs=2", f"hydra.run.dir={run}")
+    assert done.returncode == 0 and "resumed at epoch 2" in done.stderr, done.stderr
+    assert len((run / "metrics.csv").read_text().splitlines()) == 3
+    done = asr(folder, "train", "name=own", "resume=true", "init=speech-en-commands")
+    assert done.returncode == 2 and "does nothing beside resume=true" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("data=nowhere",), 1, "nowhere: there is no such"),
+        (("data=mine",), 1, "mine: fits no layout; looked for"),
+        (("data=tones/train.jsonl", "data.valid=x.jsonl"), 2, "leave out data.valid"),
+        (("data=tones/train.jsonl", "recipe=unipen_words"), 2, "the recipe is for ink"),
+    ],
+)
+def test_data_that_cannot_be_used_gets_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], status: int, said: str,
+):  # fmt: skip
+    monkeypatch.chdir(folder)
+    assert main(["train", *words]) == status
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and said in lines[0]
 
 
 @pytest.mark.parametrize(

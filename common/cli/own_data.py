@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carousel.common.errors import InputError, UsageError
+from carousel.common.errors import UsageError
 
 if TYPE_CHECKING:  # loading it brings numpy
     from carousel.common.domain import Domain
@@ -50,7 +50,7 @@ def prepare(
     notes = own.report()
     if recipe is not None:
         if recipe.get("domain") != own.domain:
-            raise InputError(f"{value}: holds {own.domain}, and the recipe is for {recipe.get('domain')}")
+            raise UsageError(f"{value}: holds {own.domain}, and the recipe is for {recipe.get('domain')}")
         node = recipe
     else:
         init = given.get("init", "")

@@ -210,7 +210,14 @@ class Trainer(_Trainer):
     devices: int = setting(1, "or start with torchrun", least=1)
     workers: int = setting(0, "processes that read and vary samples; 0: in the training process", least=0)
     cache_megabytes: float = setting(4000, "of decoded recordings and pictures kept in memory", least=0)
-    tensorboard: bool = setting(False, "needs the extra: pip install 'carousel-ctc[tensorboard]'")
+    loggers: tuple[str, ...] | None = setting(
+        None,
+        "what shows the figures too: a list of tensorboard, mlflow, wandb, each an extra of that name",
+        choices=("tensorboard", "mlflow", "wandb"),
+    )
+    tensorboard: bool = setting(
+        False, "as loggers=[tensorboard]; needs the extra: pip install 'carousel-ctc[tensorboard]'"
+    )
 
 
 @dataclass(frozen=True)

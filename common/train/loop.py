@@ -18,6 +18,7 @@ from carousel.common.model import file as model_file
 from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import Report
+from carousel.common.train.boards import Board, open_boards
 from carousel.common.train.data import (
     Batch,
     Batches,
@@ -41,7 +42,7 @@ from carousel.common.train.optimizers import (
 from carousel.common.train.runs import BEST, claimed, save_config
 from carousel.common.train.start import choose_alphabet, take_over
 from carousel.common.train.training import Training
-from carousel.common.train.validation import add_row, open_board, report, validate
+from carousel.common.train.validation import report, validate
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,9 @@ class _Training(Training):
             self.saved[1]["state"]["sums"].setdefault("unvaried", 0)  # from before it was counted
             self._resume(*self.saved, model_file.load)
         rows = self.state["rows"]
-        self.board = (
-            open_board(folder, rows) if self.trainer["tensorboard"] and not fabric.global_rank else None
-        )
+        self.board: Board | None = None
+        if not fabric.global_rank:
+            self.board = open_boards(self.trainer, config, folder, rows)
 
     # -- setting up
 
@@ -336,7 +337,7 @@ class _Training(Training):
             left = min(left, max(60 * self.trainer["minutes"] - self.state["seconds"], 0.0))
         report(self.folder, self.state["rows"], left / 60)
         if self.board:
-            add_row(self.board, self.state["rows"][-1])
+            self.board(self.state["rows"][-1])
 
 
 # -- parts without state

@@ -100,7 +100,7 @@ def _complete(settings: dict[str, Any]) -> None:
 
     settings.setdefault("vocabulary", defaults(Recogniser)["vocabulary"])
     for key, schema, names in (
-        ("trainer", Trainer, ("schedule_by",)),
+        ("trainer", Trainer, ("schedule_by", "loggers")),
         ("data", Data, ("keep", "keep_share")),
     ):
         if isinstance(settings.get(key), dict):

@@ -11,7 +11,6 @@ import torch
 from carousel.common.ctc.loss import ctc_loss
 from carousel.common.data.batching import bucketed_batches
 from carousel.common.decoding import Hypothesis, decode
-from carousel.common.errors import InputError
 from carousel.common.files import atomic_text
 from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
@@ -78,29 +77,3 @@ def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float) ->
             row["epoch"],
             row["unvaried"],
         )
-
-
-def open_board(folder: Path, rows: Sequence[Mapping[str, float]]) -> Any:
-    """TensorBoard's writer of a run: one file for all of it, so a resumed run's `rows` are written anew.
-
-    Raises InputError where TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError(
-            "trainer.tensorboard needs the extra `tensorboard`: pip install 'carousel-ctc[tensorboard]'"
-        ) from None
-    for earlier in (folder / "tensorboard").glob("events.out.tfevents.*"):
-        earlier.unlink()
-    writer = SummaryWriter(str(folder / "tensorboard"))
-    for row in rows:
-        add_row(writer, row)
-    return writer
-
-
-def add_row(writer: Any, row: Mapping[str, float]) -> None:
-    """The figures of an epoch, to be seen at once."""
-    for name, value in row.items():
-        writer.add_scalar(name, value, int(row["epoch"]))
-    writer.flush()

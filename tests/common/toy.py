@@ -102,6 +102,7 @@ def settings(folder: Path, **trainer: Any) -> dict[str, Any]:
             "workers": 0,
             "cache_megabytes": 10,
             "tensorboard": False,
+            "loggers": None,
             "half": True,
         }
         | trainer,

@@ -10,6 +10,8 @@ from carousel.common.decoding import decode
 from carousel.common.decoding.compiled import scoring
 from carousel.common.decoding.constraints import constraints_of
 from carousel.common.errors import InputError
+from carousel.common.model.file import Model
+from carousel.common.recogniser import options
 from carousel.common.text.alphabet import Alphabet
 from tests.common.decoding.test_beam import LM_LATTICES, UNLIMITED, lm_score, spoken, toy_lm
 from tests.oracles import ctc as oracle
@@ -149,3 +151,27 @@ def test_no_symbol_gives_more_than_is_told_before(lexicon, text, unit, words, ho
         assert np.exp(gain) <= most
         if gain == -np.inf:
             break
+
+
+def test_the_list_of_a_model_is_what_it_writes_unless_another_or_none_is_asked_for(lexicon):
+    """As a file of the same entries; # is a character in a list, and begins a comment in a file."""
+    alphabet = Alphabet(" #ab")
+    model = tiny("grammar", ["a#", "b a"], alphabet)
+    scores = spoken("b#", 0.6, " #ab")
+
+    def read(**asked):
+        return decode(scores, alphabet, **options(model, asked))[0].text
+
+    assert read() in ("a#", "b a")
+    assert read(decoder="greedy") == read(grammar="none") == read(lexicon="none") == "b#"
+    assert read(lexicon=lexicon) == "b", "a list that is asked for takes the place of the model's own"
+    words = tiny("lexicon", ["ab", "#b"], alphabet)
+    assert decode(scores, alphabet, **options(words, {}))[0].text in ("ab", "#b")
+    broken = tiny("grammar", ["ax"], alphabet)
+    with pytest.raises(InputError, match=r"the model's own list: line 1: ax cannot be written"):
+        decode(scores, alphabet, **options(broken, {}))
+
+
+def tiny(option, entries, alphabet):
+    """A model without a network, that keeps a list."""
+    return Model(None, alphabet, "ink", {}, {}, 1, decoder={"decoder": "beam", option: entries})
