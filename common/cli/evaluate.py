@@ -25,7 +25,12 @@ def add(commands: options.Subparsers, program: Program) -> None:
         """,
     )
     parser.add_argument(
-        "manifests", nargs="+", type=Path, metavar="MANIFEST", help="a .jsonl or .jsonl.gz of samples"
+        "manifests",
+        nargs="+",
+        type=Path,
+        metavar="MANIFEST|FOLDER",
+        help="a .jsonl or .jsonl.gz of samples, or a folder in a layout that `prepare` knows (its test part, "
+        "where it has one)",
     )
     options.add_model_arguments(parser, program.name)
     options.add_decoder_arguments(parser, nbest=False)

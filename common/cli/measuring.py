@@ -17,6 +17,7 @@ import numpy as np
 from carousel.common import calibration
 from carousel.common.calibration import Calibration
 from carousel.common.cli import decoding
+from carousel.common.cli.data import samples_of
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.files import write_whole
 from carousel.common.cli.report import (
@@ -32,7 +33,7 @@ from carousel.common.cli.report import (
 )  # fmt: skip
 from carousel.common.cli.runner import run
 from carousel.common.cli.streams import say
-from carousel.common.data.manifest import Sample, read_manifest
+from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Hypothesis, decode, rescoring
 from carousel.common.decoding.rescoring import Rescorer, open_rescorer
 from carousel.common.domain import Work
@@ -42,6 +43,7 @@ from carousel.common.model import onnx_run as onnx_file
 from carousel.common.model.file import Model
 from carousel.common.recogniser import log_probs, recognise, widened
 from carousel.common.recogniser import options as with_defaults
+from carousel.common.text.written import reference, settings_in, told
 
 if TYPE_CHECKING:
     from carousel.common.cli.program import Opener
@@ -52,7 +54,7 @@ NONE = "none"  # --session none: nothing is remembered
 def evaluate(opener: Opener) -> int:
     args, failures = opener.args, opener.failures
     started = time.perf_counter()
-    samples = [sample for path in args.manifests for sample in read_manifest(path)]
+    samples = [sample for path in args.manifests for sample in samples_of(path, opener.program, test=True)]
     if not samples:
         raise InputError(f"{args.manifests[0]}: there is no sample in it, so there is nothing to evaluate")
     for key in args.by or ():
@@ -60,6 +62,7 @@ def evaluate(opener: Opener) -> int:
     domains = opener.program.domains
     domain = next((d for d in domains if getattr(samples[0], d.key) is not None), domains[0])
     model = opener.model(domain)
+    samples = _as_learned(samples, model)
     read = partial(_features, domain.work, model)
     own = model.calibration
     if args.calibrate:
@@ -100,6 +103,14 @@ def evaluate(opener: Opener) -> int:
 
         draw_reliability(sure, args.reliability, title=str(model.card.get("name")))
     return failures.status
+
+
+def _as_learned(samples: Sequence[Sample], model: Model) -> list[Sample]:
+    """The references in the form in which the model learned texts; that is told."""
+    settings = settings_in(model.card)
+    if changes := told(settings):
+        say(f"note: the references are written as the model's texts were: {changes}")
+    return [replace(sample, text=reference(sample.text, settings)) for sample in samples]
 
 
 def _features(work: Work, model: Model, sample: Sample) -> np.ndarray:

@@ -153,6 +153,8 @@ class Opener:
                 raise InputError(f"has {none}, so {self.program.name} cannot read it")
         elif source is None:
             source = standard_input()
+        if item.sample is not None and item.sample.part != (0.0, None):
+            return self.program.domains[0], self.program.domains[0].work.open(item.sample, "")
         return open_input(source, self.program.domains)
 
     def _prepare(

@@ -63,8 +63,8 @@ def add(commands: options.Subparsers, program: Program) -> None:
     parser.add_argument(
         "--tune",
         type=Path,
-        metavar="MANIFEST",
-        help="measure on a manifest with texts, and print the threshold with the best F1",
+        metavar="MANIFEST|FOLDER",
+        help="measure on a manifest or folder with texts, and print the threshold with the best F1",
     )
     parser.add_argument(
         "--roc", type=Path, metavar="FILE.png", help="with --tune: draw what is found against false alarms"
@@ -163,7 +163,7 @@ def tune(program: Program, args: argparse.Namespace, words: list[str], opener: O
     from carousel.common.plots import draw_roc
     from carousel.common.spotting import Finder, match
 
-    inputs = list(samples(args.tune))
+    inputs = list(samples(args.tune, program))
     find = Finder(words, program.domains[0].inner, args.inside)
     find.check(opener.needed(inputs))
     scores: list[float] = []

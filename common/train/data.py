@@ -1,8 +1,7 @@
 """From manifests to the batches that training and validation see."""
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,11 @@ from carousel.common.data.batching import pad
 from carousel.common.data.manifest import Problems, Sample, check, read_manifest
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
+from carousel.common.text.written import written
 
 log = logging.getLogger(__name__)
 
 TRIALS = 8  # samples at most, with which augment settings are tried
-
-KEEP = "keep"  # in `extra` of samples that are only there so that what a model could is not lost
 
 # read(sample, features, augment, rng, cache) → (frames, size): asr.reader.read or hwr.reader.read
 Reader = Callable[..., np.ndarray]
@@ -57,42 +55,29 @@ class Corpus:
     read: Callable[[Sample, np.random.Generator | None], np.ndarray] = field(repr=False)
 
 
-def load_samples(paths: str | Sequence[str]) -> list[Sample]:
-    """Samples of one manifest or of several; those with a fault are named by count and left out."""
+def load_samples(paths: str | Sequence[str], text: Mapping[str, Any] | None = None) -> list[Sample]:
+    """Samples of one manifest or of several; those with a fault are named by count and left out.
+
+    text: settings (common.settings.text) of how their texts are to be written.
+    """
     names = [paths] if isinstance(paths, str) else list(paths)
-    samples, problems = check(sample for name in names for sample in read_manifest(Path(name)))
+    unwritten = Problems()
+    read = (sample for name in names for sample in read_manifest(Path(name)))
+    samples, problems = check(_written(read, text or {}, unwritten))
+    _warn(f"left out of {', '.join(names)}", unwritten)
     _warn(f"left out of {', '.join(names)}", problems)
     if not samples:
         raise InputError(f"{', '.join(names)}: no sample can be used; make the manifest anew")
     return samples
 
 
-KEPT = 20  # times as many samples to draw from as an epoch takes
-
-
-def kept_samples(data: Mapping[str, Any], own: int, seed: int) -> list[Sample]:
-    """Of the samples of data.keep as many as are worth reading beside `own` ones, marked as such."""
-    if not data["keep"] or not data["keep_share"]:
-        return []
-    found = load_samples(data["keep"])
-    most = KEPT * _share(data, own)
-    chosen = sorted(np.random.default_rng(seed).permutation(len(found))[:most].tolist())
-    return [replace(found[k], extra=found[k].extra | {KEEP: True}) for k in chosen]
-
-
-def drawn_samples(corpus: Corpus, data: Mapping[str, Any], seed: int, epoch: int) -> list[int]:
-    """The samples of an epoch: all that are to be learnt, and those of data.keep that are drawn for it."""
-    own = [k for k, sample in enumerate(corpus.samples) if KEEP not in sample.extra]
-    kept = [k for k, sample in enumerate(corpus.samples) if KEEP in sample.extra]
-    if not kept:
-        return own
-    drawn = np.random.default_rng((seed, epoch)).permutation(kept)[: _share(data, len(own))]
-    return [*own, *sorted(drawn.tolist())]
-
-
-def _share(data: Mapping[str, Any], own: int) -> int:
-    """How many samples make data.keep_share of an epoch with `own` others."""
-    return math.ceil(own * data["keep_share"] / (1 - data["keep_share"]))
+def _written(samples: Iterable[Sample], settings: Mapping[str, Any], left_out: Problems) -> Iterator[Sample]:
+    for sample in samples:
+        text = written(sample.text, settings)
+        if text is None:
+            left_out.add("text with characters beside text.keep", sample.where)
+        else:
+            yield replace(sample, text=text)
 
 
 def _warn(what: str, problems: Problems) -> None:

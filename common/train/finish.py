@@ -19,7 +19,8 @@ from carousel.common.model import file as model_file
 from carousel.common.recogniser import log_probs, recognise
 from carousel.common.text.lines import Listed
 from carousel.common.text.metrics import Report, edits, error_rates
-from carousel.common.train.data import Corpus, Reader
+from carousel.common.text.written import reference
+from carousel.common.train.data import Corpus, Reader, load_samples
 from carousel.common.train.own.vocabulary import lists
 from carousel.common.train.runs import BEST, OWN
 
@@ -44,7 +45,7 @@ def finish(config: Mapping[str, Any], read: Reader, folder: Path, valid: Corpus)
     rates = {"valid": _rates(pairs)}
     test = folder / OWN / "test.jsonl"
     if config["data"]["test"] == str(test):  # split off by us, and so for us to look at
-        rates["test"] = _rates(_test(test, path, read))
+        rates["test"] = _rates(_test(test, path, config, read))
     for name, found in rates.items():
         low, high = found["cer_interval"]
         log.info(
@@ -72,9 +73,7 @@ def _listed(
     free: Pairs,
 ) -> Pairs:
     """Keeps the list in the model with which valid has the fewest errors, no more than without one."""
-    names = config["data"]["train"]
-    names = [names] if isinstance(names, str) else names
-    texts = [sample.text for name in names for sample in read_manifest(name)]
+    texts = [sample.text for sample in load_samples(config["data"]["train"], config.get("text"))]
     best, kept = (_errors(free), 1), free
     chosen: dict[str, Any] = {}
     for rank, (option, entries) in enumerate(lists(texts, model.alphabet).items()):
@@ -97,7 +96,7 @@ def _errors(pairs: Pairs) -> int:
     return sum(edits(reference, hypothesis.text).errors for reference, hypothesis in pairs)
 
 
-def _test(test: Path, path: Path, read: Reader) -> Pairs:
+def _test(test: Path, path: Path, config: Mapping[str, Any], read: Reader) -> Pairs:
     """The test part, read by the model as it is used."""
     model = model_file.load(path)
     arrays, references = [], []
@@ -107,7 +106,7 @@ def _test(test: Path, path: Path, read: Reader) -> Pairs:
         except InputError as error:
             log.warning("test: left out %s (%s)", sample.where, error)
             continue
-        references.append(sample.text)
+        references.append(reference(sample.text, config.get("text") or {}))
     found = recognise(model, arrays)
     return [(text, nbest[0]) for text, nbest in zip(references, found, strict=True)]
 
@@ -121,13 +120,11 @@ def _rates(pairs: Pairs) -> Any:
 def write_worst(path: Path, samples: Sequence[Sample], pairs: Pairs) -> None:
     """The samples with the most wrong characters for their length, the worst first, as TSV."""
     rows: list[list[Any]] = []
-    for sample, (reference, hypothesis) in zip(samples, pairs, strict=True):
-        wrong = edits(reference, hypothesis.text)
+    for sample, (text, hypothesis) in zip(samples, pairs, strict=True):
+        wrong = edits(text, hypothesis.text)
         if wrong.errors:
             place = sample.source or sample.where
-            rows.append(
-                [wrong.errors / max(wrong.length, 1), wrong.errors, reference, hypothesis.text, place]
-            )
+            rows.append([wrong.errors / max(wrong.length, 1), wrong.errors, text, hypothesis.text, place])
     rows.sort(key=lambda row: -row[0])
     with atomic_text(path) as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")

@@ -13,11 +13,13 @@ from tqdm import tqdm
 from carousel.common import calibration
 from carousel.common.ctc.loss import can_align, ctc_loss
 from carousel.common.data.batching import bucketed_batches, share
+from carousel.common.data.layouts.report import told_figures
 from carousel.common.decoding import Hypothesis
 from carousel.common.model import file as model_file
 from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import Report
+from carousel.common.text.written import told
 from carousel.common.train.boards import Board, open_boards
 from carousel.common.train.data import (
     Batch,
@@ -26,13 +28,12 @@ from carousel.common.train.data import (
     MemoryCache,
     Reader,
     build_corpus,
-    drawn_samples,
-    kept_samples,
     load_samples,
     loader,
 )
 from carousel.common.train.device import leave, make_fabric
 from carousel.common.train.interrupt import deferred
+from carousel.common.train.keep import drawn_samples, kept_samples
 from carousel.common.train.optimizers import (
     averaged,
     make_optimizer,
@@ -114,11 +115,13 @@ class _Training(Training):
 
     def _load_data(self, read: Reader, size: int, before: Alphabet | None) -> None:
         config = self.config
-        train_samples = load_samples(config["data"]["train"])
-        own = len(train_samples)
-        train_samples += kept_samples(config["data"], own, self.seed)
-        valid_samples = load_samples(config["data"]["valid"])
-        texts = [sample.text for sample in train_samples[:own]]
+        train_samples, valid_samples = (
+            load_samples(config["data"][part], config.get("text")) for part in ("train", "valid")
+        )
+        texts = [sample.text for sample in train_samples]
+        train_samples += kept_samples(config, len(texts), self.seed)
+        for line in told_figures(texts):
+            log.info("train: %s", line)
         self.alphabet = choose_alphabet(config["alphabet"], texts, before, config["resume"])
         self.size = size
         with torch.random.fork_rng(devices=[]):
@@ -199,7 +202,7 @@ class _Training(Training):
             deferred(self.fabric.world_size == 1) as stop,
         ):
             for batch in rest:
-                self._step(batch, self._progress(epoch + state["done"] / len(batches)))
+                self._step(batch, self._schedule(epoch + state["done"] / len(batches)))
                 now = time.monotonic()
                 sums = state["sums"]
                 sums["seconds"] += now - clock
@@ -219,23 +222,6 @@ class _Training(Training):
                     raise KeyboardInterrupt
                 if self._schedule_is_over():
                     break
-
-    def _progress(self, epochs: float) -> float:
-        """How far the schedule of the rate is, 0 … 1, after so many epochs."""
-        done = epochs / self.trainer["epochs"]
-        if self._by_minutes():
-            done = max(done, self.state["seconds"] / (60 * self.trainer["minutes"]))
-        return min(done, 1.0)
-
-    def _by_minutes(self) -> bool:
-        return self.trainer["schedule_by"] == "minutes" and self.trainer["minutes"] is not None
-
-    def _schedule_is_over(self) -> bool:
-        """Whether the minutes are up that the rate has fallen over: the same in all processes."""
-        if not self._by_minutes():
-            return False
-        over: bool = self.fabric.broadcast(self.state["seconds"] >= 60 * self.trainer["minutes"])
-        return over
 
     def _step(self, batch: Batch, progress: float) -> None:
         state, sums = self.state, self.state["sums"]
@@ -313,6 +299,8 @@ class _Training(Training):
             "valid": {"cer": rates["cer"], "wer": rates["wer"]},
             "confidence": calibration.fit(read).as_json(),
         }
+        if told(config.get("text") or {}):
+            card["text"] = config["text"]
         model_file.save(
             self.folder / BEST,
             tensors=self.average or self.network.state_dict(),

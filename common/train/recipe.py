@@ -98,7 +98,8 @@ def _complete(settings: dict[str, Any]) -> None:
     from carousel.common.settings.field import defaults
     from carousel.common.settings.training import Data, Recogniser, Trainer
 
-    settings.setdefault("vocabulary", defaults(Recogniser)["vocabulary"])
+    for name in ("text", "vocabulary"):
+        settings.setdefault(name, defaults(Recogniser)[name])
     for key, schema, names in (
         ("trainer", Trainer, ("schedule_by", "loggers")),
         ("data", Data, ("keep", "keep_share")),

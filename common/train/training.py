@@ -85,6 +85,23 @@ class Training:
         """Units in what patience counts."""
         return 1
 
+    def _schedule(self, units: float) -> float:
+        """How far the schedule of the rate is, 0 … 1, after so many epochs or steps."""
+        done = units / self.trainer[f"{self.unit}s"]
+        if self._by_minutes():
+            done = max(done, self.state["seconds"] / (60 * self.trainer["minutes"]))
+        return min(done, 1.0)
+
+    def _by_minutes(self) -> bool:
+        return self.trainer.get("schedule_by") == "minutes" and self.trainer["minutes"] is not None
+
+    def _schedule_is_over(self) -> bool:
+        """Whether the minutes are up that the rate has fallen over: the same in all processes."""
+        if not self._by_minutes():
+            return False
+        over: bool = self.fabric.broadcast(self.state["seconds"] >= 60 * self.trainer["minutes"])
+        return over
+
     def _begin_step(self, progress: float, *salt: int) -> None:
         """What is drawn in a step depends on its number alone, so that a resumed training sees the same."""
         torch.manual_seed(hash((self.seed, self.state["step"], *salt)) & 0x7FFFFFFF)

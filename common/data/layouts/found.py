@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from carousel.common.data.manifest import Sample, as_sample
 from carousel.common.errors import InputError
 
 Row = dict[str, Any]  # one sample, as a line of a manifest; its files by their whole path
@@ -50,6 +51,10 @@ class Found:
         else:
             place = file if isinstance(file, Path) else next((str(v) for v in more.values() if v), "")
             self.leave(place, "empty text")
+
+    def samples(self, place: str) -> list[Sample]:
+        """The rows as samples of a manifest. place: what was read, for messages."""
+        return [as_sample(row, Path(), f"{place}:{number}") for number, row in enumerate(self.rows, 1)]
 
     def leave(self, place: object, reason: str) -> None:
         self.left_out.append((str(place), reason))

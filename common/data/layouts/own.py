@@ -42,4 +42,5 @@ def add_manifest(file: Path, found: Found, split: str | None = None) -> None:
 def row_of(sample: Sample) -> dict[str, Any]:
     """What a line of a manifest says beside file and text."""
     who = "speaker" if sample.audio is not None else "writer"
-    return {who: sample.group, "duration": sample.duration, **sample.extra}
+    part = {"start": sample.start or None, "end": sample.end}
+    return {who: sample.group, "duration": sample.duration, **part, **sample.extra}
