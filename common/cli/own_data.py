@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from carousel.common.cli.streams import say
 from carousel.common.errors import UsageError
 
 if TYPE_CHECKING:  # loading it brings numpy
@@ -58,6 +59,8 @@ def prepare(
         tuned = bool(init or (start and start.path))
         voices = own.groups("train")
         node = plan.settings(own.domain, own.amount, voices, tuned, "trainer.minutes" in given)
+        if "trainer.epochs" in given and "trainer.minutes" not in given:
+            node["trainer"]["minutes"] = None  # so many epochs, however long they take
         if start:
             notes.append(f"start: {start.why}")
             node |= {"init": str(start.path) if start.path else None, "alphabet": start.alphabet}
@@ -67,6 +70,13 @@ def prepare(
     card = {"data": f"{name}: {own.size('train')}", **dict(node.get("card", {}))}
     node |= {"name": name, "card": card, "data": {"train": value, "valid": value}}
     return Prepared(own, node, tuple(notes))
+
+
+def resumed(value: str, overrides: list[str]) -> list[str]:
+    """The overrides of a run on a user's data that goes on, which by default is called as its data."""
+    say("note: the run goes on with the samples that it began with, whose manifests are in its folder")
+    named = any(override.startswith(("name=", "hydra.run.dir=")) for override in overrides)
+    return overrides if named else [*overrides, f"name={_name(Path(value))}"]
 
 
 def _start(own: Own, enough: float, models: Path, read: Callable[..., Any]) -> Any:

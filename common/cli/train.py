@@ -84,6 +84,8 @@ def main(
             prepared = own_data.prepare(data, _given(overrides), kinds, read, models, node)
             node, overrides = _named(prepared.node, overrides)
         else:
+            if data is not None:
+                overrides = list(map(_quoted, own_data.resumed(data, overrides)))
             node, overrides = _recipe(recipe, overrides) if recipe is not None else _run(overrides)
         primary = "recipe"
         with _settings():
@@ -259,7 +261,8 @@ def _train(
         settings = init.come_along(settings, overrides, **groups)
         with _settings():
             setting.check(settings, referenced, switched | {"network", "features"})
-        init.lower_rate(settings, overrides)
+        if prepared is None:
+            init.lower_rate(settings, overrides)
     with _going_on(folder, domains):
         train(settings, read, size, folder, partial(finish, settings, read, folder))
     return best_rate(folder)

@@ -1,20 +1,18 @@
 """The settings of a training by the amount of data: one table, and why.
 
-Network  Little data and many weights learn the samples by heart: below an hour 128 to 192 cells with half of
-         the outputs dropped do better than 320, above five hours it is the other way round. A network that
-         comes along from a model that ships is as large as it is: its weights know what a letter is already.
-Batch    Little data needs small batches, as the number of steps counts: AN4 (0.7 hours) in batches of 6,000
-         frames, VOA (41 hours) in batches of 16,000.
-Epochs   About 2,000 to 10,000 steps; a third of that from a model that ships. More steps on few samples
-         change nothing on valid, and what is best on valid is kept.
-Rate     0.0012 to 0.002 from nothing. From a model half of that and less: at 0.0015 and above the first
-         epochs undo what the model knows.
-Minutes  What half an hour gives is nearly all that an hour gives, up to some hours of speech or some
-         thousand lines. The rate falls to its end within the minutes, so fewer of them still end well.
+From nothing, three rows are those of a recipe, whose README has what they come to: an4 (0.7 hours), voa (41
+hours), htr_lines (15,300 lines); unipen_words is the last row of ink. The rows between them are drawn from
+these, and have not been measured by themselves (docs/training.md says what has been).
+
+Network  The less data, the fewer weights and the more dropout, as little data is soon learnt by heart. One
+         that comes along from a model is as large as it is: its weights know what a letter is already.
+Batch    Little data needs small batches, as it is the number of steps that counts.
+Epochs   The less data, the more: what is best on valid is kept, so too many cost time alone. From a model a
+         third to a fifth, as it only has to get used to the data.
+Rate     From a model about half of that from nothing: it must not undo what the model knows.
+Minutes  The rate falls to its end within them, so fewer still end well. trainer.minutes=… says others.
 Voices   Few voices are varied more (speed and vocal tract as recipe fsdd, where four train for a fifth); one
          voice less, as no other is to be read.
-
-docs/training.md has what each row came to on a corpus at hand.
 """
 
 from typing import Any, NamedTuple
@@ -38,23 +36,23 @@ INF = float("inf")
 TABLES: dict[str, tuple[Amount, ...]] = {
     "speech": (
         Amount(0.2, (40, 200), 30, 128, 2, 0.5, (0.0008, 0.0015), 3000, 0.99),
-        Amount(1.0, (24, 120), 30, 192, 3, 0.5, (0.0008, 0.0012), 6000, 0.99),
+        Amount(1.0, (30, 150), 30, 256, 3, 0.4, (0.0008, 0.0012), 6000, 0.99),
         Amount(5.0, (12, 60), 60, 256, 3, 0.4, (0.0008, 0.0012), 8000, 0.995),
         Amount(20.0, (8, 30), 240, 320, 3, 0.3, (0.0008, 0.0015), 12000, 0.998),
-        Amount(INF, (6, 16), 1440, 320, 4, 0.3, (0.0008, 0.0015), 16000, 0.998),
+        Amount(INF, (5, 12), 1440, 320, 4, 0.3, (0.0008, 0.0015), 16000, 0.998),
     ),
     "image": (
         Amount(150, (60, 300), 20, 96, 2, 0.5, (0.0008, 0.0015), 5000, 0.99),
         Amount(800, (30, 120), 30, 128, 2, 0.5, (0.0008, 0.0015), 6000, 0.99),
         Amount(3000, (16, 60), 60, 192, 3, 0.4, (0.0008, 0.0015), 9000, 0.995),
-        Amount(15000, (10, 30), 240, 224, 3, 0.3, (0.0008, 0.0015), 11000, 0.998),
-        Amount(INF, (6, 16), 1440, 256, 3, 0.3, (0.0008, 0.0015), 16000, 0.998),
+        Amount(20000, (6, 16), 240, 224, 3, 0.3, (0.0008, 0.0015), 11000, 0.998),
+        Amount(INF, (5, 12), 1440, 256, 3, 0.3, (0.0008, 0.0015), 16000, 0.998),
     ),
     "ink": (
         Amount(300, (40, 300), 20, 96, 2, 0.5, (0.0008, 0.002), 5000, 0.99),
         Amount(3000, (20, 80), 30, 128, 3, 0.4, (0.0008, 0.002), 8000, 0.995),
-        Amount(20000, (10, 30), 120, 192, 3, 0.3, (0.0008, 0.002), 16000, 0.998),
-        Amount(INF, (5, 16), 1440, 256, 3, 0.2, (0.0008, 0.002), 20000, 0.998),
+        Amount(20000, (8, 24), 120, 192, 3, 0.3, (0.0008, 0.002), 12000, 0.998),
+        Amount(INF, (4, 6), 1440, 256, 3, 0.2, (0.0008, 0.002), 12000, 0.998),
     ),
 }
 # above it, no start from a model that ships, unless that reads the data already (common.train.own.base_model)
