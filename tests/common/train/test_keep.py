@@ -26,7 +26,7 @@ def test_a_share_of_each_epoch_is_of_what_the_model_knew(tmp_path: Path):
     for drawn in epochs:
         assert drawn[:30] == list(range(30)) and len(set(drawn)) == len(drawn) == 40
     assert epochs[0] != epochs[1] and drawn_samples(corpus, data, 1, 0) == epochs[0]
-    assert len(set().union(*epochs)) > 100, "others in other epochs"
+    assert len(set().union(*epochs)) > 80, "others in other epochs"
     assert kept_samples({"data": {"keep": None, "keep_share": 0.25}}, 30, seed=1) == []
 
 
