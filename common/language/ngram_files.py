@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 FARTHEST = 1e4  # natural log: no score is so far from 0
 
 
-def save(model: NGrams, path: Path) -> None:
-    """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors) by the file's name."""
+def save(model: NGrams, path: Path, compact: bool = False) -> None:
+    """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors, also compact) by the file's name."""
     if path.suffix == ".safetensors":
-        ngram_safetensors.write(model, path)
+        ngram_safetensors.write(model, path, compact)
     elif path.name.endswith((".arpa", ".arpa.gz")):
         with atomic_text(path) as file:
             file.writelines(arpa.lines(model))
