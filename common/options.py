@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
+NONE = "none"  # --lm none, --session none
 COUNTS = (1, 10**9, int)  # more than any computer holds, and less than what the compiled search counts to
 
 File = str | os.PathLike[str]
@@ -22,9 +23,11 @@ def option(
     bounds: tuple[float, float, type] | None = None,
     choices: tuple[str, ...] | None = None,
     default: Any = None,
+    also: tuple[str, ...] = (),
 ) -> Any:
-    """A field. bounds: least, most and type of a number; without them or choices it is a file."""
-    return field(default=default, metadata={"help": help, "bounds": bounds, "choices": choices})
+    """A field. bounds: least, most and type of a number; without them or choices it is a file. also: other
+    names on the command line."""
+    return field(default=default, metadata={"help": help, "bounds": bounds, "choices": choices, "also": also})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,9 @@ class Decoding:
     )
     beam: int | None = option("hypotheses that beam search keeps (default: the model's or decoder's)", COUNTS)
     lm: File | None = option(
-        "language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary"
+        "language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary; none for "
+        "none (default: MODEL.lm.safetensors beside the model, where there is one)",
+        also=("--language-model",),
     )
     lm_unit: str | None = option(
         "what that counts (default: what its file says or its tokens look like; those of spelled letters "

@@ -40,13 +40,12 @@ from carousel.common.errors import InputError, UsageError
 from carousel.common.model import file as model_file
 from carousel.common.model import onnx_run as onnx_file
 from carousel.common.model.file import Model
+from carousel.common.options import NONE
 from carousel.common.recogniser import log_probs, recognise, widened
 from carousel.common.recogniser import options as with_defaults
 
 if TYPE_CHECKING:
     from carousel.common.cli.program import Opener
-
-NONE = "none"  # --session none: nothing is remembered
 
 
 def evaluate(opener: Opener) -> int:
