@@ -60,7 +60,7 @@ def check_scores(model: NGrams, path: Path) -> None:
     """Raises InputError unless log-probabilities are at most 0, and neither they nor backoff weights so far
     from it that they are none."""
     if not (np.abs(model.log_prob) < FARTHEST).all() or not (np.abs(model.backoff) < FARTHEST).all():
-        raise InputError(f"{path}: has scores that are none; make the language model anew")
+        raise InputError(f"{path}: has scores that are not finite or too large; make the language model anew")
     if not (model.log_prob < ROUNDING).all():
         raise InputError(f"{path}: has log-probabilities above 0; make the language model anew")
 

@@ -244,7 +244,7 @@ def test_a_list_that_cannot_be_used_is_told_once(models, lines, tmp_path, capsys
     ship(monkeypatch, "hwr", models=tmp_path / "shipped")
     for chosen in (["--model", models["image"]], []):
         status, out, err = run(capsys, "recognise", lines, "--hotwords", tmp_path / "hot.txt", *chosen)
-        assert (status, out, err.count("\n")) == (1, "", 1) and "hot.txt: line 1 is no WORD" in err
+        assert (status, out, err.count("\n")) == (1, "", 1) and "hot.txt: line 1 is not WORD" in err
 
 
 def test_a_model_of_speech_is_refused_in_one_sentence(models, lines, capsys):
