@@ -26,7 +26,12 @@ ACROSS, ALONG = 0.2, 0.9  # standard deviations of the blur, in pitches
 LEAST_INK = 0.12  # of the height of a pitch, per pitch of width: what a ridge has at least on average
 GAP = 2.5  # pitches along: pieces of a line may be so far apart
 STEP = 0.3  # pitches across: and so much above each other
-SMALL = 0.5  # of the usual height of letters; smaller writing is print of a form, no handwriting
+BESIDE = 0.7  # pitches: a ridge so close to one more than four times as long is a part of its line
+STRAY = 2.0  # pitches: or a ridge so short
+SMALL = 0.6  # of the height of large letters; rows of nothing larger are the print of a form
+PRINT = 25  # heights of letters: the length of such a row
+LEAST_REST = 0.1  # of the ink that is left without print; otherwise it was none
+USUAL_PITCH, PITCH_SPREAD = 1.75, 0.35  # heights of large letters, and the deviation of its logarithm
 
 
 def find_lines(grey: np.ndarray) -> Page:
@@ -34,13 +39,11 @@ def find_lines(grey: np.ndarray) -> Page:
     ink = page_ink(grey)
     slope = page_slope(ink.mask)
     mask, shift = sheared(ink.mask, slope)
-    pieces = _pieces(mask)
+    pieces = pieces_of(mask)
     lines = []
-    if len(pieces.heights):
-        pitch = line_pitch(mask, pieces)
-        centres = _ridges(mask & pieces.mask, pitch)
-        for found in _shaped(mask & pieces.mask, centres, pitch):
-            lines.append(found)
+    if len(pieces.areas):
+        pitch = line_pitch(pieces)
+        lines = _shaped(pieces.mask, _ridges(pieces.mask, pitch), pitch)
     back = [_back(line, shift, ink.factor, grey.shape) for line in lines]
     return Page(grey.shape[1], grey.shape[0], tuple(reading_order(back)))
 
@@ -83,43 +86,84 @@ def sheared(mask: np.ndarray, slope: float) -> tuple[np.ndarray, np.ndarray]:
 class Pieces:
     """Connected pieces of ink that may be letters or words."""
 
-    mask: np.ndarray  # (rows, columns) bool, of these only
-    heights: np.ndarray  # (n,) pixels
-    areas: np.ndarray  # (n,)
+    labels: np.ndarray  # (rows, columns) int: the number of a piece and 1, or 0
+    boxes: np.ndarray  # (n, 4) top, bottom, left, right
+    areas: np.ndarray  # (n,) pixels
+
+    @property
+    def heights(self) -> np.ndarray:
+        return self.boxes[:, 1] - self.boxes[:, 0]
+
+    @property
+    def mask(self) -> np.ndarray:
+        return self.labels > 0
+
+    def only(self, kept: np.ndarray) -> Pieces:
+        """Those of which `kept`, (n,) bool, is true."""
+        number = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)])
+        return Pieces(number[self.labels], self.boxes[kept], self.areas[kept])
+
+    def height(self, share: float) -> float:
+        """The quantile of their heights, by ink."""
+        order = np.argsort(self.heights)
+        total = np.cumsum(self.areas[order])
+        return float(self.heights[order][np.searchsorted(total, share * total[-1])])
 
 
-def _pieces(mask: np.ndarray) -> Pieces:
+def pieces_of(mask: np.ndarray) -> Pieces:
+    """The pieces of ink (rows, columns) bool, without grain, bits of ruled lines and what is too large."""
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     found = ndimage.find_objects(labels)
     boxes = np.array([(y.start, y.stop, x.start, x.stop) for y, x in found]).reshape(-1, 4)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     heights, widths = (boxes[:, 1::2] - boxes[:, ::2]).T
-    rows, columns = mask.shape
-    letters = (heights >= 3) & (heights < rows / 4) & (areas >= 6)
-    letters &= ~((widths > 8 * heights) & (heights <= 4))  # bits of ruled lines
-    kept = np.concatenate([[False], letters])
-    return Pieces(kept[labels], heights[letters], areas[letters])
+    letters = (heights >= 3) & (heights < mask.shape[0] / 4) & (areas >= 6)
+    letters &= ~((widths > 8 * heights) & (heights <= 4))
+    return without_print(Pieces(labels, boxes, areas).only(letters))
 
 
-def line_pitch(mask: np.ndarray, pieces: Pieces) -> float:
-    """Pixels from line to line: where the autocorrelation of strips' profiles peaks near the size of letters."""
-    order = np.argsort(pieces.heights)
-    weight = np.cumsum(pieces.areas[order])
-    height = float(pieces.heights[order][np.searchsorted(weight, weight[-1] / 2)])
-    rows, columns = mask.shape
-    strips = np.stack([part.sum(axis=1) for part in np.array_split(mask, min(12, columns), axis=1)]).astype(float)
-    strips = ndimage.gaussian_filter1d(strips, height / 6, axis=1)
-    strips -= ndimage.gaussian_filter1d(strips, 3 * height, axis=1)
-    spectrum = np.abs(np.fft.rfft(strips, 2 * rows, axis=1)) ** 2
+def without_print(pieces: Pieces) -> Pieces:
+    """Without the small print of a form: long rows of pieces, all much lower than the page's larger letters."""
+    if not len(pieces.areas):
+        return pieces
+    small = pieces.heights < SMALL * pieces.height(0.9)
+    low = pieces.only(small)
+    if not len(low.areas):
+        return pieces
+    height = low.height(0.5)
+    size = int(2 * height) // 2 * 2 + 1  # spaces between words are smeared over
+    rows = ndimage.maximum_filter1d(low.mask, size, axis=1)
+    rows = ndimage.minimum_filter1d(rows, size, axis=1)
+    runs, count = ndimage.label(rows)
+    ink = np.bincount(runs.ravel(), weights=low.mask.ravel(), minlength=count + 1)
+    tall = np.zeros(count + 1)
+    printed = np.zeros(count + 1, dtype=bool)
+    others = pieces.mask & ~low.mask
+    for number, (y, x) in enumerate(ndimage.find_objects(runs), 1):
+        if x.stop - x.start < PRINT * height:
+            continue
+        tall[number] = np.count_nonzero(others[y, x])
+        printed[number] = tall[number] < 0.1 * ink[number]
+    inside = np.bincount(pieces.labels.ravel(), weights=printed[runs].ravel(), minlength=len(small) + 1)[1:]
+    rest = pieces.only(inside < pieces.areas / 2)
+    return rest if rest.areas.sum() > LEAST_REST * pieces.areas.sum() else pieces
+
+
+def line_pitch(pieces: Pieces) -> float:
+    """Pixels from line to line: where the autocorrelation of strips' profiles peaks, near the size of letters."""
+    height = pieces.height(0.75)
+    rows, columns = pieces.labels.shape
+    strips = np.stack([part.sum(axis=1) for part in np.array_split(pieces.mask, min(12, columns), axis=1)])
+    smooth = ndimage.gaussian_filter1d(strips.astype(float), height / 6, axis=1)
+    smooth -= ndimage.gaussian_filter1d(smooth, 3 * height, axis=1)
+    spectrum = np.abs(np.fft.rfft(smooth, 2 * rows, axis=1)) ** 2
     correlation = np.fft.irfft(spectrum.sum(axis=0))[:rows]
-    low, high = int(1.0 * height), int(5 * height)
-    peaks = [
-        lag
-        for lag in range(max(low, 2), min(high, rows - 1))
-        if correlation[lag] >= max(correlation[lag - 1], correlation[lag + 1])
-        and correlation[lag] > 0.15 * correlation[0]
-    ]
-    return float(peaks[0]) if peaks else 2.0 * height
+    lags = np.arange(max(2, int(height)), min(int(5 * height), rows - 1))
+    if not len(lags):
+        return USUAL_PITCH * height
+    likely = np.exp(-0.5 * (np.log(lags / (USUAL_PITCH * height)) / PITCH_SPREAD) ** 2)
+    best = int(np.argmax((correlation[lags] / correlation[0] + 0.3) * likely))
+    return float(lags[best])
 
 
 def _ridges(mask: np.ndarray, pitch: float) -> list[np.ndarray]:
@@ -143,7 +187,23 @@ def _ridges(mask: np.ndarray, pitch: float) -> list[np.ndarray]:
         inked = small[place][:, x].sum()
         if len(points) >= PITCH / 2 and inked > 2:
             centres.append(points)
-    return [points / scale for points in _joined(centres)]
+    return [points / scale for points in _without_strays(_joined(centres))]
+
+
+def _without_strays(ridges: list[np.ndarray]) -> list[np.ndarray]:
+    """Without short ridges close above or below a longer one: its accents, ascenders and descenders."""
+    kept: list[np.ndarray] = []
+    for ridge in sorted(ridges, key=len, reverse=True):
+        x, y = ridge.T
+        for longer in kept:
+            near = np.interp(x, longer[:, 0], longer[:, 1], np.inf, np.inf)
+            beside = np.isfinite(near)
+            close = np.abs(near - y)[beside] < BESIDE * PITCH
+            if close.sum() > len(x) / 2 and (len(x) < STRAY * PITCH or len(x) < len(longer) / 4):
+                break
+        else:
+            kept.append(ridge)
+    return kept
 
 
 def _joined(pieces: list[np.ndarray]) -> list[np.ndarray]:
