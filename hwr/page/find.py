@@ -25,11 +25,13 @@ PITCH = 16  # pixels from line to line in the picture in which ridges are looked
 ACROSS, ALONG = 0.2, 0.9  # standard deviations of the blur, in pitches
 LEAST_INK = 0.12  # of the height of a pitch, per pitch of width: what a ridge has at least on average
 GAP = 2.5  # pitches along: pieces of a line may be so far apart
-STEP = 0.3  # pitches across: and so much above each other
+OVERLAP = 1.5  # pitches along: or overlap by so much
+STEP = 0.4  # pitches across: and so much above each other
 BESIDE = 0.7  # pitches: a ridge so close to one more than four times as long is a part of its line
 STRAY = 2.0  # pitches: or a ridge so short
 SMALL = 0.6  # of the height of large letters; rows of nothing larger are the print of a form
 PRINT = 25  # heights of letters: the length of such a row
+EVEN = 0.25  # standard deviation of the heights of print; of handwriting it is more
 LEAST_REST = 0.1  # of the ink that is left without print; otherwise it was none
 USUAL_PITCH, PITCH_SPREAD = 1.75, 0.35  # heights of large letters, and the deviation of its logarithm
 
@@ -135,15 +137,16 @@ def without_print(pieces: Pieces) -> Pieces:
     rows = ndimage.maximum_filter1d(low.mask, size, axis=1)
     rows = ndimage.minimum_filter1d(rows, size, axis=1)
     runs, count = ndimage.label(rows)
-    ink = np.bincount(runs.ravel(), weights=low.mask.ravel(), minlength=count + 1)
-    tall = np.zeros(count + 1)
     printed = np.zeros(count + 1, dtype=bool)
-    others = pieces.mask & ~low.mask
-    for number, (y, x) in enumerate(ndimage.find_objects(runs), 1):
-        if x.stop - x.start < PRINT * height:
+    for number, place in enumerate(ndimage.find_objects(runs), 1):
+        high, wide = runs[place].shape
+        if wide < PRINT * height or high > 2 * height:
             continue
-        tall[number] = np.count_nonzero(others[y, x])
-        printed[number] = tall[number] < 0.1 * ink[number]
+        tall = np.count_nonzero(pieces.labels[place]) - np.count_nonzero(low.labels[place])
+        own = low.heights[np.unique(low.labels[place][runs[place] == number])[1:] - 1]
+        own = own[own > 0.6 * np.median(own)]  # without dots and commas
+        even = own.std() < EVEN * own.mean()
+        printed[number] = even and tall < 0.03 * np.count_nonzero(low.labels[place])
     inside = np.bincount(pieces.labels.ravel(), weights=printed[runs].ravel(), minlength=len(small) + 1)[1:]
     rest = pieces.only(inside < pieces.areas / 2)
     return rest if rest.areas.sum() > LEAST_REST * pieces.areas.sum() else pieces
@@ -162,8 +165,14 @@ def line_pitch(pieces: Pieces) -> float:
     if not len(lags):
         return USUAL_PITCH * height
     likely = np.exp(-0.5 * (np.log(lags / (USUAL_PITCH * height)) / PITCH_SPREAD) ** 2)
-    best = int(np.argmax((correlation[lags] / correlation[0] + 0.3) * likely))
-    return float(lags[best])
+    best = int(lags[np.argmax((correlation[lags] / correlation[0] + 0.3) * likely)])
+    half = lags[np.abs(lags - best / 2) <= best / 10]  # of double spacing, where some is not
+    if len(half):
+        lag = int(half[np.argmax(correlation[half])])
+        around = correlation[lag - best // 6], correlation[lag + best // 6]
+        if correlation[lag] > max(0.4 * correlation[best], *around):
+            return float(lag)
+    return float(best)
 
 
 def _ridges(mask: np.ndarray, pitch: float) -> list[np.ndarray]:
@@ -215,11 +224,12 @@ def _joined(pieces: list[np.ndarray]) -> list[np.ndarray]:
         for i, left in enumerate(pieces):
             for j, right in enumerate(pieces):
                 gap = right[0, 0] - left[-1, 0]
-                if i == j or not -PITCH / 2 < gap < reach:
+                if i == j or not -OVERLAP * PITCH < gap < reach:
                     continue
                 step = abs(_level(left[-2 * PITCH :]) - _level(right[: 2 * PITCH]))
-                if step < STEP * PITCH and (best is None or gap + 2 * step < best[0]):
-                    best = gap + 2 * step, i, j
+                cost = abs(gap) + 2 * step
+                if step < STEP * PITCH and (best is None or cost < best[0]):
+                    best = cost, i, j
         if best is None:
             return pieces
         _, i, j = best
