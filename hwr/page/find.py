@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,9 +17,11 @@ from scipy import ndimage
 
 from carousel.hwr.page.layout import Line, Page
 from carousel.hwr.page.order import reading_order
-from carousel.hwr.page.paper import Ink, page_ink
+from carousel.hwr.page.paper import page_ink, without_rules
 
 MAX_SLOPE = math.tan(math.radians(15))
+STRAIGHT, LONG = 1.3, 24  # pixels: a piece that is longer and no thicker (a deviation) is a ruled line
+SOLID, BLOT = 0.7, 24  # of its box, pixels: a piece that is higher and fills more is no writing
 PITCH = 16  # pixels from line to line in the picture in which ridges are looked for
 ACROSS, ALONG = 0.2, 0.9  # standard deviations of the blur, in pitches
 LEAST_INK = 0.12  # of the height of a pitch, per pitch of width: what a ridge has at least on average
@@ -41,7 +42,7 @@ def find_lines(grey: np.ndarray) -> Page:
     ink = page_ink(grey)
     slope = page_slope(ink.mask)
     mask, shift = sheared(ink.mask, slope)
-    pieces = pieces_of(mask)
+    pieces = pieces_of(without_rules(mask))
     lines = []
     if len(pieces.areas):
         pitch = line_pitch(pieces)
@@ -55,6 +56,7 @@ def page_slope(mask: np.ndarray) -> float:
     small = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).reduce(2), np.float32)
     rows, columns = small.shape
     strips = np.stack([part.sum(axis=1) for part in np.array_split(small, min(48, columns), axis=1)])
+    strips = ndimage.gaussian_filter1d(strips, 1.5, axis=1) - ndimage.gaussian_filter1d(strips, 12, axis=1)
     middles = ((np.arange(len(strips)) + 0.5) / len(strips) - 0.5) * columns
     slopes = np.linspace(-MAX_SLOPE, MAX_SLOPE, 61)
     for _ in range(2):
@@ -70,7 +72,6 @@ def _energy(strips: np.ndarray, shifts: np.ndarray) -> float:
     total = np.zeros(strips.shape[1] + 2 * pad)
     for strip, shift in zip(strips, np.rint(shifts).astype(int), strict=True):
         total[pad - shift : pad - shift + len(strip)] += strip
-    total = np.diff(total)  # of the profile itself, the energy also grows with the slope of a lone word
     return float(total @ total)
 
 
@@ -119,9 +120,27 @@ def pieces_of(mask: np.ndarray) -> Pieces:
     boxes = np.array([(y.start, y.stop, x.start, x.stop) for y, x in found]).reshape(-1, 4)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     heights, widths = (boxes[:, 1::2] - boxes[:, ::2]).T
-    letters = (heights >= 3) & (heights < mask.shape[0] / 4) & (areas >= 6)
-    letters &= ~((widths > 8 * heights) & (heights <= 4))
+    letters = (heights >= 3) & (heights < mask.shape[0] / 6) & (areas >= 6)
+    at_edge = (boxes[:, ::2] == 0).any(axis=1) | (boxes[:, 1::2] == mask.shape).any(axis=1)
+    letters &= ~at_edge | (heights < BLOT)
+    letters &= (areas < SOLID * heights * widths) | (heights < BLOT)
+    letters &= (_thickness(labels, count) > STRAIGHT) | (widths < LONG)
     return without_print(Pieces(labels, boxes, areas).only(letters))
+
+
+def _thickness(labels: np.ndarray, count: int) -> np.ndarray:
+    """Of each piece the standard deviation across the straight line through it, (n,) pixels."""
+    y, x = np.nonzero(labels)
+    label = labels[y, x]
+    size = np.maximum(np.bincount(label, minlength=count + 1), 1)[1:]
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(label, weights=values, minlength=count + 1)[1:] / size
+
+    x_mean, y_mean = mean(x), mean(y)
+    across, along = mean(x * x) - x_mean**2, mean(x * y) - x_mean * y_mean
+    left = mean(y * y) - y_mean**2 - along**2 / np.maximum(across, 1e-6)
+    return np.sqrt(np.maximum(left, 0))
 
 
 def without_print(pieces: Pieces) -> Pieces:
@@ -326,7 +345,9 @@ def _shape(x: np.ndarray, y: np.ndarray, centre: np.ndarray, pitch: float) -> _F
 def _baseline_offset(off: np.ndarray, pitch: float) -> float:
     """Where the ink of a line falls off below its middle, relative to that."""
     low = int(-pitch)
-    profile = np.bincount(np.clip(np.rint(off).astype(int) - low, 0, int(2 * pitch)), minlength=int(2 * pitch) + 1)
+    profile = np.bincount(
+        np.clip(np.rint(off).astype(int) - low, 0, int(2 * pitch)), minlength=int(2 * pitch) + 1
+    )
     profile = ndimage.gaussian_filter1d(profile.astype(float), pitch / 20)
     peak = int(profile.argmax())
     fall = np.diff(profile[peak : peak + int(0.6 * pitch)])

@@ -19,9 +19,11 @@ PIXELS = 800_000  # of the picture that is measured
 BLOCK = 4  # pixels: the paper's brightness is looked for on a grid of this step
 STROKE = 5  # blocks; what is wider is shade, not ink
 COARSE = 8  # pixels: the outside is looked for on a grid of this step
-OUTSIDE = 0.6  # times the paper's brightness; darker around the paper is outside
+JUMP = 0.3  # of the brightness, from one block to the next: the edge of the paper
+DARKEST = 0.48  # of the brightest around; what is darker is no paper even in the shade
+OUTSIDE = 0.75  # of the paper's mean brightness; what lies around it is darker on the whole
+RIM = 8  # pixels inside the paper's edge that are left out: its shadow
 LEAST_PAPER = 0.25  # of the picture
-RIM = 6  # pixels inside the paper's edge that are left out: its shadow
 GRAIN = 5.0  # ink is this many times darker than the paper's own grain
 PART = 0.45  # of the usual darkness of ink around; what is darker is ink
 AROUND = 40  # pixels, standard deviation of that surrounding
@@ -53,7 +55,7 @@ def page_ink(grey: np.ndarray) -> Ink:
     some = np.where((dark > least) & inside, dark, 0)
     level = _blurred(some) / np.maximum(_blurred((some > 0).astype(np.float32)), 1e-3)
     mask = inside & (dark > np.maximum(PART * level, least))
-    return Ink(mask & ~_rules(mask), inside, factor)
+    return Ink(mask, inside, factor)
 
 
 def darkness(grey: np.ndarray) -> np.ndarray:
@@ -74,32 +76,36 @@ def _blurred(values: np.ndarray) -> np.ndarray:
 
 
 def _paper_mask(grey: np.ndarray) -> np.ndarray:
-    """Where the paper is, (rows, columns) bool: all, or the largest light thing on something darker."""
+    """Where the paper is, (rows, columns) bool: all, or what is light up to a sharp edge all around it.
+
+    Light that falls off over the page falls off slowly, so that the paper is told by where its brightness
+    jumps and not by how bright it is."""
     everything = np.ones(grey.shape, dtype=bool)
-    coarse = np.asarray(Image.fromarray(grey).reduce(COARSE))
-    light = ndimage.grey_closing(coarse, 5, mode="nearest")  # without writing
-    if min(light.shape) < 8:
+    coarse = np.asarray(Image.fromarray(grey).reduce(COARSE)).astype(np.float32)
+    if min(coarse.shape) < 8:
         return everything
-    paper = np.quantile(light, 0.75)
-    # The light may fall off over the page; what is outside is darker at once.
-    labels, count = ndimage.label(light > OUTSIDE * paper)
+    light = ndimage.grey_closing(coarse, 5, mode="nearest")  # without writing
+    low, high = (f(light, 3, mode="nearest") for f in (ndimage.minimum_filter, ndimage.maximum_filter))
+    around = ndimage.maximum_filter(light, min(light.shape) // 4, mode="nearest")
+    even = (high - low < JUMP * high) & (light > DARKEST * around)
+    labels, count = ndimage.label(even)
     if count == 0:
         return everything
-    sizes = np.bincount(labels.ravel())[1:]
-    page = ndimage.binary_fill_holes(labels == 1 + sizes.argmax())
-    page = ndimage.binary_opening(page, iterations=3)
-    if not LEAST_PAPER < page.mean() < 1:
+    weights = np.bincount(labels.ravel(), weights=light.ravel())[1:]
+    page = ndimage.binary_fill_holes(labels == 1 + weights.argmax())
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(page, 5, mode="nearest"), 5, mode="nearest")
+    if not LEAST_PAPER < opened.mean() < 1 or light[~page].mean() > OUTSIDE * light[page].mean():
         return everything
-    picture = Image.fromarray(page.astype(np.uint8) * 255).resize(grey.shape[::-1], Image.Resampling.BILINEAR)
-    inside = np.asarray(picture) > 200
+    picture = Image.fromarray(opened.astype(np.uint8) * 255)
+    inside = np.asarray(picture.resize(grey.shape[::-1], Image.Resampling.BILINEAR)) > 128
     return ndimage.minimum_filter(inside, 2 * RIM + 1, mode="nearest")
 
 
-def _rules(mask: np.ndarray) -> np.ndarray:
-    """Thin straight runs of ink along the rows, (rows, columns) bool, where no stroke crosses them."""
+def without_rules(mask: np.ndarray) -> np.ndarray:
+    """Ink (rows, columns) bool without thin straight runs along the rows, where no stroke crosses them."""
     thick = ndimage.maximum_filter1d(ndimage.minimum_filter1d(mask, THIN + 1, axis=0), THIN + 1, axis=0)
     thin = mask & ~thick
     near = ndimage.maximum_filter1d(thin, 3, axis=0)
     near = ndimage.minimum_filter1d(ndimage.maximum_filter1d(near, 5, axis=1), 5, axis=1)
     runs = ndimage.maximum_filter1d(ndimage.minimum_filter1d(near, RULE, axis=1), RULE, axis=1)
-    return thin & runs
+    return mask & ~(thin & runs)
