@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
     Item = tuple[int | None, Callable[[dict[str, Any], bool], "Prepared"]]
     Source = str | os.PathLike[str] | io.BytesIO | np.ndarray | Sequence[np.ndarray]
 
+HEAD = 1 << 16  # bytes by which a file is told; the root element of XML begins within them
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -41,6 +43,7 @@ class Domain:
     module: str  # has what Work lists
     threshold: float  # the least score of a keyword
     starts: tuple[bytes, ...] = ()  # of files whose suffix does not tell what they hold
+    tells: Callable[[bytes], bool] = lambda head: False  # the same by their first bytes, asked before
     sniff: Callable[[Path], bool] = lambda file: False  # takes a file of a folder in spite of its suffix
     inner: str = ""  # characters that stand inside words, besides letters and digits
     empty: str = "is empty"  # what is said of an input without frames
@@ -185,9 +188,9 @@ def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Itera
             known, source = [], io.BytesIO(path.read_bytes())
             source.name = str(path)  # for messages
         elif not known:
-            head = first_bytes(path)
+            head = first_bytes(path, HEAD)
     if isinstance(source, io.BytesIO):
-        known, head = [], source.getvalue()[:64]
+        known, head = [], source.getvalue()[:HEAD]
     elif not isinstance(source, str | os.PathLike):
         known = [domains[0]]
     domain = known[0] if known else _told_by(head, domains)
@@ -195,11 +198,14 @@ def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Itera
 
 
 def _told_by(head: bytes, domains: Sequence[Domain]) -> Domain:
+    for domain in domains:
+        if domain.tells(head):
+            return domain
     head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((domain for domain in domains if head.startswith(domain.starts)), domains[0])
 
 
-def first_bytes(path: Path, size: int = 64) -> bytes:
+def first_bytes(path: Path, size: int) -> bytes:
     """The beginning of a file; nothing where it cannot be read, of which reading it says why."""
     try:
         with path.open("rb") as file:

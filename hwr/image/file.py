@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from carousel.common.errors import InputError
-from carousel.common.files import Source, read_source, source_name
+from carousel.common.files import Source, open_source, read_source, source_name
 
 LARGEST_FILE = 2**30  # bytes
 MOST_PIXELS = 100_000_000  # of a page; a sheet of A4 at 1000 dpi has fewer
@@ -23,6 +23,7 @@ LEAST_ROWS = 4  # lower pictures are enlarged as if they were so high
 ONE_PICTURE = ("MPO", "PSD")  # formats whose further frames are previews, other views or layers of the first
 PROGRAMS = ("EPS",)  # formats that Pillow has another program run
 SUBFILE_TYPE, REDUCED = 254, 1  # tag of TIFF 6.0, and its bit for a smaller copy of another page
+ORIENTATION, SIDEWAYS = 274, (5, 6, 7, 8)  # tag of EXIF, and where width and height change places
 LIGHT = 128  # grey level; darker ink shows on white paper
 MOST_INK = 0.5  # share of a picture that ink covers; where more is visible, paper is in the picture
 MOST_DARK = 0.01  # share of light ink that may be dark; on light paper, writing is more than that
@@ -39,6 +40,14 @@ def read_image(source: Source) -> np.ndarray:
     if number is not None:
         raise InputError(f"{source_name(source)}: holds several pages; save each as a file of its own")
     return read()
+
+
+def picture_size(source: Source) -> tuple[int, int]:
+    """Width and height of a picture, as `read_image` gives it, by its first bytes. Raises InputError."""
+    name = source_name(source)
+    with open_source(source, LARGEST_FILE) as file, _sentences(f"{name}: "), Image.open(file) as image:
+        turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+        return image.size[::-1] if turned else image.size
 
 
 def read_pages(source: Source) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:

@@ -1,0 +1,67 @@
+"""Handwriting as the commands take it: files of line pictures, of pages and of pen strokes to their items.
+
+It has what common.domain.Work lists.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from carousel.common.errors import InputError
+from carousel.hwr.domain import head_of, is_page_xml
+from carousel.hwr.features import size
+from carousel.hwr.line import Line, prepare
+from carousel.hwr.reader import read
+
+if TYPE_CHECKING:  # loading it brings torch
+    from carousel.common.domain import Item
+    from carousel.hwr.page.lines import PageLines
+
+__all__ = ["open", "read", "size", "without_rests"]
+
+
+def open(source: Any, domain: str) -> Iterator[Item]:
+    """The pages of a picture file, a page whose lines are known, or the ink of a file.
+
+    Also a grey picture (rows, columns) uint8, or strokes.
+    """
+
+    def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], bool], Line]:
+        return lambda settings, rests: prepare(read(), settings)
+
+    if isinstance(source, np.ndarray | list | tuple):
+        yield None, item(lambda: source)
+    elif domain == "ink":
+        from carousel.hwr.ink.file import read_ink
+
+        yield None, item(partial(read_ink, source))
+    elif is_page_xml(head_of(source)):
+        yield None, partial(_prepare_file, source)
+    else:
+        from carousel.hwr.image.file import read_pages
+
+        for page, read_page in read_pages(source):
+            yield page, item(read_page)
+
+
+def _prepare_file(source: Any, settings: dict[str, Any], rests: bool) -> PageLines:
+    """The lines of an ALTO or PAGE file, out of the picture beside it. Raises InputError."""
+    from carousel.hwr.image.file import read_image
+    from carousel.hwr.page.lines import prepare_page
+    from carousel.hwr.page.read import open_page
+
+    if not isinstance(source, str | os.PathLike):
+        raise InputError("is ALTO or PAGE, whose picture lies beside it: give the file by its name")
+    page, picture = open_page(Path(source))
+    return prepare_page(read_image(picture), page, settings)
+
+
+def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
+    """The features as they are: writing has no rests."""
+    return array
