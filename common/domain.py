@@ -45,6 +45,8 @@ class Domain:
     starts: tuple[bytes, ...] = ()  # of files whose suffix does not tell what they hold
     tells: Callable[[bytes], bool] = lambda head: False  # the same by their first bytes, asked before
     sniff: Callable[[Path], bool] = lambda file: False  # takes a file of a folder in spite of its suffix
+    # How to read the samples of files with texts that are no manifests, of a file or of all below a folder.
+    truths: Callable[[Path], list[Callable[[], Iterator[Sample]]]] = lambda path: []
     inner: str = ""  # characters that stand inside words, besides letters and digits
     empty: str = "is empty"  # what is said of an input without frames
 

@@ -38,6 +38,7 @@ PROGRAM = Program(
     unit="1000 lines",
     part="lines",
     parts=1000,
+    measured="; ALTO or PAGE files with texts and pictures beside them, or folders of these",
     demo="recognise the handwriting that comes",
 )
 

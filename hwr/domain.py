@@ -1,12 +1,20 @@
 """Line images and pen strokes as the commands, the training and the Python interface take them."""
 
+from __future__ import annotations
+
 import io
 import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carousel.common.domain import HEAD, Domain, first_bytes
 
 PAGES = ("alto", "PcGts")  # root elements of ALTO and PAGE
+
+if TYPE_CHECKING:  # loading it brings numpy
+    from carousel.common.data.manifest import Sample
 
 
 def head_of(source: str | os.PathLike[str] | io.BytesIO) -> bytes:
@@ -30,6 +38,15 @@ def is_ink_xml(path: Path) -> bool:
     return ink.is_ink_xml(first_bytes(path, HEAD))
 
 
+def lines_of_pages(path: Path) -> list[Callable[[], Iterator[Sample]]]:
+    """How to read the lines of an ALTO or PAGE file that is told by its suffix, or of each below a folder."""
+    from carousel.hwr.page.read import samples_of
+
+    files = [path] if path.is_file() else sorted(path.rglob("*.xml"))
+    pages = [file for file in files if file.suffix.lower() == ".xml" and is_page_xml(head_of(file))]
+    return [partial(samples_of, file) for file in pages]
+
+
 # Thresholds: best F1 on valid parts, for words of four letters or more that are in them twice or more often
 # (298 words, Copiste lines: 90.6 %) or three times (363 words, UNIPEN lines: 93.4 %).
 IMAGE = Domain(
@@ -45,6 +62,7 @@ IMAGE = Domain(
     threshold=0.44,
     inner="",  # as grep -w: "eau" stands in "l'eau"
     tells=is_page_xml,
+    truths=lines_of_pages,
 )
 INK = Domain(
     name="ink",

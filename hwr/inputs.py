@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from carousel.common.data.manifest import Sample
 from carousel.common.errors import InputError
 from carousel.hwr.domain import head_of, is_page_xml
 from carousel.hwr.features import size
 from carousel.hwr.line import Line, prepare
-from carousel.hwr.reader import read
+from carousel.hwr.reader import page_picture, read
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.domain import Item
@@ -29,7 +30,7 @@ __all__ = ["open", "read", "size", "without_rests"]
 def open(source: Any, domain: str) -> Iterator[Item]:
     """The pages of a picture file, a page whose lines are known, or the ink of a file.
 
-    Also a grey picture (rows, columns) uint8, or strokes.
+    Also a grey picture (rows, columns) uint8, strokes, or the line of a page that a sample of a manifest is.
     """
 
     def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], bool], Line]:
@@ -37,6 +38,8 @@ def open(source: Any, domain: str) -> Iterator[Item]:
 
     if isinstance(source, np.ndarray | list | tuple):
         yield None, item(lambda: source)
+    elif isinstance(source, Sample):
+        yield None, partial(_prepare_sample, source)
     elif domain == "ink":
         from carousel.hwr.ink.file import read_ink
 
@@ -60,6 +63,15 @@ def _prepare_file(source: Any, settings: dict[str, Any], rests: bool) -> PageLin
         raise InputError("is ALTO or PAGE, whose picture lies beside it: give the file by its name")
     page, picture = open_page(Path(source))
     return prepare_page(read_image(picture), page, settings)
+
+
+def _prepare_sample(sample: Sample, settings: dict[str, Any], rests: bool) -> Line:
+    from carousel.hwr.page.lines import prepare_line
+    from carousel.hwr.page.outlines import line_of
+
+    if sample.image is None:
+        raise InputError('has a "baseline" or "polygon" but no "image"')
+    return prepare_line(page_picture(sample.image), line_of(sample), settings)
 
 
 def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:

@@ -49,6 +49,7 @@ class Program:
     parts: int  # how many of these
     demo: str  # what `demo` does
     can_be_truncated: bool = False
+    measured: str = ""  # what evaluate takes besides manifests
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -151,6 +152,9 @@ class Opener:
                 keys = [f'"{domain.key}"' for domain in self.program.domains]
                 none = "no " + keys[0] if len(keys) == 1 else "neither " + " nor ".join(keys)
                 raise InputError(f"has {none}, so {self.program.name} cannot read it")
+            if item.sample.of_page:
+                domain = next(d for d in self.program.domains if getattr(item.sample, d.key) is not None)
+                return domain, domain.work.open(item.sample, domain.name)
         elif source is None:
             source = standard_input()
         return open_input(source, self.program.domains)

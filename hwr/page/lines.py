@@ -175,20 +175,25 @@ def broken(lines: Sequence[Sequence[Symbol]]) -> tuple[Symbol, ...]:
 def prepare_page(
     grey: np.ndarray, page: Page, settings: dict[str, Any], notes: tuple[str, ...] = ()
 ) -> PageLines:
-    """The lines of a page, cut out of its picture grey (rows, columns) uint8.
+    """The lines of a page, cut out of its picture grey (rows, columns) uint8; those without ink are read as
+    nothing. Raises InputError for a model of pen strokes, and for lines that are not in the picture."""
+    return PageLines(
+        page, tuple(prepare_line(grey, line, settings, blank=True) for line in page.lines), notes
+    )
 
-    A line without ink is read as nothing. Raises InputError for a model of pen strokes, and for lines that
-    are not in the picture.
+
+def prepare_line(grey: np.ndarray, line: Drawn, settings: dict[str, Any], blank: bool = False) -> Line:
+    """A line of a page, cut out of its picture grey (rows, columns) uint8; its boxes are in the page.
+
+    blank: a line without ink has no frames, in place of an InputError.
     """
     if settings["kind"] != "image":
-        raise InputError("is a page, and this model reads pen strokes; take a model for line images")
-    return PageLines(page, tuple(_prepared(grey, line, settings) for line in page.lines), notes)
-
-
-def _prepared(grey: np.ndarray, line: Drawn, settings: dict[str, Any]) -> Line:
+        raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
     picture, strip = strip_of(grey, line)
     try:
         features, places = extract(picture, settings)
-    except InputError:  # no ink
+    except InputError:
+        if not blank:
+            raise
         features, places = np.zeros((0, size(settings)), np.float32), np.zeros((0, 2), np.float32)
     return Line(features, places, height=len(picture), strip=strip)

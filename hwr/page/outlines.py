@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from carousel.common.data.manifest import Sample, as_points
+from carousel.common.errors import InputError
 from carousel.hwr.page.layout import Line
 
 BELOW = 0.25  # of a line's height is below its baseline
@@ -44,6 +46,27 @@ def completed(lines: Sequence[Drawn]) -> tuple[Line, ...]:
             polygon = around(baseline, space)
         found.append(Line(baseline.astype(np.float32), polygon.astype(np.float32), text, name))
     return tuple(found)
+
+
+def line_of(sample: Sample) -> Line:
+    """The line of a page that a sample of a manifest is, in pixels of its picture. Raises InputError."""
+    baseline, polygon = _given(sample, "baseline"), _given(sample, "polygon")
+    drawn = completed([Drawn(baseline, polygon, sample.text)])
+    if not drawn:
+        raise InputError('its "baseline" needs two points, or its "polygon" three; draw the line again')
+    return drawn[0]
+
+
+def _given(sample: Sample, key: str) -> np.ndarray | None:
+    row = sample.extra.get(key)
+    if row is None:
+        return None
+    try:
+        return as_points(row, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f'its "{key}" is not a list of points, [[x, y], …] in pixels of the picture'
+        ) from None
 
 
 def below(polygon: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from carousel.common.data.manifest import Sample
 from carousel.common.errors import InputError, named
 from carousel.common.files import Source, read_source, source_name
 from carousel.common.text.alphabet import normalise
@@ -62,6 +63,18 @@ def open_page(path: Path) -> tuple[Page, Path]:
         return replace(scaled(page, *picture_size(picture)), image=picture), picture
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def samples_of(path: Path) -> Iterator[Sample]:
+    """The lines of an ALTO or PAGE file whose texts it tells, as samples of a manifest. Raises InputError."""
+    page, picture = open_page(path)
+    told = [line for line in page.lines if line.text]
+    if not told:
+        raise InputError(f"{path}: none of its {len(page.lines)} lines has a text")
+    for line in told:
+        places = {"baseline": line.baseline.tolist(), "polygon": line.polygon.tolist()}
+        own = {"page": path.stem, "line": line.id, **places}
+        yield Sample(str(line.text), image=picture, extra=own, where=f"{path}: line {line.id}")
 
 
 def picture_of(path: Path, page: Page) -> Path:
@@ -120,12 +133,16 @@ def _alto_line(line: Element) -> Drawn:
     if len(drawn) == 1 and polygon is not None:  # before 4.2 one number, how far down the baseline is
         y = _number(line, "BASELINE")
         baseline = np.array([[polygon[:, 0].min(), y], [polygon[:, 0].max(), y]], np.float64)
+    return Drawn(baseline, polygon, _clean(_alto_text(line)), line.get("ID"))
+
+
+def _alto_text(line: Element) -> str:
+    """Strings and the spaces between; where a file has no SP, there is one between any two."""
     parts = [e for e in line if tag(e) in ("String", "SP", "HYP")]
-    texts = [" " if tag(e) == "SP" else e.get("CONTENT", "") for e in parts]
     parted = "" if any(tag(e) == "SP" for e in parts) else " "
-    if parts and tag(parts[-1]) == "HYP":
-        texts[-2:] = ["".join(texts[-2:])]
-    return Drawn(baseline, polygon, _clean(parted.join(texts)), line.get("ID"))
+    texts = [" " if tag(e) == "SP" else e.get("CONTENT", "") for e in parts if tag(e) != "HYP"]
+    hyphens = [e.get("CONTENT") or "-" for e in parts if tag(e) == "HYP"]
+    return (parted.join(texts) + "".join(hyphens)).replace("\N{SOFT HYPHEN}", "-")
 
 
 def _number(element: Element, key: str) -> float | None:
