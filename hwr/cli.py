@@ -4,16 +4,16 @@ import sys
 from collections.abc import Sequence
 
 from carousel.common.cli import main as command
-from carousel.common.cli.formats import FORMATS, Format, boxes
 from carousel.common.cli.program import Program
 from carousel.hwr.domain import IMAGE, INK
+from carousel.hwr.formats import FORMATS
 
 PROGRAM = Program(
     name="hwr",
     purpose="Handwriting to text: train, recognise, evaluate. What is read is pictures of single lines and "
     "pen strokes; a page has to be cut into lines first.",
     domains=(IMAGE, INK),
-    formats={**FORMATS, "tsv": Format(boxes, spotting=True)},
+    formats=FORMATS,
     verb="recognise",
     does="write down what pictures of lines, or pen strokes, say",
     examples="""

@@ -54,7 +54,7 @@ IMAGE = Domain(
     key="image",
     suffixes=(
         *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-        *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif"),
+        *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif", ".pdf"),
     ),
     models=Path(__file__).parent / "models",
     samples=Path(__file__).parent / "samples",
