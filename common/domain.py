@@ -58,9 +58,10 @@ class Domain:
 class Work(Protocol):
     """What the module of a domain has."""
 
-    def open(self, source: Any, domain: str) -> Iterator[Item]:
+    def open(self, source: Any, domain: str, **layout: Any) -> Iterator[Item]:
         """The items of a file, an open file or an array: the pages of a picture file, for example.
 
+        layout: of handwriting whether a picture is a "page" or a "line" (default: told by what it shows).
         Each has to be prepared before the next is asked for. Raises InputError that names the file.
         """
 
@@ -173,16 +174,17 @@ class Transcript:
         return self.best.confidence
 
 
-def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Iterator[Item]]:
+def open_input(source: Source, domains: Sequence[Domain], **layout: Any) -> tuple[Domain, Iterator[Item]]:
     """The domain that a source is of, and its items. Raises InputError.
 
     A file is told by its suffix, or else by its first bytes; what nothing tells is of the first domain.
+    layout: as of Work.open.
     """
     if len(domains) == 1:
-        return domains[0], domains[0].work.open(source, domains[0].name)
+        return domains[0], domains[0].work.open(source, domains[0].name, **layout)
     if isinstance(source, list | tuple):
         domain = next(domain for domain in domains if domain.key == "strokes")
-        return domain, domain.work.open(source, domain.name)
+        return domain, domain.work.open(source, domain.name, **layout)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         known = [domain for domain in domains if path.suffix.lower() in domain.suffixes]
@@ -196,7 +198,7 @@ def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Itera
     elif not isinstance(source, str | os.PathLike):
         known = [domains[0]]
     domain = known[0] if known else _told_by(head, domains)
-    return domain, domain.work.open(source, domain.name)
+    return domain, domain.work.open(source, domain.name, **layout)
 
 
 def _told_by(head: bytes, domains: Sequence[Domain]) -> Domain:

@@ -27,16 +27,19 @@ if TYPE_CHECKING:  # loading it brings torch
 __all__ = ["open", "read", "size", "without_rests"]
 
 
-def open(source: Any, domain: str) -> Iterator[Item]:
+def open(source: Any, domain: str, layout: str | None = None) -> Iterator[Item]:
     """The pages of a picture file, a page whose lines are known, or the ink of a file.
 
     Also a grey picture (rows, columns) uint8, strokes, or the line of a page that a sample of a manifest is.
+    layout: whether pictures are a "page" or a "line" each (default: told by what they show).
     """
 
     def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], bool], Line]:
         return lambda settings, rests: prepare(read(), settings)
 
-    if isinstance(source, np.ndarray | list | tuple):
+    if isinstance(source, np.ndarray):
+        yield None, partial(_prepare_picture, lambda: source, layout)
+    elif isinstance(source, list | tuple):
         yield None, item(lambda: source)
     elif isinstance(source, Sample):
         yield None, partial(_prepare_sample, source)
@@ -50,7 +53,26 @@ def open(source: Any, domain: str) -> Iterator[Item]:
         from carousel.hwr.image.file import read_pages
 
         for page, read_page in read_pages(source):
-            yield page, item(read_page)
+            yield page, partial(_prepare_picture, read_page, layout)
+
+
+def _prepare_picture(
+    read: Callable[[], np.ndarray], layout: str | None, settings: dict[str, Any], rests: bool
+) -> Line | PageLines:
+    """A line, or the lines that are found on a page. Raises InputError where there is no writing."""
+    from carousel.hwr.image.page import is_page
+
+    grey = read()
+    if settings["kind"] != "image" or not (layout == "page" if layout else is_page(grey)):
+        return prepare(grey, settings)
+    from carousel.hwr.page.find import find_lines
+    from carousel.hwr.page.lines import prepare_page
+
+    page = find_lines(grey)
+    if not page.lines:
+        raise InputError("no line of writing was found on this page; if it is a single line, say --line")
+    turned = f"this page was turned by {page.angle:.0f}° to be read" if page.angle else ""
+    return prepare_page(grey, page, settings, (turned,) if turned else ())
 
 
 def _prepare_file(source: Any, settings: dict[str, Any], rests: bool) -> PageLines:

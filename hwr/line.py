@@ -127,18 +127,11 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     """Features of a grey picture (rows, columns) uint8 or of strokes, (points, 2) each.
 
     Strokes for a model of images are drawn first. Raises InputError for a picture given to a model of
-    strokes, for one without ink, and for a page of several lines.
+    strokes, and for one without ink.
     """
     if isinstance(source, np.ndarray):
         if settings["kind"] != "image":
             raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
-        from carousel.hwr.image.page import is_page
-
-        if is_page(source):  # before features are, which may find no ink in a page with black edges
-            raise InputError(
-                "this looks like a page of several lines, and one line is read at a time; "
-                "cut it into lines, one picture each"
-            )
         return Line(*extract(source, settings), height=len(source))
     if settings["kind"] == "ink":
         return Line(*extract(source, settings), domain="ink", strokes=source)

@@ -63,7 +63,8 @@ def darkness(grey: np.ndarray) -> np.ndarray:
     lightest = Image.fromarray(grey).reduce(BLOCK)
     closed = ndimage.grey_closing(np.asarray(lightest), STROKE * 2 + 1, mode="nearest")
     closed = ndimage.uniform_filter(closed.astype(np.float32), STROKE, mode="nearest")
-    paper = np.asarray(Image.fromarray(closed).resize(grey.shape[::-1], Image.Resampling.BILINEAR))
+    rows, columns = grey.shape
+    paper = np.asarray(Image.fromarray(closed).resize((columns, rows), Image.Resampling.BILINEAR))
     return (paper - grey) / np.maximum(paper, DIM)
 
 
@@ -97,7 +98,8 @@ def _paper_mask(grey: np.ndarray) -> np.ndarray:
     if not LEAST_PAPER < opened.mean() < 1 or light[~page].mean() > OUTSIDE * light[page].mean():
         return everything
     picture = Image.fromarray(opened.astype(np.uint8) * 255)
-    inside = np.asarray(picture.resize(grey.shape[::-1], Image.Resampling.BILINEAR)) > 128
+    rows, columns = grey.shape
+    inside = np.asarray(picture.resize((columns, rows), Image.Resampling.BILINEAR)) > 128
     return ndimage.minimum_filter(inside, 2 * RIM + 1, mode="nearest")
 
 
