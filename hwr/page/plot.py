@@ -1,4 +1,6 @@
-"""A page with its lines drawn over it: in which order they were read, what they say, and how sure that is."""
+"""A page with its lines drawn over it: in which order they were read, what they say, and how sure that is.
+
+A line is as sure as its words are on average, from red to green."""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ def drawing(sheet: Sheet, grey: np.ndarray, title: str) -> Figure:
     colours = colormaps["RdYlGn"]
     for number, line in enumerate(sheet.lines, 1):
         polygon, baseline = np.array([*line.polygon, line.polygon[0]]), np.asarray(line.baseline)
-        sure = line.read.confidence
+        words = [word.confidence for word in line.words]
+        sure = sum(words) / len(words) if words else None
         colour = "grey" if sure is None else colours(sure)
         axes.plot(*polygon.T, color=colour, linewidth=1.0)
         axes.plot(*baseline.T, color="tab:blue", linewidth=0.8)

@@ -202,14 +202,58 @@ def test_a_folder_gives_its_ink_that_ends_in_xml_and_no_other_xml(models, tmp_pa
     ]
 
 
-def test_a_page_is_named_and_the_line_beside_it_is_read(models, lines, capsys):
+def page_of(line: np.ndarray, count: int = 12) -> np.ndarray:
+    return np.pad(np.concatenate([np.pad(line, ((0, 20), (20, 20)), constant_values=255)] * count), 15)
+
+
+def test_a_page_is_read_line_by_line_and_the_line_beside_it_too(models, lines, capsys):
     line = np.asarray(Image.open(lines / "line.png"))
-    page = np.pad(np.concatenate([np.pad(line, ((0, 20), (20, 20)), constant_values=255)] * 12), 15)
-    Image.fromarray(page).save(lines / "page.png")
+    Image.fromarray(page_of(line)).save(lines / "page.png")
     words = ["recognise", lines / "page.png", lines / "line.png", "--model", models["image"]]
     status, out, err = run(capsys, *words)
-    assert status == 1 and out.startswith(f"{lines / 'line.png'}\t") and out.count("\n") == 1
-    assert err.startswith(f"{lines / 'page.png'}: this looks like a page") and err.count("\n") == 1
+    names = [row.split("\t")[0] for row in out.splitlines()]
+    assert (status, err, names) == (0, "", [str(lines / "page.png")] * 12 + [str(lines / "line.png")])
+    status, out, _ = run(capsys, *words, "--format", "json")
+    page, single = map(json.loads, out.splitlines())
+    assert (len(page["lines"]), page["width"], "lines" in single) == (12, 390, False)
+    tops = [min(y for _, y in row["polygon"]) for row in page["lines"]]
+    assert tops == sorted(tops) and tops[0] < 60 and tops[-1] > 880
+
+
+def test_page_and_line_can_be_forced(models, lines, capsys):
+    Image.fromarray(page_of(np.asarray(Image.open(lines / "line.png")))).save(lines / "page.png")
+    asked = ["--format", "json", "--model", models["image"]]
+    for name, layout, found in (("page.png", "--line", None), ("line.png", "--page", 1)):
+        status, out, err = run(capsys, "recognise", lines / name, layout, *asked)
+        told = json.loads(out).get("lines")
+        assert (status, err, told and len(told)) == (0, "", found)
+    with pytest.raises(SystemExit) as stopped:
+        run(capsys, "recognise", lines / "page.png", "--page", "--line")
+    assert stopped.value.code == 2
+
+
+def test_a_page_without_writing_says_so(models, tmp_path, capsys):
+    sheet = np.full((900, 700), 250, np.uint8)
+    sheet[100::60, 60:640] = 90  # ruled
+    Image.fromarray(sheet).save(tmp_path / "ruled.png")
+    status, out, err = run(capsys, "recognise", tmp_path / "ruled.png", "--model", models["image"])
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"{tmp_path / 'ruled.png'}: no line of writing was found")
+
+
+def test_what_was_found_is_drawn_over_the_page(models, lines, tmp_path, capsys):
+    Image.fromarray(page_of(np.asarray(Image.open(lines / "line.png")))).save(lines / "page.png")
+    words = ["recognise", lines / "page.png", "--model", models["image"], "--plot"]
+    assert run(capsys, *words, tmp_path / "found.png")[0] == 0
+    assert Image.open(tmp_path / "found.png").size[1] > 1000
+    assert run(capsys, *words, tmp_path / "several.png", lines / "line.png")[0] == 0
+    assert {p.name for p in tmp_path.glob("*.png")} == {
+        "found.png",
+        "several.page.png",
+        "several.line.png",
+    }
+    status, _, err = run(capsys, *words, tmp_path / "none" / "found.png")
+    assert status == 1 and "found.png: the picture cannot be written" in err
 
 
 def test_an_empty_name_is_wrong_usage(capsys):
