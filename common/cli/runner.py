@@ -34,7 +34,8 @@ def emitter(
     """The function that takes the text of an input, in a format, to standard output or into args.output.
 
     Several inputs share standard output where their format allows: txt gets the name and a tab before each
-    line of the text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has names.
+    line of the text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has
+    names.
     A format that is bytes, such as PDF, goes to no terminal.
     Raises InputError rather than writing over an input.
     """

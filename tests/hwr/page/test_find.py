@@ -72,7 +72,7 @@ def test_a_turned_page_is_read_in_its_own_direction(quarters):
 
 
 def test_a_skewed_page_on_a_dark_table():
-    grey, boxes = written()
+    grey, _ = written()
     picture = Image.fromarray(grey).rotate(5, Image.Resampling.BICUBIC, expand=True, fillcolor=40)
     page = find_lines(np.pad(np.asarray(picture), 60, constant_values=40))
     assert len(page.lines) == len(TEXT)
