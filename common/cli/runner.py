@@ -33,9 +33,8 @@ def emitter(
 ) -> Callable[[Input, str | bytes], None]:
     """The function that takes the text of an input, in a format, to standard output or into args.output.
 
-    Several inputs share standard output where their format allows: txt gets the name and a tab before each
-    line of the text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has
-    names.
+    Several inputs share standard output where their format allows: txt gets the name and a tab before the
+    text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has names.
     A format that is bytes, such as PDF, goes to no terminal.
     Raises InputError rather than writing over an input.
     """
@@ -59,7 +58,7 @@ def emitter(
         name = STDIN if item.path is None and item.page is None else " ".join(item.label.split())
         named = (several or item.page is not None) and args.format == "txt"
         if named:  # each line of a page
-            text = "".join(f"{name}\t{row}\n" for row in text.removesuffix("\n").split("\n"))
+            text = "".join(f"{name}\t{line}\n" for line in text.removesuffix("\n").split("\n"))
         sys.stdout.write(printable(text, keep="\n\t") if terminal else text)
         sys.stdout.flush()
 

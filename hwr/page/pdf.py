@@ -61,7 +61,7 @@ def _words(line: TextLine, height: int, scale: float, fonts: _Fonts) -> Iterator
     axes = np.array([[x, y], [-y, x]])  # along the line and across it
     on, off = axes @ baseline.T
     order = np.argsort(on)
-    for number, word in enumerate(line.words, 1):
+    for word in line.words:
         left, top, right, bottom = word.box or line.box
         corners = axes @ np.array([[left, right, right, left], [top, top, bottom, bottom]])
         start, end = float(corners[0].min()), float(corners[0].max())
@@ -73,8 +73,8 @@ def _words(line: TextLine, height: int, scale: float, fonts: _Fonts) -> Iterator
         stretch = 100 * max(end - start, 1.0) * scale / (WIDTH * size * len(word.text))
         place = f"{begin[0] * scale:.2f} {(height - begin[1]) * scale:.2f}"
         yield f"{stretch:.2f} Tz {cos:.5f} {-sin:.5f} {sin:.5f} {cos:.5f} {place} Tm"
-        text = word.text + " " * (number < len(line.words))
-        yield from (f"/F{font} {size:.2f} Tf <{codes.hex()}> Tj" for font, codes in fonts.written(text))
+        for font, codes in fonts.written(word.text + " "):  # some readers part words by spaces alone
+            yield f"/F{font} {size:.2f} Tf <{codes.hex()}> Tj"
 
 
 class _Fonts:
