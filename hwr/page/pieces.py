@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+LOW = 3  # pixels; what is lower is grain
+TALL = 4  # usual heights; what is higher, and a sixth of the page, is no letter
 SOLID, BLOT = 0.7, 24  # of its box, pixels: a piece that is higher and fills more is no writing
 STRAIGHT, LONG = 1.3, 24  # pixels: a piece that is longer and no thicker (a deviation) is a ruled line
 SMALL = 0.6  # of the height of large letters; rows of nothing larger are the print of a form
@@ -51,9 +53,10 @@ def pieces_of(mask: np.ndarray) -> Pieces:
     boxes = np.array([(y.start, y.stop, x.start, x.stop) for y, x in found]).reshape(-1, 4)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     heights, widths = (boxes[:, 1::2] - boxes[:, ::2]).T
-    letters = (heights >= 3) & (heights < mask.shape[0] / 6) & (areas >= 6)
+    usual = float(np.median(heights[heights >= LOW])) if (heights >= LOW).any() else 0.0
+    letters = (heights >= LOW) & (heights < max(mask.shape[0] / 6, TALL * usual)) & (areas >= 6)
     at_edge = (boxes[:, ::2] == 0).any(axis=1) | (boxes[:, 1::2] == mask.shape).any(axis=1)
-    letters &= ~at_edge | (heights < BLOT)
+    letters &= ~at_edge | (heights < max(BLOT, 2 * usual))
     letters &= (areas < SOLID * heights * widths) | (heights < BLOT)
     letters &= (_thickness(labels, count) > STRAIGHT) | (widths < LONG)
     return without_print(Pieces(labels, boxes, areas).only(letters))
