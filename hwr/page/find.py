@@ -47,11 +47,14 @@ def find_lines(grey: np.ndarray) -> Page:
 
     The page's angle is 0, 90, 180 or 270."""
     ink = page_ink(grey)
-    turns = 1 if _flatness(np.rot90(ink.mask)) > ON_ITS_SIDE * _flatness(ink.mask) else 0
-    drawn = _drawn(np.rot90(ink.mask, turns))
+    slopes = [page_slope(np.rot90(ink.mask, turns)) for turns in (0, 1)]
+    flat, turned = (_flatness(np.rot90(ink.mask, turns), slope) for turns, slope in enumerate(slopes))
+    turns = int(turned > ON_ITS_SIDE * flat)
+    slope = slopes[turns]
+    drawn = _drawn(np.rot90(ink.mask, turns), slope)
     if drawn.upright < ON_ITS_HEAD:
         turns += 2
-        drawn = _drawn(np.rot90(ink.mask, turns))
+        drawn = _drawn(np.rot90(ink.mask, turns), slope)
     rows, columns = grey.shape
     upright = reading_order(drawn.lines)
     lines = (_turned_back(line, turns, ink.mask.shape, ink.factor, (columns, rows)) for line in upright)
@@ -64,9 +67,9 @@ class _Drawn:
     upright: float  # above 0 where the page is, below where it stands on its head
 
 
-def _drawn(mask: np.ndarray) -> _Drawn:
+def _drawn(mask: np.ndarray, slope: float) -> _Drawn:
     """The lines of ink (rows, columns) bool, which run from left to right."""
-    flat, shift = sheared(mask, page_slope(mask))
+    flat, shift = sheared(mask, slope)
     pieces = pieces_of(without_rules(flat))
     if not len(pieces.areas):
         return _Drawn([], 0.0)
@@ -109,9 +112,9 @@ def _energy(strips: np.ndarray, shifts: np.ndarray) -> float:
     return float(total @ total)
 
 
-def _flatness(mask: np.ndarray) -> float:
+def _flatness(mask: np.ndarray, slope: float) -> float:
     """How much the rows of a page, sheared by its slope, are lines and gaps between them."""
-    profile = sheared(mask, page_slope(mask))[0].sum(axis=1).astype(np.float64)
+    profile = sheared(mask, slope)[0].sum(axis=1).astype(np.float64)
     profile = ndimage.gaussian_filter1d(profile, 1.5) - ndimage.gaussian_filter1d(profile, 12)
     return float(profile @ profile)
 
