@@ -40,8 +40,9 @@ PROGRAM = Program(
         hwr recognise line.png --format json --nbest 5 the five likeliest texts
     """,
     takes=(
-        "IMAGE|INK|FOLDER|-",
+        "IMAGE|XML|INK|FOLDER|-",
         "pictures of pages or lines (any format that Pillow reads; each page or frame of a file counts), "
+        "ALTO or PAGE files with the picture of the page beside them, "
         "pen strokes (.json, InkML, UNIPEN), folders of them, - for standard input; what a file holds is "
         "told by its suffix, or else by its first bytes",
     ),
