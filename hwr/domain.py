@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.domain import HEAD, Domain, first_bytes
-
-PAGES = ("alto", "PcGts")  # root elements of ALTO and PAGE
+from carousel.hwr.image import PICTURES
 
 if TYPE_CHECKING:  # loading it brings numpy
     from carousel.common.data.manifest import Sample
@@ -26,7 +25,7 @@ def is_page_xml(head: bytes) -> bool:
     """Whether a file that begins so is ALTO or PAGE, which tell the lines of a picture beside them."""
     from carousel.hwr import markup
 
-    return markup.root_tag(head) in PAGES
+    return markup.root_tag(head) in markup.PAGES
 
 
 def is_ink_xml(path: Path) -> bool:
@@ -52,10 +51,7 @@ def lines_of_pages(path: Path) -> list[Callable[[], Iterator[Sample]]]:
 IMAGE = Domain(
     name="image",
     key="image",
-    suffixes=(
-        *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-        *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif", ".pdf"),
-    ),
+    suffixes=PICTURES,
     models=Path(__file__).parent / "models",
     samples=Path(__file__).parent / "samples",
     module="carousel.hwr.inputs",

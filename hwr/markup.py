@@ -6,6 +6,8 @@ from xml.parsers import expat
 
 from carousel.common.errors import InputError
 
+PAGES = ("alto", "PcGts")  # root elements of ALTO and PAGE
+
 
 def parse(data: bytes) -> Element:
     """The root element. A document type is refused: its entities might never end. Raises InputError without

@@ -18,8 +18,8 @@ from carousel.common.errors import InputError, named
 from carousel.common.files import Source, read_source, source_name
 from carousel.common.text.alphabet import normalise
 from carousel.hwr import markup
-from carousel.hwr.domain import IMAGE, PAGES
-from carousel.hwr.markup import tag
+from carousel.hwr.image import PICTURES
+from carousel.hwr.markup import PAGES, tag
 from carousel.hwr.page import outlines
 from carousel.hwr.page.layout import Line, Page
 from carousel.hwr.page.outlines import Drawn
@@ -85,7 +85,7 @@ def picture_of(path: Path, page: Page) -> Path:
     for folder in (path.parent, path.parent.parent):
         files = [folder / named] if named.name and not named.is_absolute() else []
         files += [folder / named.name] if named.name else []
-        files += [folder / (stem + suffix) for stem in reversed(stems) for suffix in IMAGE.suffixes]
+        files += [folder / (stem + suffix) for stem in reversed(stems) for suffix in PICTURES]
         for file in files:
             if file.is_file() and file != path and file.suffix.lower() != ".xml":
                 return file
