@@ -47,9 +47,13 @@ def read_image(source: Source) -> np.ndarray:
 def picture_size(source: Source) -> tuple[int, int]:
     """Width and height of a picture, as `read_image` gives it, by its first bytes. Raises InputError."""
     name = source_name(source)
-    with open_source(source, LARGEST_FILE) as file, _sentences(f"{name}: "), Image.open(file) as image:
-        turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
-        return image.size[::-1] if turned else image.size
+    with open_source(source, LARGEST_FILE) as file, _sentences(f"{name}: "):
+        if file.read(len(pdf.START)) == pdf.START:
+            file.seek(0)
+            return pdf.drawn(file.read(), 0, MOST_PIXELS).size
+        with Image.open(file) as image:
+            turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+            return image.size[::-1] if turned else image.size
 
 
 def read_pages(source: Source) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:
