@@ -64,10 +64,10 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
 
     def write(item: Input, found: tuple[Model, Transcript]) -> None:
         model, transcript = found
+        emit(item, form.write(transcript, item, model.card["name"]))
         if program.draw is not None and args.plot is not None:
             several = len(inputs) > 1 or item.page is not None
             program.draw(transcript, item, plot_of(item) if several else args.plot)
-        emit(item, form.write(transcript, item, model.card["name"]))
 
     def plot_of(item: Input) -> Path:
         page = "" if item.page is None else f".page{item.page}"
