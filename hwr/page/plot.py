@@ -4,6 +4,7 @@ A line is as sure as its words are on average, from red to green."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,19 @@ def drawing(sheet: Sheet, grey: np.ndarray, title: str) -> Figure:
         axes.plot(*polygon.T, color=colour, linewidth=1.0)
         axes.plot(*baseline.T, color="tab:blue", linewidth=0.8)
         told = f"{number}  {line.read.text}" + ("" if sure is None else f"  ({sure:.0%})")
-        x, y = baseline[0].tolist()
-        axes.text(x, y, told, fontsize=7, color="tab:blue", va="top", parse_math=False)
+        (x, y), (across, down) = baseline[0].tolist(), (baseline[-1] - baseline[0]).tolist()
+        along = -math.degrees(math.atan2(down, across))
+        axes.text(
+            x,
+            y,
+            told,
+            fontsize=7,
+            color="tab:blue",
+            va="top",
+            parse_math=False,
+            rotation=along,
+            rotation_mode="anchor",
+        )
     for one, other in zip(sheet.lines, sheet.lines[1:], strict=False):
         ends = np.array([one.baseline[-1], other.baseline[0]])
         axes.plot(*ends.T, color="tab:purple", linewidth=0.5, alpha=0.5)
