@@ -82,7 +82,9 @@ def test_what_the_packages_import_is_what_they_ask_for():
     elsewhere = {name_of(line.name) for line in asked if line.marker and not line.marker.evaluate()}
     core = {name_of(line.name) for line in asked} - elsewhere
     extras = {
-        name_of(line) for extra in ("onnx", "tensorboard") for line in project["optional-dependencies"][extra]
+        name_of(line)
+        for extra in ("onnx", "pdf", "tensorboard")
+        for line in project["optional-dependencies"][extra]
     }
     roots = {name.split(".")[0] for room in ROOMS for _, tree in modules(room) for name in imported(tree)}
     roots -= elsewhere  # such as pyctcdecode, which is for older Pythons than this one
