@@ -71,6 +71,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
     options.add_model_arguments(parser, program.name)
     options.add_output_arguments(parser, [form for form in program.formats if form != "txt"])
     program.add_truncation(parser)
+    program.add_layout(parser)
     parser.set_defaults(run=align)
 
 

@@ -25,7 +25,11 @@ def add(commands: options.Subparsers, program: Program) -> None:
         """,
     )
     parser.add_argument(
-        "manifests", nargs="+", type=Path, metavar="MANIFEST", help="a .jsonl or .jsonl.gz of samples"
+        "manifests",
+        nargs="+",
+        type=Path,
+        metavar="MANIFEST",
+        help="a .jsonl or .jsonl.gz of samples" + program.measured,
     )
     options.add_model_arguments(parser, program.name)
     options.add_decoder_arguments(parser, nbest=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from carousel.common.errors import InputError, UsageError
-from carousel.common.files import atomic_text
+from carousel.common.files import atomic_text, atomic_write
 
 
 def check_file(option: str, path: Path) -> None:
@@ -25,10 +25,14 @@ def check_picture(option: str, path: Path) -> None:
         raise UsageError(f"--{option} {path}: there is no folder {path.parent}; make it first")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all; folders are made. Raises InputError where that cannot be."""
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Writes a file, whole or not at all; folders are made. Raises InputError where that cannot be."""
     make_folder(path.parent)
     try:
+        if isinstance(text, bytes):
+            with atomic_write(path, sync=False) as partial:
+                partial.write_bytes(text)
+            return
         with atomic_text(path, errors="surrogateescape") as file:
             file.write(text)
     except OSError as error:

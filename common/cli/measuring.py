@@ -35,7 +35,7 @@ from carousel.common.cli.streams import say
 from carousel.common.data.manifest import Sample, read_manifest
 from carousel.common.decoding import Hypothesis, decode, rescoring
 from carousel.common.decoding.rescoring import Rescorer, open_rescorer
-from carousel.common.domain import Work
+from carousel.common.domain import Domain, Work
 from carousel.common.errors import InputError, UsageError
 from carousel.common.model import file as model_file
 from carousel.common.model import onnx_run as onnx_file
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 def evaluate(opener: Opener) -> int:
     args, failures = opener.args, opener.failures
     started = time.perf_counter()
-    samples = [sample for path in args.manifests for sample in read_manifest(path)]
+    domains = opener.program.domains
+    samples = [sample for path in args.manifests for sample in _samples(path, domains, failures)]
     if not samples:
         raise InputError(f"{args.manifests[0]}: there is no sample in it, so there is nothing to evaluate")
     for key in args.by or ():
         check_key(samples, key)
-    domains = opener.program.domains
     domain = next((d for d in domains if getattr(samples[0], d.key) is not None), domains[0])
     model = opener.model(domain)
     read = partial(_features, domain.work, model)
@@ -99,6 +99,22 @@ def evaluate(opener: Opener) -> int:
 
         draw_reliability(sure, args.reliability, title=str(model.card.get("name")))
     return failures.status
+
+
+def _samples(path: Path, domains: Sequence[Domain], failures: Failures) -> list[Sample]:
+    """The samples of a manifest, or of files with texts; of these, those that cannot be read are failures."""
+    readers = [reader for domain in domains for reader in domain.truths(path)]
+    if not readers:
+        if path.is_dir():
+            raise InputError(f"{path}: there is no file with texts in this folder that can be measured with")
+        return list(read_manifest(path))
+    found: list[Sample] = []
+    for reader in readers:
+        try:
+            found += reader()
+        except InputError as error:
+            failures.add(str(path), error)
+    return found
 
 
 def _features(work: Work, model: Model, sample: Sample) -> np.ndarray:

@@ -72,6 +72,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
     options.add_model_arguments(parser, program.name)
     options.add_output_arguments(parser, [name for name, form in program.formats.items() if form.spotting])
     program.add_truncation(parser)
+    program.add_layout(parser)
     parser.set_defaults(run=spot)
 
 
