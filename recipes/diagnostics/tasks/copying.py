@@ -1,0 +1,84 @@
+"""Copy memory: ten symbols, T steps of nothing, then the ten symbols again.
+
+Arjovsky, Shah & Bengio 2015, Unitary Evolution Recurrent Neural Networks, section 5.1. Symbols 0 to 7 are
+data, 8 is the blank, 9 the mark after which the network has to write. Who remembers nothing has a
+cross-entropy of 10 ln 8 / (T + 20). `length` is T.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from carousel.recipes.diagnostics.network import Network
+from carousel.recipes.diagnostics.picture import panels, save
+from carousel.recipes.diagnostics.settings import Settings
+from carousel.recipes.diagnostics.task import Batch, Run, Task, class_loss
+
+DATA, BLANK, MARK, SYMBOLS = 8, 8, 9, 10
+MEMORY = 10  # symbols to copy
+
+
+def batch(settings: Settings, size: int, rng: torch.Generator) -> Batch:
+    steps = settings.length + 2 * MEMORY
+    data = torch.randint(DATA, (size, MEMORY), generator=rng)
+    symbols = torch.full((size, steps), BLANK)
+    symbols[:, :MEMORY] = data
+    symbols[:, -MEMORY - 1] = MARK
+    targets = torch.full((size, steps), BLANK)
+    targets[:, -MEMORY:] = data
+    x = nn.functional.one_hot(symbols, SYMBOLS).float()
+    return Batch(x, targets, torch.ones(size, steps, dtype=torch.bool), torch.full((size,), steps))
+
+
+def baseline(length: int) -> float:
+    """The cross-entropy of who remembers nothing, nats a step."""
+    return MEMORY * math.log(DATA) / (length + 2 * MEMORY)
+
+
+def measure(network: Network, settings: Settings, rng: torch.Generator) -> dict[str, float]:
+    drawn = batch(settings, settings.test, rng)
+    outputs, _ = network(drawn.x, drawn.lengths)
+    loss = float(class_loss(outputs, drawn))
+    right = outputs[:, -MEMORY:].argmax(-1) == drawn.targets[:, -MEMORY:]
+    share = loss / baseline(settings.length)
+    return {"loss": loss, "of baseline": share, "right": float(right.float().mean())}
+
+
+def solved(measured: Mapping[str, float], settings: Settings) -> bool:
+    return measured["right"] > 0.99
+
+
+def draw(runs: Sequence[Run], path: Path) -> None:
+    """The loss over that of who remembers nothing, at the length that was trained at the time."""
+    figure, (axes,) = panels()
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    for number, run in enumerate(runs):
+        first = number == 0 or runs[number - 1].variant != run.variant
+        axes.semilogy(
+            [row["step"] for row in run.curve],
+            [row["of baseline"] for row in run.curve],
+            color=f"C{variants.index(run.variant) % 10}",
+            linewidth=1,
+            label=run.variant if first else None,
+        )
+    axes.axhline(1, color="black", linestyle="--", linewidth=0.8)
+    axes.set_xlabel("steps of the optimizer (dashed: nothing is remembered)")
+    axes.set_ylabel("loss / baseline")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+TASK = Task(
+    settings=Settings(hidden=64, length=100, batch=32, steps=3000, check_every=50, test=200),
+    variants={"bias 1": {}},
+    sizes=lambda settings: (SYMBOLS, SYMBOLS),
+    batch=batch,
+    loss=class_loss,
+    measure=measure,
+    solved=solved,
+    draw=draw,
+)
