@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from carousel.common.cli.failures import DONE, guarded
 from carousel.common.cli.streams import show
-from carousel.common.errors import UsageError
+from carousel.common.errors import InputError, UsageError
 from carousel.common.settings.field import check, defaults, described
 from carousel.common.train.recipe import CONF
 from carousel.recipes.diagnostics.settings import Settings
@@ -65,6 +65,7 @@ def _hydra(name: str, task: Task, overrides: list[str]) -> None:
     from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
 
+    failed: list[InputError] = []
     ours = ["runs", {"override hydra/job_logging": "carousel"}, {"override hydra/hydra_logging": "carousel"}]
     node: dict[str, Any] = {"defaults": [*ours, "_self_"], **defaults(task.settings)}
     ConfigStore.instance().store("diagnostics", node | {"name": f"diagnostics-{name}"})
@@ -75,7 +76,10 @@ def _hydra(name: str, task: Task, overrides: list[str]) -> None:
 
         given: Any = OmegaConf.to_container(config, resolve=True)
         told = {override.partition("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task}
-        run_task(task, settings_of(given), told, Path(HydraConfig.get().runtime.output_dir))
+        try:
+            run_task(task, settings_of(given), told, Path(HydraConfig.get().runtime.output_dir))
+        except InputError as error:  # here, as Hydra would print it as well; the other jobs of -m go on
+            failed.append(error)
 
     sys.argv = [sys.argv[0], *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print and exit itself, with status 1
@@ -83,13 +87,15 @@ def _hydra(name: str, task: Task, overrides: list[str]) -> None:
         run()
     except HydraException as error:
         raise UsageError(str(error)) from error
+    if failed:
+        raise failed[0]
 
 
 def settings_of(given: dict[str, Any]) -> Settings:
     """Settings of plain data. Raises UsageError for what cannot be used."""
     try:
         check(Settings, given, "")
-    except ValueError as error:
+    except InputError as error:
         raise UsageError(str(error)) from error
     optimizer = type(Settings().optimizer)(**given["optimizer"])
     lists = {key: tuple(given[key]) for key in ("seeds", "variants") if given[key] is not None}

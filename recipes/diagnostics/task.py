@@ -48,7 +48,8 @@ class Task:
     """A task as data. All random numbers come from the generator that a function is given.
 
     sizes: (inputs, outputs) of the network; batch: new sequences; loss: of outputs (batch, steps, outputs);
-    measure: of a network, on sequences that no training has seen; solved: whether training may stop;
+    measure: of a network, on sequences that no training has seen; solved: whether training may stop; ready:
+    whether a curriculum may go on, if that is less;
     draw: all runs in one picture; stream: the rows of a batch go on from those of the batch before.
     write: other files into the folder of the run.
     """
@@ -61,6 +62,7 @@ class Task:
     solved: Callable[[Mapping[str, float], Settings], bool]
     draw: Callable[[Sequence[Run], Path], None]
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
+    ready: Callable[[Mapping[str, float]], bool] | None = None
     stream: bool = False
     write: Callable[[Run, Path], None] | None = None
 
@@ -85,12 +87,13 @@ def train(task: Task, settings: Settings, seed: int, variant: str = "") -> Run:
         measured = test(task, network, now)
         curve.append({"step": step, "length": now.length, **measured})
         log.info("%s seed %d step %d length %d: %s", variant, seed, step, now.length, told(measured))
-        solved = task.solved(measured, now)
-        if solved and now.length < settings.length:
-            now, solved = replace(now, length=min(longer(now.length), settings.length)), False
-    if now.length < settings.length:
+        if now.length == settings.length:
+            solved = task.solved(measured, now)
+        elif task.ready(measured) if task.ready else task.solved(measured, now):
+            now = replace(now, length=min(longer(now.length), settings.length))
+    if curve and curve[-1]["length"] < settings.length:  # a curriculum that has not come to its end
         measured = test(task, network, settings)
-    solved = solved or task.solved(measured, settings)
+    solved = task.solved(measured, settings)
     return Run(variant, seed, settings, network, solved, step, time.monotonic() - began, measured, curve)
 
 

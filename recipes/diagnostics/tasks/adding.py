@@ -48,7 +48,7 @@ def solved(measured: Mapping[str, float], settings: Settings) -> bool:
 
 TASK = Task(
     settings=Settings(hidden=16, length=100, chrono=100, batch=32, steps=8000, check_every=100, test=2560),
-    variants={f"T={length}": {"length": length, "chrono": length} for length in (100, 500, 1000)},
+    variants={f"T{length}": {"length": length, "chrono": length} for length in (100, 500, 1000)},
     sizes=lambda settings: (2, 1),
     batch=batch,
     loss=squared_loss,

@@ -2,7 +2,7 @@
 
 Arjovsky, Shah & Bengio 2015, Unitary Evolution Recurrent Neural Networks, section 5.1. Symbols 0 to 7 are
 data, 8 is the blank, 9 the mark after which the network has to write. Who remembers nothing has a
-cross-entropy of 10 ln 8 / (T + 20). `length` is T.
+cross-entropy of 10 ln 8 / (T + 20). `length` is T; a curriculum (`first`) copies T symbols below ten.
 """
 
 import math
@@ -18,31 +18,39 @@ from carousel.recipes.diagnostics.settings import Settings
 from carousel.recipes.diagnostics.task import Batch, Run, Task, class_loss
 
 DATA, BLANK, MARK, SYMBOLS = 8, 8, 9, 10
-MEMORY = 10  # symbols to copy
+READY = 0.9  # of the symbols right: the curriculum goes on
+MOST = 10  # symbols to copy
 
 
 def batch(settings: Settings, size: int, rng: torch.Generator) -> Batch:
-    steps = settings.length + 2 * MEMORY
-    data = torch.randint(DATA, (size, MEMORY), generator=rng)
+    count = copied(settings.length)
+    steps = settings.length + 2 * count
+    data = torch.randint(DATA, (size, count), generator=rng)
     symbols = torch.full((size, steps), BLANK)
-    symbols[:, :MEMORY] = data
-    symbols[:, -MEMORY - 1] = MARK
+    symbols[:, :count] = data
+    symbols[:, -count - 1] = MARK
     targets = torch.full((size, steps), BLANK)
-    targets[:, -MEMORY:] = data
+    targets[:, -count:] = data
     x = nn.functional.one_hot(symbols, SYMBOLS).float()
     return Batch(x, targets, torch.ones(size, steps, dtype=torch.bool), torch.full((size,), steps))
 
 
+def copied(length: int) -> int:
+    """How many symbols are copied."""
+    return min(MOST, length)
+
+
 def baseline(length: int) -> float:
     """The cross-entropy of who remembers nothing, nats a step."""
-    return MEMORY * math.log(DATA) / (length + 2 * MEMORY)
+    return copied(length) * math.log(DATA) / (length + 2 * copied(length))
 
 
 def measure(network: Network, settings: Settings, rng: torch.Generator) -> dict[str, float]:
     drawn = batch(settings, settings.test, rng)
     outputs, _ = network(drawn.x, drawn.lengths)
     loss = float(class_loss(outputs, drawn))
-    right = outputs[:, -MEMORY:].argmax(-1) == drawn.targets[:, -MEMORY:]
+    count = copied(settings.length)
+    right = outputs[:, -count:].argmax(-1) == drawn.targets[:, -count:]
     share = loss / baseline(settings.length)
     return {"loss": loss, "of baseline": share, "right": float(right.float().mean())}
 
@@ -80,5 +88,6 @@ TASK = Task(
     loss=class_loss,
     measure=measure,
     solved=solved,
+    ready=lambda measured: measured["right"] > READY,
     draw=draw,
 )

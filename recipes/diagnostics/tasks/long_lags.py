@@ -52,7 +52,7 @@ def solved(measured: Mapping[str, float], settings: Settings) -> bool:
 
 TASK = Task(
     settings=Settings(hidden=4, batch=16, steps=8000, check_every=50, test=10000),
-    variants={f"T={length}": {"length": length, "chrono": length} for length in (50, 1000)},
+    variants={f"T{length}": {"length": length, "chrono": length} for length in (50, 1000)},
     sizes=lambda settings: (SYMBOLS, 2),
     batch=batch,
     loss=class_loss,
