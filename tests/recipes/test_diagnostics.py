@@ -173,7 +173,9 @@ def test_counting_goes_as_far_as_it_was_trained():
     assert run.measured["up to"] >= 4
 
 
-def test_a_run_writes_its_results_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+def test_a_run_writes_its_results_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     small = ["length=12", "variants=[lstm1997]", "seeds=[1,2]", "test=2", "hidden=3"]
     assert main(["gradient_flow", "name=small", *small]) == 0
@@ -187,7 +189,8 @@ def test_a_run_writes_its_results_once(tmp_path: Path, capsys: pytest.CaptureFix
         main(["gradient_flow", "name=small", *small])
 
 
-def test_what_cannot_be_used_is_told():
+def test_what_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="there is no task subtracting; there are adding"):
         main(["subtracting"])
     for override, said in (

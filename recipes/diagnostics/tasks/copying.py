@@ -7,6 +7,7 @@ cross-entropy of 10 ln 8 / (T + 20). `length` is T; a curriculum (`first`) copie
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 
 from carousel.recipes.diagnostics.network import Network
 from carousel.recipes.diagnostics.picture import panels, save
-from carousel.recipes.diagnostics.settings import Settings
+from carousel.recipes.diagnostics.settings import OPTIMIZER, Settings
 from carousel.recipes.diagnostics.task import Batch, Run, Task, class_loss
 
 DATA, BLANK, MARK, SYMBOLS = 8, 8, 9, 10
@@ -81,8 +82,20 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
 
 TASK = Task(
-    settings=Settings(hidden=64, length=100, batch=32, steps=3000, check_every=50, test=200),
-    variants={"bias 1": {}},
+    settings=Settings(
+        hidden=100,
+        length=200,
+        batch=32,
+        steps=20000,
+        check_every=100,
+        test=200,
+        optimizer=replace(OPTIMIZER, rate=0.003),
+    ),
+    variants={
+        "plain": {"forget_bias": 1.0},
+        "chrono": {"chrono": 300},  # as long as the sequence is, and more
+        "curriculum": {"first": 1, "forget_bias": 3.0},
+    },
     sizes=lambda settings: (SYMBOLS, SYMBOLS),
     batch=batch,
     loss=class_loss,
