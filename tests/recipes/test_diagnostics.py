@@ -173,6 +173,12 @@ def test_counting_goes_as_far_as_it_was_trained():
     assert run.measured["up to"] >= 4
 
 
+def test_six_steps_between_spikes_are_told_from_five():
+    """A cell that keeps nothing is wrong every other time."""
+    run = trained("spike_delay", "peephole", length=6, steps=300, check_every=100, test=200)
+    assert run.measured["wrong"] < 20
+
+
 def test_a_run_writes_its_results_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
