@@ -264,7 +264,7 @@ def _save(figure: Figure, above: Axes, title: str, path: str | Path) -> None:
 
 
 def write_picture(figure: Figure, path: str | Path) -> None:
-    """Raises InputError where it cannot be written."""
+    """Writes a figure, whole or not at all. Raises InputError when it cannot be written."""
     try:
         with atomic_write(Path(path), sync=False) as partial:
             figure.savefig(partial, format=Path(path).suffix[1:] or "png")
