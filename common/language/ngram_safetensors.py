@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +43,16 @@ def write(model: NGrams, path: Path, compact: bool = False) -> None:
         _compact(model) if compact else {name: np.ascontiguousarray(getattr(model, name)) for name in names}
     )
     about = {"format": COMPACT if compact else FORMAT, "model": json.dumps(header, ensure_ascii=False)}
+    with atomic_write(path) as partial:
+        save_file(arrays, partial, about)
+
+
+def advise(path: Path, advice: Mapping[str, float]) -> None:
+    """Puts options of a search into the description of a file, whose arrays stay as they are."""
+    with safe_open(path, "numpy") as file:
+        about = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about["model"] = json.dumps({**json.loads(about["model"]), "advice": advice}, ensure_ascii=False)
     with atomic_write(path) as partial:
         save_file(arrays, partial, about)
 

@@ -15,7 +15,7 @@ from carousel.common.errors import InputError
 from carousel.common.language import ngram_files
 from carousel.common.language.kneser_ney import estimate
 from carousel.common.language.ngram import SPACE, NGrams
-from carousel.common.language.ngram_safetensors import compact_size
+from carousel.common.language.ngram_safetensors import advise, compact_size
 from carousel.common.text.alphabet import Alphabet
 
 TOY = [line.split() for line in ("a b a c", "b a a", "c", "a b c a b")]
@@ -161,6 +161,11 @@ def test_a_compact_file_holds_the_model_to_its_rounding_and_is_as_large_as_foret
     assert found.log_prob == pytest.approx(model.log_prob, abs=1e-5)
     assert found.backoff == pytest.approx(model.backoff, abs=1e-5)
     assert (found.words, found.advice, found.order) == (model.words, model.advice, 4)
+    before = (tmp_path / "m.safetensors").stat().st_size
+    advise(tmp_path / "m.safetensors", {"lm_weight": 0.9, "bonus": 1.0})
+    again = ngram_files.load(tmp_path / "m.safetensors")
+    assert again.advice == {"lm_weight": 0.9, "bonus": 1.0} and (again.log_prob == found.log_prob).all()
+    assert (tmp_path / "m.safetensors").stat().st_size < before + 100
 
 
 def test_rounding_to_256_values_changes_the_perplexity_by_less_than_a_hundredth(tmp_path: Path):
