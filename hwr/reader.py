@@ -61,7 +61,7 @@ def _grey(
     if sample.strokes is not None:
         grey = _drawn(sample.strokes, features.get("height", LineImage.height), augment, rng)
     elif sample.image is not None:
-        if "polygon" in sample.extra or "baseline" in sample.extra:  # all of the page is not what the text says
+        if {"polygon", "baseline"} & sample.extra.keys():  # the text is not that of the whole page
             raise InputError("is a line of a page, which is not cut out here yet; cut it into a picture")
         grey = _picture(sample.image, cache)
     else:

@@ -209,6 +209,7 @@ def test_any_table_with_a_header(tmp_path):
     write(tmp_path / "list.csv", "wav;transcript;speaker\nrec/a.wav;hello;x\n;empty;x\nrec/a.wav;a;b;c\n")
     found = spoken(tmp_path)
     assert found.layout == "table" and told(found, "speaker") == [("hello", "x")]
+    assert found.notes == ["files are those of wav, texts those of transcript"]
     assert len(found.left_out) == 2
 
 
@@ -292,6 +293,15 @@ def test_montreal_forced_aligner(tmp_path):
         short_form(("ann - words", words), ("ann - phones", [(0, 3, "HH EH L OW Y UW")])),
     )
     assert told(spoken(tmp_path), "speaker", "start") == [("hello", "ann", 0.0), ("you", "ann", 2.0)]
+
+
+def test_words_of_an_aligner_give_way_to_whole_texts(tmp_path):
+    sound(tmp_path / "a.wav", 4)
+    write(tmp_path / "a.TextGrid", short_form(("words", [(0, 1, "hello"), (2, 3, "you")])))
+    assert told(spoken(tmp_path)) == [("hello",), ("you",)]
+    write(tmp_path / "a.lab", "hello\nyou\n")
+    assert told(spoken(tmp_path)) == [("hello you",)]
+    assert told(read_data(tmp_path, (SPEECH,), tier="words")[1]) == [("hello",), ("you",)]
 
 
 EAF = """<?xml version="1.0" encoding="UTF-8"?>
