@@ -144,9 +144,9 @@ def test_transcribe_and_spot_of_a_manifest_read_its_parts(kaldi, model, tmp_path
             assert all(low <= word["start"] <= word["end"] <= high for word in one.get("words", []))
     status, _, _ = run(capsys, "transcribe", manifest, "--model", model, "--output", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "long-2.txt",
-        "long-3.txt",
-        "long.txt",
+        "long.wav-2.txt",
+        "long.wav-3.txt",
+        "long.wav.txt",
     ]
 
 
