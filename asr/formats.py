@@ -40,7 +40,7 @@ class Cue:
 def srt(transcript: Transcript, item: Input, model: str) -> str:
     """SubRip: numbered cues, a comma before the milliseconds."""
     blocks = []
-    for number, cue in enumerate(cues(transcript.words, transcript.about["duration"]), start=1):
+    for number, cue in enumerate(cues(transcript.words, _end(transcript)), start=1):
         text = "\n".join(cue.lines).replace("-->", "→")  # SubRip cannot escape its own arrow
         blocks.append(f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{text}\n")
     return "\n".join(blocks)
@@ -49,7 +49,7 @@ def srt(transcript: Transcript, item: Input, model: str) -> str:
 def vtt(transcript: Transcript, item: Input, model: str) -> str:
     """WebVTT (W3C): &, < and > are escaped."""
     blocks = ["WEBVTT\n"]
-    for cue in cues(transcript.words, transcript.about["duration"]):
+    for cue in cues(transcript.words, _end(transcript)):
         text = html.escape("\n".join(cue.lines), quote=False)
         blocks.append(f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n")
     return "\n".join(blocks)
@@ -58,7 +58,7 @@ def vtt(transcript: Transcript, item: Input, model: str) -> str:
 def tsv(transcript: Transcript, item: Input, model: str) -> str:
     """Cues as start and end in whole milliseconds and text, like whisper's, and their confidence."""
     rows = ["start\tend\ttext\tconfidence"]
-    for cue in cues(transcript.words, transcript.about["duration"]):
+    for cue in cues(transcript.words, _end(transcript)):
         times = f"{milliseconds(cue.start)}\t{milliseconds(cue.end)}"
         rows.append(f"{times}\t{' '.join(cue.lines)}\t{cue.confidence:.4f}")
     return "\n".join(rows) + "\n"
@@ -79,7 +79,7 @@ def ctm(transcript: Transcript, item: Input, model: str) -> str:
 
 def textgrid(transcript: Transcript, item: Input, model: str) -> str:
     """Praat's TextGrid, the long form, with interval tiers `words` and `characters`; pauses are empty."""
-    duration = transcript.about["duration"]
+    duration = _end(transcript)
     letters = [symbol for symbol in transcript.best.symbols if not symbol.text.isspace()]
     tiers = (("words", transcript.words), ("characters", letters))
     lines = [
@@ -111,6 +111,11 @@ def textgrid(transcript: Transcript, item: Input, model: str) -> str:
                 f'            text = "{quoted}"',
             ]
     return "\n".join(lines) + "\n"
+
+
+def _end(transcript: Transcript) -> float:
+    """Seconds from the beginning of the file to the end of what was read of it."""
+    return transcript.about.get("start", 0.0) + transcript.about["duration"]
 
 
 def _without_gaps(items: Iterable[Symbol], duration: float) -> Iterable[tuple[str, str, str]]:

@@ -15,8 +15,11 @@ import numpy as np
 from carousel.asr import features
 from carousel.asr.align import loudness, seconds, symbol_edges, word_edges
 from carousel.asr.features import size
-from carousel.asr.reader import read
+from carousel.asr.reader import read, recording_of, whole_wave
+from carousel.asr.sound.read import duration as length
+from carousel.asr.sound.read import read_recording
 from carousel.common.calibration import UNCALIBRATED
+from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align, spell, words
 from carousel.common.decoding.hypothesis import best_sums
@@ -25,11 +28,10 @@ from carousel.common.errors import InputError, named
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
-    from carousel.common.data.manifest import Sample
     from carousel.common.domain import Item
     from carousel.common.model.file import Model
 
-__all__ = ["Recording", "open", "prepare", "read", "size", "without_rests"]
+__all__ = ["Recording", "length", "open", "prepare", "read", "size", "without_rests"]
 
 WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
 SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these
@@ -41,13 +43,15 @@ SILENCE = (
 
 
 def open(source: Any, domain: str = "speech") -> Iterator[Item]:
-    """The one recording of a path, an open file, bytes, or a wave (samples,) at the model's sample rate."""
+    """The one recording of a path, an open file, bytes, a sample of a manifest, or a wave (samples,) at the
+    model's sample rate."""
 
     def read(settings: dict[str, Any], rests: bool) -> Recording:
         if isinstance(source, np.ndarray):
             return prepare(source, settings, rests)
-        from carousel.asr.sound.read import read_recording
-
+        if isinstance(source, Sample):
+            found = recording_of(source, settings["sample_rate"])
+            return prepare(found.samples, settings, rests, found.notes, found.fault, source.start)
         found = read_recording(source, settings["sample_rate"])
         return prepare(found.samples, settings, rests, found.notes, found.fault)
 
@@ -70,10 +74,12 @@ class Recording:
     step: float  # seconds per frame of the features
     notes: tuple[str, ...] = ()
     fault: str = ""  # that its file ends too early
+    start: float = 0.0  # s of the file; all times that are told count from the file's beginning
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"duration": self.duration, "truncated": bool(self.fault)}
+        part = {"start": self.start} if self.start else {}
+        return {**part, "duration": self.duration, "truncated": bool(self.fault)}
 
     @property
     def amount(self) -> float:
@@ -100,7 +106,7 @@ class Recording:
         first, last = int(symbol.start) * stride, int(symbol.end) * stride
         inside = min(last, len(kept))  # the last output frame may reach beyond the features
         frames = kept[first], kept[inside - 1] + 1 + last - inside
-        begins, ends = (seconds(min(start + float(frame) * self.step, end)) for frame in frames)
+        begins, ends = (seconds(self.start + min(start + float(frame) * self.step, end)) for frame in frames)
         return symbol._replace(start=begins, end=ends)
 
     def aligned(self, scores: Sequence[np.ndarray], spelling: Spelling, model: Model) -> Transcript:
@@ -113,12 +119,19 @@ class Recording:
             if timed:
                 timed.append(found.symbols[len(timed)]._replace(start=timed[-1].end, end=start))
             timed += symbol_edges(word, edges, start, end)
+        if self.start:
+            timed = [self._moved(symbol) for symbol in timed]
         return Transcript(
             (Hypothesis(tuple(timed), found.score),),
             self.about,
             spikes=tuple((int(symbol.start), int(symbol.end)) for symbol in found.symbols),
             frames=sum(map(len, scores)),
         )
+
+    def _moved(self, symbol: Symbol) -> Symbol:
+        """With times that count from the file's beginning."""
+        start, end = (seconds(self.start + time) for time in (symbol.start, symbol.end))
+        return symbol._replace(start=start, end=end)
 
     def joined(self, scores: Sequence[np.ndarray], model: Model) -> tuple[np.ndarray, np.ndarray]:
         """The windows one after the other: (frames, symbols), and (frames + 1,) seconds of their edges.
@@ -176,7 +189,8 @@ class SearchedRecording:
         spikes.append((edges[at.start], edges[at.begin], edges[at.end]))
         spikes += [(edges[i], edges[i], edges[i + 1]) for i in after]
         start, end = word_edges(spikes, self.prepared.loudness, self.prepared.duration)[len(before)]
-        return float(start), float(end), None
+        offset = self.prepared.start
+        return seconds(offset + start), seconds(offset + end), None
 
     def reaches(self, spelling: Spelling) -> list[tuple[float, float]]:
         aligned = self.prepared.aligned(self.scores, spelling, self.model)
@@ -188,14 +202,13 @@ def word_segments(model: Model, sample: Sample) -> list[Symbol]:
 
     Raises InputError naming the recording where it cannot be read or the text cannot be aligned with it.
     """
-    from carousel.asr.sound.read import read_audio
     from carousel.common.recogniser import log_probs
 
     if sample.audio is None:
         raise InputError(f'{sample.where}: has no "audio", so there is nothing to align the text with')
     try:
         spelling = spell(sample.text, model.alphabet)
-        recording = prepare(read_audio(sample.audio, model.features["sample_rate"]), model.features)
+        recording = prepare(whole_wave(sample, model.features["sample_rate"]), model.features)
         if not any(map(len, recording.windows)):
             raise InputError("is silent, so no text can be aligned with it")
         return recording.aligned(log_probs(model, recording.windows), spelling, model).words
@@ -214,10 +227,11 @@ def prepare(
     rests: bool = True,
     notes: tuple[str, ...] = (),
     fault: str = "",
+    offset: float = 0.0,
 ) -> Recording:
     """Features of a wave (samples,) at settings["sample_rate"], in one window or, if it is long, several.
 
-    rests: whether long ones stay as they are (`features.without_rests`).
+    rests: whether long ones stay as they are (`features.without_rests`); offset: of the wave in its file, s.
     Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
     """
     rate = settings["sample_rate"]
@@ -244,6 +258,7 @@ def prepare(
         step=features.frame_stride(settings),
         notes=notes,
         fault=fault,
+        start=offset,
     )
 
 

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from carousel.common.errors import InputError
+from carousel.common.files import HEAD, first_bytes
+
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
     from carousel.common.ctc.spotting import Detection
+    from carousel.common.data.layouts import Found
     from carousel.common.data.manifest import Sample
     from carousel.common.decoding import Box, Hypothesis, Symbol
     from carousel.common.decoding.align import Spelling
@@ -28,7 +32,7 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
     Item = tuple[int | None, Callable[[dict[str, Any], bool], "Prepared"]]
     Source = str | os.PathLike[str] | io.BytesIO | np.ndarray | Sequence[np.ndarray]
 
-HEAD = 1 << 16  # bytes by which a file is told; the root element of XML begins within them
+SLACK = 0.5  # s by which the last part of a recording may end after it: annotators' programs round
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,9 @@ class Domain:
     starts: tuple[bytes, ...] = ()  # of files whose suffix does not tell what they hold
     tells: Callable[[bytes], bool] = lambda head: False  # the same by their first bytes, asked before
     sniff: Callable[[Path], bool] = lambda file: False  # takes a file of a folder in spite of its suffix
-    # How to read the samples of files with texts that are no manifests, of a file or of all below a folder.
-    truths: Callable[[Path], list[Callable[[], Iterator[Sample]]]] = lambda path: []
     inner: str = ""  # characters that stand inside words, besides letters and digits
     empty: str = "is empty"  # what is said of an input without frames
+    layouts: str = "carousel.common.data.layouts"  # has LAYOUTS, in which folders of it may be
 
     @property
     def work(self) -> Work:
@@ -64,6 +67,9 @@ class Work(Protocol):
         layout: of handwriting whether a picture is a "page" or a "line" (default: told by what it shows).
         Each has to be prepared before the next is asked for. Raises InputError that names the file.
         """
+
+    def length(self, path: Path) -> float | None:
+        """Seconds of a recording; None for what has none. Raises InputError for what cannot be opened."""
 
     def size(self, settings: Mapping[str, Any]) -> int:
         """Features of one frame. Raises InputError for settings that cannot be used."""
@@ -201,18 +207,55 @@ def open_input(source: Source, domains: Sequence[Domain], **layout: Any) -> tupl
     return domain, domain.work.open(source, domain.name, **layout)
 
 
+def read_data(path: Path, domains: Sequence[Domain], tier: str | None = None) -> tuple[Domain, Found]:
+    """What a folder in any layout holds, or a manifest or other list of samples, and the domain of it.
+
+    tier: the one to be taken of annotations with several. Rows whose file cannot be opened are left out;
+    recordings get their "duration" in seconds. Raises InputError that tells what was looked for.
+    """
+    from carousel.common.data.layouts import Kind, read_folder
+
+    if not path.exists():
+        raise InputError(f"{path}: there is no such folder or manifest; correct the path")
+    kinds = [Kind(d.key, d.suffixes, importlib.import_module(d.layouts).LAYOUTS) for d in domains]
+    found = read_folder(path, kinds, tier)
+    domain = next(domain for domain in domains if domain.key == found.key)
+    _measure(found, domain)
+    return domain, found
+
+
+def _measure(found: Found, domain: Domain) -> None:
+    """Leaves out what cannot be opened, and tells how long the others are."""
+    lengths: dict[Any, float | InputError | None] = {}
+    kept = []
+    for row in found.rows if domain.key != "strokes" else ():
+        path = row[domain.key]
+        if path not in lengths:
+            try:
+                lengths[path] = domain.work.length(path)
+            except InputError as error:
+                lengths[path] = error
+        length = lengths[path]
+        start = row.get("start", 0.0)
+        if isinstance(length, InputError):
+            found.leave(length, "cannot be read")
+            continue
+        if length is not None:
+            end = min(row.get("end", length), length)
+            if end <= start or row.get("end", 0.0) > length + SLACK:
+                found.leave(path, f"part that is not in its recording ({start:g}–{row.get('end', end):g} s)")
+                continue
+            row["duration"] = round(end - start, 4)
+        kept.append(row)
+    if domain.key != "strokes":
+        found.rows[:] = kept
+    if not found.rows:
+        raise InputError(f"nothing can be read: {'; '.join(found.faults()[:1])}")
+
+
 def _told_by(head: bytes, domains: Sequence[Domain]) -> Domain:
     for domain in domains:
         if domain.tells(head):
             return domain
     head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((domain for domain in domains if head.startswith(domain.starts)), domains[0])
-
-
-def first_bytes(path: Path, size: int) -> bytes:
-    """The beginning of a file; nothing where it cannot be read, of which reading it says why."""
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError:
-        return b""

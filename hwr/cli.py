@@ -55,7 +55,6 @@ PROGRAM = Program(
     unit="1000 lines",
     part="lines",
     parts=1000,
-    measured="; ALTO or PAGE files with texts and pictures beside them, or folders of these",
     demo="recognise the handwriting that comes",
     draw=draw,
 )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from carousel.common.domain import HEAD, Domain, first_bytes
+from carousel.common.domain import Domain
+from carousel.common.files import HEAD, first_bytes
 from carousel.hwr.image import PICTURES
 
-if TYPE_CHECKING:  # loading it brings numpy
-    from carousel.common.data.manifest import Sample
+PAGES = ("alto", "PcGts")  # root elements of ALTO and PAGE
 
 
 def head_of(source: str | os.PathLike[str] | io.BytesIO) -> bytes:
@@ -23,9 +20,9 @@ def head_of(source: str | os.PathLike[str] | io.BytesIO) -> bytes:
 
 def is_page_xml(head: bytes) -> bool:
     """Whether a file that begins so is ALTO or PAGE, which tell the lines of a picture beside them."""
-    from carousel.hwr import markup
+    from carousel.common import markup
 
-    return markup.root_tag(head) in markup.PAGES
+    return markup.root_tag(head) in PAGES
 
 
 def is_ink_xml(path: Path) -> bool:
@@ -35,15 +32,6 @@ def is_ink_xml(path: Path) -> bool:
     from carousel.hwr.ink import file as ink
 
     return ink.is_ink_xml(first_bytes(path, HEAD))
-
-
-def lines_of_pages(path: Path) -> list[Callable[[], Iterator[Sample]]]:
-    """How to read the lines of an ALTO or PAGE file that is told by its suffix, or of each below a folder."""
-    from carousel.hwr.page.read import samples_of
-
-    files = [path] if path.is_file() else sorted(path.rglob("*.xml"))
-    pages = [file for file in files if file.suffix.lower() == ".xml" and is_page_xml(head_of(file))]
-    return [partial(samples_of, file) for file in pages]
 
 
 # Thresholds: best F1 on valid parts, for words of four letters or more that are in them twice or more often
@@ -58,7 +46,7 @@ IMAGE = Domain(
     threshold=0.44,
     inner="",  # as grep -w: "eau" stands in "l'eau"
     tells=is_page_xml,
-    truths=lines_of_pages,
+    layouts="carousel.hwr.page.layouts",
 )
 INK = Domain(
     name="ink",
@@ -71,4 +59,5 @@ INK = Domain(
     # JSON, XML, UNIPEN, UTF-16 and gzip, as hwr.ink.file reads them; no picture that Pillow reads starts so.
     starts=(b"{", b"[", b"<", b".", b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b"),
     sniff=is_ink_xml,
+    layouts="carousel.hwr.ink.layouts",
 )

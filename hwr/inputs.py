@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.domain import Item
     from carousel.hwr.page.lines import PageLines
 
-__all__ = ["open", "read", "size", "without_rests"]
+__all__ = ["length", "open", "read", "size", "without_rests"]
 
 
 def open(source: Any, domain: str, layout: str | None = None) -> Iterator[Item]:
@@ -94,6 +94,13 @@ def _prepare_sample(sample: Sample, settings: dict[str, Any], rests: bool) -> Li
     if sample.image is None:
         raise InputError('has a "baseline" or "polygon" but no "image"')
     return prepare_line(page_picture(sample.image), line_of(sample), settings)
+
+
+def length(path: Path) -> None:
+    """A picture has none. Raises InputError for one that cannot be opened."""
+    from carousel.hwr.image.file import picture_size
+
+    picture_size(path)  # reads the header only: decoding every picture would take minutes
 
 
 def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:

@@ -1,12 +1,12 @@
 """What the recipes for line images share: how texts are written, splits by a hash, and faults."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from carousel.common.cli.streams import show
+from carousel.common.data.layouts.beside import page_of as page_of
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import name_symbols, normalise
 from carousel.recipes import splits
@@ -45,15 +45,6 @@ def report(left_out: Counter[str], replaced: Counter[str]) -> None:
         show(f"  left out: {count} × {reason}")
     for old, count in replaced.most_common():
         show(f"  {count} × {name_symbols([old])} written as {TYPOGRAPHY[old]!r}")
-
-
-def page_of(name: str) -> str:
-    """The page in a line's name: all but a number at its end (`a01-000u-03` -> `a01-000u`), else itself.
-
-    `p1_r1_l3`, `p1.line_3` and `p1_003` are lines of `p1_r1` or `p1`.
-    """
-    match = re.fullmatch(r"(.+?)[-_.](?:line[-_]?|[a-z]{0,2})\d+", name)
-    return match[1] if match else name
 
 
 def split_by_group(

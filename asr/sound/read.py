@@ -76,17 +76,23 @@ def read_recording(source: Source, sample_rate: int = SAMPLE_RATE) -> Recording:
 
 def duration(path: str | os.PathLike[str]) -> float:
     """Length in seconds, from the header where that is possible; errors as of `read_audio`."""
+    seconds = told(os.fspath(path))[1]
+    return len(read_audio(path)) / SAMPLE_RATE if seconds is None else seconds
+
+
+def told(path: str) -> tuple[Layout | None, float | None, str]:
+    """What a file is, its length in seconds by libsndfile and its own headers alike, and its coding."""
     import soundfile
 
     with suppress(OSError, RuntimeError, ValueError):  # libsndfile's among them
-        info = soundfile.info(os.fspath(path))
+        info = soundfile.info(path)
         with open(path, "rb") as stream:
             plan = layout(stream)
         seconds = info.frames / info.samplerate
-        told = seconds and not plan.cut and plan.promised is not None
-        if told and abs(seconds - (plan.promised or 0.0)) <= plan.slack:
-            return seconds
-    return len(read_audio(path)) / SAMPLE_RATE
+        sure = seconds and not plan.cut and plan.promised is not None
+        if sure and abs(seconds - (plan.promised or 0.0)) <= plan.slack:
+            return plan, seconds, info.subtype
+    return None, None, ""
 
 
 def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:
@@ -172,13 +178,13 @@ def _part(stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int
             yield mean
 
     with _sound(stream, path, plan.container) as sound:
-        wave = _resampled(mixed(), sound.rate, rate, name)
+        wave = resampled(mixed(), sound.rate, rate, name)
         promised, cut = sound.told()
     if len(powers) > 1 and mixed_power < CANCELLED * powers.sum() / len(powers) ** 2:
         loudest = int(powers.argmax())
         note = f"its channels cancel each other (one is inverted), so channel {loudest + 1} alone is read"
         with _sound(stream, path, plan.container) as sound:
-            wave = _resampled((block[:, loudest] for block in sound.blocks), sound.rate, rate, name)
+            wave = resampled((block[:, loudest] for block in sound.blocks), sound.rate, rate, name)
     return Decoded(wave, note, sound.bits, promised, cut)
 
 
@@ -223,7 +229,7 @@ def _blocks(file: Any) -> Iterator[np.ndarray]:
         yield block
 
 
-def _resampled(blocks: Iterable[np.ndarray], rate: int, sample_rate: int, name: str) -> np.ndarray:
+def resampled(blocks: Iterable[np.ndarray], rate: int, sample_rate: int, name: str) -> np.ndarray:
     """Blocks of mono float32 at `rate` -> one array at `sample_rate`, resampled as they come."""
     if not SMALLEST_RATE <= rate <= LARGEST_RATE:
         raise InputError(

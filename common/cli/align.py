@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import options
+from carousel.common.cli.data import MANIFESTS, as_inputs, inputs_of, samples_in
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, with_unique_stems
 from carousel.common.cli.program import Opener, Program
 from carousel.common.cli.runner import emitter
 from carousel.common.cli.streams import say
+from carousel.common.domain import read_data
 from carousel.common.errors import InputError, UsageError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
 
     Source = tuple[Model, Prepared, Spelling]
 
-MANIFESTS = (".jsonl", ".jsonl.gz")
+BESIDE = "texts beside"  # how the names of layouts begin that are read here as ever
 TEXTS = (".txt", ".lab", ".gt.txt")  # beside a.wav: a.txt, a.lab (Montreal Forced Aligner), a.gt.txt (kraken)
 
 
@@ -43,7 +44,8 @@ def add(commands: options.Subparsers, program: Program) -> None:
         {name} align {program.example} --transcript said.txt    or in a file
         {name} align inputs/ --output aligned/         beside each input a text, .txt or .lab
         {name} align inputs/ --transcript texts/       or in another folder
-        {name} align test.jsonl --format json          a manifest has its own texts
+        {name} align test.jsonl --format json          a manifest has its own texts, and so has a folder
+                                                       in another layout that `prepare` knows
         """,
     )
     parser.add_argument(
@@ -117,15 +119,19 @@ def with_texts(program: Program, args: argparse.Namespace, failures: Failures) -
             "(a.wav, a.txt), or give --transcript DIR or a manifest"
         )
     found: list[Input] = []
-    files = [name for name in args.inputs if not _is_manifest(name)]
-    for item in program.expand(files, failures, without=MANIFESTS):
+    files = []
+    for name in args.inputs:
+        listed = os.path.isdir(name) and not args.transcript and _listed(Path(name), program)
+        found += listed or []
+        files += [name] * (not listed and not _is_manifest(name))
+    for item in program.expand(files, failures, without=MANIFESTS) if files else ():
         try:
             found.append(replace(item, text=_text_of(item, args)))
         except Exception as error:
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
         try:
-            found += samples(Path(name))
+            found += inputs_of(Path(name), program)
         except Exception as error:
             failures.add(name, error)
     return with_unique_stems(found)
@@ -135,14 +141,13 @@ def _is_manifest(name: str) -> bool:
     return name.lower().endswith(MANIFESTS)
 
 
-def samples(manifest: Path) -> Iterator[Input]:
-    """The samples of a manifest with their texts."""
-    from carousel.common.data.manifest import read_manifest
-
-    for sample in read_manifest(manifest):
-        path = sample.source
-        stem = path.stem if path else f"{manifest.name.split('.')[0]}-{sample.where.rpartition(':')[2]}"
-        yield Input(str(path or sample.where), path, stem, text=sample.text, sample=sample)
+def _listed(path: Path, program: Program) -> list[Input]:
+    """The samples of a folder whose texts stand elsewhere than beside its files; none for any other."""
+    try:
+        _, found = read_data(path, program.domains)
+    except InputError:
+        return []
+    return [] if found.layout.startswith(BESIDE) else list(as_inputs(samples_in(found, path), path))
 
 
 def _text_of(item: Input, args: argparse.Namespace) -> str:

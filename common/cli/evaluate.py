@@ -28,8 +28,9 @@ def add(commands: options.Subparsers, program: Program) -> None:
         "manifests",
         nargs="+",
         type=Path,
-        metavar="MANIFEST",
-        help="a .jsonl or .jsonl.gz of samples" + program.measured,
+        metavar="MANIFEST|FOLDER",
+        help="a .jsonl or .jsonl.gz of samples, or a folder in a layout that `prepare` knows (its test part, "
+        "where it has one), or one file of it",
     )
     options.add_model_arguments(parser, program.name)
     options.add_decoder_arguments(parser, nbest=False)

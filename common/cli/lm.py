@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from carousel.common.cli import options
+from carousel.common.cli.data import texts_of
 from carousel.common.cli.failures import DONE
 from carousel.common.cli.program import Program
 from carousel.common.cli.streams import say, show
@@ -29,7 +30,8 @@ def add(commands: options.Subparsers, program: Program) -> None:
     )
     parser.add_argument(
         "texts", nargs="+", type=Path, metavar="TEXT",
-        help="a text of one sentence a line (also packed: .gz, .xz, .bz2), or a manifest (.jsonl, .jsonl.gz)",
+        help="a text of one sentence a line (also packed: .gz, .xz, .bz2), a manifest (.jsonl, "
+        ".jsonl.gz), or a folder in a layout that `prepare` knows",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE",
@@ -84,8 +86,9 @@ def make(program: Program, args: argparse.Namespace) -> int:
     from carousel.common.language.mixing import best_weights, mix, prune
     from carousel.common.language.ngram import UNITS, tokens
     from carousel.common.language.ngram_safetensors import compact_size
-    from carousel.common.language.texts import Fit, read_texts, running
+    from carousel.common.language.texts import Fit, running
     from carousel.common.model.catalogue import open_model
+    from carousel.common.text.written import settings_in
 
     if not args.output.name.endswith((".safetensors", ".arpa", ".arpa.gz")):
         raise UsageError(
@@ -96,10 +99,11 @@ def make(program: Program, args: argparse.Namespace) -> int:
     if args.size is not None and args.output.suffix != ".safetensors":
         raise UsageError("--size goes with --output FILE.safetensors")
     order = args.order or (3 if args.unit == UNITS[0] else 6)
-    fit = Fit(open_model(args.model, program.models, program.names).alphabet if args.model else None)
+    model = open_model(args.model, program.models, program.names) if args.model else None
+    fit = Fit(model.alphabet, settings_in(model.card)) if model else Fit(None)
 
     def sentences(paths: Iterable[Path]) -> Iterator[list[str]]:
-        lines = (line for path in paths for line in read_texts(path))
+        lines = (line for path in paths for line in texts_of(path, program))
         cut = (tokens(text, args.unit) for text in map(fit, lines) if text)
         return running(cut) if args.running else cut
 

@@ -18,6 +18,8 @@ def main(program: Program, argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["train"] and not {"-h", "--help"} & set(words):  # all that follows is Hydra's
         return guarded(partial(train, program, words[1:]), program.name)
+    if words[:1] == ["prepare"]:
+        words = prepare.worded(words, program)
     args = parser(program).parse_args(words)
     return guarded(partial(args.run, program, args), program.name)
 

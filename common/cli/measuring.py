@@ -17,6 +17,7 @@ import numpy as np
 from carousel.common import calibration
 from carousel.common.calibration import Calibration
 from carousel.common.cli import decoding
+from carousel.common.cli.data import samples_of
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.files import write_whole
 from carousel.common.cli.report import (
@@ -32,10 +33,10 @@ from carousel.common.cli.report import (
 )  # fmt: skip
 from carousel.common.cli.runner import run
 from carousel.common.cli.streams import say
-from carousel.common.data.manifest import Sample, read_manifest
+from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Hypothesis, decode, rescoring
 from carousel.common.decoding.rescoring import Rescorer, open_rescorer
-from carousel.common.domain import Domain, Work
+from carousel.common.domain import Work
 from carousel.common.errors import InputError, UsageError
 from carousel.common.model import file as model_file
 from carousel.common.model import onnx_run as onnx_file
@@ -43,6 +44,7 @@ from carousel.common.model.file import Model
 from carousel.common.options import NONE
 from carousel.common.recogniser import log_probs, recognise, widened
 from carousel.common.recogniser import options as with_defaults
+from carousel.common.text.written import reference, settings_in, told
 
 if TYPE_CHECKING:
     from carousel.common.cli.program import Opener
@@ -51,14 +53,19 @@ if TYPE_CHECKING:
 def evaluate(opener: Opener) -> int:
     args, failures = opener.args, opener.failures
     started = time.perf_counter()
-    domains = opener.program.domains
-    samples = [sample for path in args.manifests for sample in _samples(path, domains, failures)]
+    samples = [
+        sample
+        for path in args.manifests
+        for sample in samples_of(path, opener.program, failures=failures, test=True)
+    ]
     if not samples:
         raise InputError(f"{args.manifests[0]}: there is no sample in it, so there is nothing to evaluate")
     for key in args.by or ():
         check_key(samples, key)
+    domains = opener.program.domains
     domain = next((d for d in domains if getattr(samples[0], d.key) is not None), domains[0])
     model = opener.model(domain)
+    samples = _as_learned(samples, model)
     read = partial(_features, domain.work, model)
     own = model.calibration
     if args.calibrate:
@@ -101,20 +108,12 @@ def evaluate(opener: Opener) -> int:
     return failures.status
 
 
-def _samples(path: Path, domains: Sequence[Domain], failures: Failures) -> list[Sample]:
-    """The samples of a manifest, or of files with texts; of these, those that cannot be read are failures."""
-    readers = [reader for domain in domains for reader in domain.truths(path)]
-    if not readers:
-        if path.is_dir():
-            raise InputError(f"{path}: there is no file with texts in this folder that can be measured with")
-        return list(read_manifest(path))
-    found: list[Sample] = []
-    for reader in readers:
-        try:
-            found += reader()
-        except InputError as error:
-            failures.add(str(path), error)
-    return found
+def _as_learned(samples: Sequence[Sample], model: Model) -> list[Sample]:
+    """The references in the form in which the model learned texts; that is told."""
+    settings = settings_in(model.card)
+    if changes := told(settings):
+        say(f"note: the references are written as the model's texts were: {changes}")
+    return [replace(sample, text=reference(sample.text, settings)) for sample in samples]
 
 
 def _features(work: Work, model: Model, sample: Sample) -> np.ndarray:

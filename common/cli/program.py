@@ -50,7 +50,6 @@ class Program:
     demo: str  # what `demo` does
     can_be_truncated: bool = False
     draw: Callable[[Transcript, Input, Path], None] | None = None  # what was read, over its picture
-    measured: str = ""  # what evaluate takes besides manifests
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -175,7 +174,7 @@ class Opener:
                 keys = [f'"{domain.key}"' for domain in self.program.domains]
                 none = "no " + keys[0] if len(keys) == 1 else "neither " + " nor ".join(keys)
                 raise InputError(f"has {none}, so {self.program.name} cannot read it")
-            if item.sample.of_page:
+            if item.sample.is_part:
                 domain = next(d for d in self.program.domains if getattr(item.sample, d.key) is not None)
                 return domain, domain.work.open(item.sample, domain.name)
         elif source is None:

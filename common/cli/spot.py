@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import options
-from carousel.common.cli.align import samples
+from carousel.common.cli.data import expanded, inputs_of
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.files import check_file, check_picture
 from carousel.common.cli.inputs import Input
@@ -63,8 +63,8 @@ def add(commands: options.Subparsers, program: Program) -> None:
     parser.add_argument(
         "--tune",
         type=Path,
-        metavar="MANIFEST",
-        help="measure on a manifest with texts, and print the threshold with the best F1",
+        metavar="MANIFEST|FOLDER",
+        help="measure on a manifest or folder with texts, and print the threshold with the best F1",
     )
     parser.add_argument(
         "--roc", type=Path, metavar="FILE.png", help="with --tune: draw what is found against false alarms"
@@ -84,7 +84,7 @@ def spot(program: Program, args: argparse.Namespace) -> int:
     if args.tune is not None:
         tune(program, args, words, opener)
         return failures.status
-    inputs = program.expand(args.inputs, failures)
+    inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
     form = program.formats[args.format]
@@ -164,7 +164,7 @@ def tune(program: Program, args: argparse.Namespace, words: list[str], opener: O
     from carousel.common.plots import draw_roc
     from carousel.common.spotting import Finder, match
 
-    inputs = list(samples(args.tune))
+    inputs = list(inputs_of(args.tune, program))
     find = Finder(words, program.domains[0].inner, args.inside)
     find.check(opener.needed(inputs))
     scores: list[float] = []

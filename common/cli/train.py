@@ -184,6 +184,7 @@ def _train(
     # torch only now: --help and mistakes in the command answer at once
     from carousel.common.model.catalogue import find_model
     from carousel.common.model.file import read_header
+    from carousel.common.text.written import settings_in, told
     from carousel.common.train.loop import train
 
     if settings["init"] and not settings["resume"]:
@@ -193,7 +194,10 @@ def _train(
             raise InputError(
                 f"init={settings['init']}: is a model for {header['domain']}, and domain={settings['domain']}"
             )
-        settings = _come_along(settings, overrides, network=header["network"], features=header["features"])
+        groups = {"network": header["network"], "features": header["features"]}
+        if (text := settings_in(header.get("card", {}))) and not told(settings["text"]):
+            groups["text"] = text
+        settings = _come_along(settings, overrides, **groups)
         with _settings():
             setting.check(settings, referenced, switched | {"network", "features"})
     train(settings, read, size, folder)

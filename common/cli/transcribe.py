@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import decoding, options
+from carousel.common.cli.data import expanded
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, Session, session
 from carousel.common.cli.program import Opener, Program
@@ -36,7 +37,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
 def transcribe(program: Program, args: argparse.Namespace) -> int:
     decoding.asked(args)  # options that contradict each other are told before anything is loaded
     failures = Failures()
-    inputs = program.expand(args.inputs, failures)
+    inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
     form = program.formats[args.format]

@@ -3,7 +3,7 @@
 `{"audio": "a.flac", "text": "…", "speaker": "…", "duration": 2.3}` · `{"image": "x.webp", "text": "…",
 "writer": "…"}`, with `"baseline"` or `"polygon"`, [[x, y], …] in pixels, for a line of a page ·
 `{"strokes": [[x0, y0, x1, y1, …], …], "text": "…", "writer": "…"}`; `.jsonl.gz` is read and
-written as well.
+written as well. "start" and "end" are seconds of a recording: of it, only that part is read.
 """
 
 import json
@@ -21,7 +21,7 @@ from carousel.common.files import atomic_text
 from carousel.common.text.alphabet import Alphabet, name_symbols, normalise
 from carousel.common.text.file import UNREADABLE, open_text
 
-_KNOWN = {"text", "audio", "image", "strokes", "speaker", "writer", "duration"}
+_KNOWN = {"text", "audio", "image", "strokes", "speaker", "writer", "duration", "start", "end"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Sample:
     strokes: list[np.ndarray] | None = None  # each (points, 2) float32, y downwards
     group: str | None = None  # speaker or writer
     duration: float | None = None  # seconds
+    start: float = 0.0  # seconds; of a recording, only the part from here
+    end: float | None = None  # to here is read; None: to its end
     extra: dict[str, Any] = field(default_factory=dict)  # any other key of the line
     where: str = ""  # "train.jsonl:12", for messages
 
@@ -41,6 +43,15 @@ class Sample:
     def of_page(self) -> bool:
         """Whether the picture is of a page, of which "baseline" or "polygon" tell the line."""
         return self.extra.get("baseline") is not None or self.extra.get("polygon") is not None
+
+    @property
+    def part(self) -> tuple[float, float | None]:
+        return self.start, self.end
+
+    @property
+    def is_part(self) -> bool:
+        """Whether its file holds more than the sample."""
+        return self.of_page or self.part != (0.0, None)
 
     @property
     def source(self) -> Path | None:
@@ -90,27 +101,42 @@ def _sample(line: str, folder: Path, where: str) -> Sample:
         raise InputError(f'{where}: "text" is missing or not a string; give the text that the sample shows')
     if "\\u" in line:
         _check_escapes(row, where)
+    return as_sample(row, folder, where)
+
+
+def as_sample(row: dict[str, Any], folder: Path, where: str) -> Sample:
+    """A row with one source and a text. Raises InputError for what its other keys hold."""
     group = row.get("speaker", row.get("writer"))
-    duration = row.get("duration")
-    if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float)):
-        raise InputError(f'{where}: "duration" is {duration!r}; give seconds as a number or leave it out')
+    duration, start, end = (_seconds(row, key, where) for key in ("duration", "start", "end"))
+    if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
+        raise InputError(f'{where}: "start" {start} and "end" {end} are no part of a recording; correct them')
     return Sample(
         text=normalise(row["text"]),
         audio=_path(row, "audio", folder, where),
         image=_path(row, "image", folder, where),
-        strokes=_strokes(row["strokes"], where) if "strokes" in sources else None,
+        strokes=_strokes(row["strokes"], where) if row.get("strokes") is not None else None,
         group=None if group is None else str(group),
         duration=duration,
+        start=start or 0.0,
+        end=end,
         extra={key: value for key, value in row.items() if key not in _KNOWN},
         where=where,
     )
+
+
+def _seconds(row: dict[str, Any], key: str, where: str) -> float | None:
+    value = row.get(key)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    if value is not None and not number:
+        raise InputError(f'{where}: "{key}" is {value!r}; give seconds as a number or leave it out')
+    return value
 
 
 def _path(row: dict[str, Any], key: str, folder: Path, where: str) -> Path | None:
     name = row.get(key)
     if name is None:
         return None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str | Path) or not str(name):
         raise InputError(f'{where}: "{key}" is {name!r}; give the path of a file')
     return folder / name
 
@@ -151,7 +177,7 @@ def as_points(row: Any, kind: type[np.floating]) -> np.ndarray:
     Raises TypeError, ValueError or OverflowError for all else; beyond the range of `kind` is infinity.
     """
     with np.errstate(over="ignore"):
-        array = np.array(_list(row), dtype=kind)
+        array = np.array(row if isinstance(row, np.ndarray) else _list(row), dtype=kind)
     if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 2):
         raise ValueError("a point has two coordinates")
     return array.reshape(-1, 2)

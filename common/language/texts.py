@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from carousel.common.errors import InputError
 from carousel.common.language.ngram import SPACE
 from carousel.common.text.alphabet import Alphabet, name_symbols, normalise
 from carousel.common.text.file import UNREADABLE, open_text
+from carousel.common.text.written import written
 
 LINE = 1000  # tokens of a piece of running text; what begins a piece knows nothing of the one before
 
@@ -18,11 +20,13 @@ LINE = 1000  # tokens of a piece of running text; what begins a piece knows noth
 class Fit:
     """Texts in the letters of an alphabet, with a count of what it does not have."""
 
-    def __init__(self, alphabet: Alphabet | None):
-        self.alphabet = alphabet
+    def __init__(self, alphabet: Alphabet | None, settings: Mapping[str, Any] | None = None):
+        """settings: of the model's texts (common.settings.text); what training leaves out is no text."""
+        self.alphabet, self.settings = alphabet, settings or {}
         self.left_out: Counter[str] = Counter()
 
     def __call__(self, text: str) -> str:
+        text = written(text, self.settings) or ""
         text = " ".join((self.alphabet.cased if self.alphabet else normalise)(text).split())
         if self.alphabet and (unknown := self.alphabet.unknown(text)):
             self.left_out.update(c for c in text if c in unknown)

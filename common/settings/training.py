@@ -6,6 +6,7 @@ from typing import Any
 
 from carousel.common.settings import augment, features
 from carousel.common.settings.field import MISSING, again, described, setting
+from carousel.common.settings.text import Text
 
 # Those of common.lstm.cells that need no more than features, named here so that settings need no torch.
 CELLS = (
@@ -265,6 +266,7 @@ class Recogniser(_Run):
     """What every training of a recogniser has, beside its groups."""
 
     data: Data = setting(Data(), "manifests")
+    text: Text = setting(Text(), "how the texts are written before they are learned; stored in the model")
     alphabet: str | tuple[str, ...] | None = setting(
         None,
         "symbols as one string; null: every character of the training texts, and with init= the model's; "

@@ -1,8 +1,8 @@
 """From manifests to the batches that training and validation see."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from carousel.common.data.batching import pad
 from carousel.common.data.manifest import Problems, Sample, check, read_manifest
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import Alphabet
+from carousel.common.text.written import written
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +55,29 @@ class Corpus:
     read: Callable[[Sample, np.random.Generator | None], np.ndarray] = field(repr=False)
 
 
-def load_samples(paths: str | Sequence[str]) -> list[Sample]:
-    """Samples of one manifest or of several; those with a fault are named by count and left out."""
+def load_samples(paths: str | Sequence[str], text: Mapping[str, Any] | None = None) -> list[Sample]:
+    """Samples of one manifest or of several; those with a fault are named by count and left out.
+
+    text: settings (common.settings.text) of how their texts are to be written.
+    """
     names = [paths] if isinstance(paths, str) else list(paths)
-    samples, problems = check(sample for name in names for sample in read_manifest(Path(name)))
+    unwritten = Problems()
+    read = (sample for name in names for sample in read_manifest(Path(name)))
+    samples, problems = check(_written(read, text or {}, unwritten))
+    _warn(f"left out of {', '.join(names)}", unwritten)
     _warn(f"left out of {', '.join(names)}", problems)
     if not samples:
         raise InputError(f"{', '.join(names)}: no sample can be used; make the manifest anew")
     return samples
+
+
+def _written(samples: Iterable[Sample], settings: Mapping[str, Any], left_out: Problems) -> Iterator[Sample]:
+    for sample in samples:
+        text = written(sample.text, settings)
+        if text is None:
+            left_out.add("text with characters beside text.keep", sample.where)
+        else:
+            yield replace(sample, text=text)
 
 
 def _warn(what: str, problems: Problems) -> None:

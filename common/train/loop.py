@@ -13,11 +13,13 @@ from tqdm import tqdm
 from carousel.common import calibration
 from carousel.common.ctc.loss import can_align, ctc_loss
 from carousel.common.data.batching import bucketed_batches, share
+from carousel.common.data.layouts.report import told_figures
 from carousel.common.decoding import Hypothesis
 from carousel.common.model import file as model_file
 from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import Report
+from carousel.common.text.written import told
 from carousel.common.train.data import (
     Batch,
     Batches,
@@ -104,9 +106,12 @@ class _Training(Training):
 
     def _load_data(self, read: Reader, size: int, before: Alphabet | None) -> None:
         config = self.config
-        train_samples = load_samples(config["data"]["train"])
-        valid_samples = load_samples(config["data"]["valid"])
+        train_samples, valid_samples = (
+            load_samples(config["data"][part], config.get("text")) for part in ("train", "valid")
+        )
         texts = [sample.text for sample in train_samples]
+        for line in told_figures(texts):
+            log.info("train: %s", line)
         self.alphabet = choose_alphabet(config["alphabet"], texts, before, config["resume"])
         self.size = size
         with torch.random.fork_rng(devices=[]):
@@ -273,6 +278,8 @@ class _Training(Training):
             "valid": {"cer": rates["cer"], "wer": rates["wer"]},
             "confidence": calibration.fit(read).as_json(),
         }
+        if told(config.get("text") or {}):
+            card["text"] = config["text"]
         model_file.save(
             self.folder / BEST,
             tensors=self.average or self.network.state_dict(),

@@ -75,8 +75,12 @@ def read_run(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     settings = _read(path)
     check_data(path, settings)
+    from carousel.common.settings.field import defaults
+    from carousel.common.settings.text import Text
     from carousel.common.train.settings import top_level
 
+    if settings.get("domain") != TEXT:
+        settings.setdefault("text", defaults(Text))  # runs from before there was such a setting
     if missing := [key for key in top_level(settings.get("domain") == TEXT) if key not in settings]:
         raise UsageError(
             f"{path}: lacks {', '.join(missing)}, so it is not the settings of a run; start a new run"

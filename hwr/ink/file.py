@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from carousel.common import markup
 from carousel.common.data.manifest import as_points, parse_json
 from carousel.common.errors import InputError
 from carousel.common.files import Source, read_source, source_name
-from carousel.hwr import markup
 from carousel.hwr.ink.inkml import check_amount, read_inkml
+from carousel.hwr.ink.unipen import parse_unipen as parse_unipen
 
 LARGEST_FILE = 16 * 2**20  # bytes, unpacked; a page of ink has a tenth of that
 ROOTS = ("ink", "WhiteboardCaptureSession")  # of InkML and of IAM-OnDB's XML
@@ -149,38 +150,4 @@ def _whiteboard(root: ElementTree.Element) -> Ink:
         ]
     except (KeyError, ValueError):
         raise InputError("has a Point without numbers x and y; export it again") from None
-    return [np.array(stroke) for stroke in strokes if stroke]
-
-
-# UNIPEN
-
-
-def parse_unipen(text: str) -> Ink:
-    """Strokes of UNIPEN text (I. Guyon et al., "UNIPEN project of on-line data exchange and recognizer
-    benchmarks", ICPR 1994): the points between .PEN_DOWN and the next statement, one a line. UNIPEN's y grows
-    upwards, so it is negated.
-
-    Raises InputError for a line that is not a point.
-    """
-    strokes: list[list[tuple[float, float]]] = []
-    x, y = 0, 1
-    drawing = False
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if words[:1] == [".PEN_DOWN"]:
-            strokes.append([])
-            drawing, words = True, words[1:]  # a point may stand on the same line
-        if words[:1] == [".COORD"]:
-            if "X" not in words or "Y" not in words:
-                raise InputError(f"line {number}: .COORD lacks X or Y; export it again")
-            x, y = words.index("X") - 1, words.index("Y") - 1
-        if words and words[0].startswith("."):
-            drawing = drawing and words[0] == ".DT"
-            continue
-        if drawing and words:
-            try:
-                strokes[-1].append((float(words[x]), -float(words[y])))
-            except (ValueError, IndexError):
-                said = " ".join(words)[:60]
-                raise InputError(f"line {number} is not a point of a pen stroke: {said!r}") from None
     return [np.array(stroke) for stroke in strokes if stroke]

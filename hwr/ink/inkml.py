@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from carousel.common.errors import InputError
-from carousel.hwr.markup import tag
+from carousel.common.markup import tag
 
 MOST_STEPS = 1_000_000  # elements of a file, each as often as a view refers to it
 MOST_POINTS = 100_000  # of one sample; ten minutes of writing at 160 points a second

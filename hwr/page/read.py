@@ -13,18 +13,17 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from carousel.common.data.manifest import Sample
+from carousel.common import markup
 from carousel.common.errors import InputError, named
 from carousel.common.files import Source, read_source, source_name
+from carousel.common.markup import tag
 from carousel.common.text.alphabet import normalise
-from carousel.hwr import markup
+from carousel.hwr.domain import PAGES
 from carousel.hwr.image import PICTURES
-from carousel.hwr.markup import PAGES, tag
 from carousel.hwr.page import outlines
 from carousel.hwr.page.layout import Line, Page
 from carousel.hwr.page.outlines import Drawn
 
-LARGEST_FILE = 64 * 2**20  # bytes; a newspaper page with a box a letter has a quarter of that
 MOST_LINES = 10_000
 MOST_DISTORTED = 0.1  # the page's shape in the file and that of its picture differ by no more than this
 
@@ -37,7 +36,7 @@ def read_page(source: Source) -> Page:
     """
     name = source_name(source)
     try:
-        root = markup.parse(read_source(source, LARGEST_FILE))
+        root = markup.parse(read_source(source, markup.LARGEST))
         if tag(root) not in PAGES:
             raise InputError(f"is XML, but its root is {tag(root)!r} where ALTO has 'alto' and PAGE 'PcGts'")
         pages = [element for element in root.iter() if tag(element) == "Page"]
@@ -63,18 +62,6 @@ def open_page(path: Path) -> tuple[Page, Path]:
         return replace(scaled(page, *picture_size(picture)), image=picture), picture
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def samples_of(path: Path) -> Iterator[Sample]:
-    """The lines of an ALTO or PAGE file whose texts it tells, as samples of a manifest. Raises InputError."""
-    page, picture = open_page(path)
-    told = [line for line in page.lines if line.text]
-    if not told:
-        raise InputError(f"{path}: none of its {len(page.lines)} lines has a text")
-    for line in told:
-        places = {"baseline": line.baseline.tolist(), "polygon": line.polygon.tolist()}
-        own = {"page": path.stem, "line": line.id, **places}
-        yield Sample(str(line.text), image=picture, extra=own, where=f"{path}: line {line.id}")
 
 
 def picture_of(path: Path, page: Page) -> Path:

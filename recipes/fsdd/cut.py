@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from carousel.asr.reader import whole_wave
 from carousel.asr.recording import word_segments
-from carousel.asr.sound.read import SAMPLE_RATE, read_audio
+from carousel.asr.sound.read import SAMPLE_RATE
 from carousel.common.cli.prepare import run
 from carousel.common.cli.streams import say, show
 from carousel.common.data.manifest import Sample, read_manifest, write_manifest
@@ -31,7 +32,7 @@ SHORTEST, LONGEST = 0.12, 1.2  # s; what is shorter or longer was not aligned we
 def cuts(sample: Sample, model: Model) -> Iterator[tuple[str, np.ndarray]]:
     """(digit, its wave) for each digit of a sample. Raises InputError where the text cannot be aligned."""
     segments = word_segments(model, sample)
-    wave = read_audio(sample.audio or "", SAMPLE_RATE)
+    wave = whole_wave(sample, SAMPLE_RATE)
     for word in segments:
         if word.text in WORDS and SHORTEST <= word.end - word.start <= LONGEST:
             yield word.text, wave[round(word.start * SAMPLE_RATE) : round(word.end * SAMPLE_RATE)]

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from carousel.common.cli.options import number
+from carousel.common.data.layouts.found import SPLIT_NAMES
 from carousel.common.errors import InputError
 from carousel.common.text.lines import read_lines
 from carousel.recipes import images
@@ -34,11 +35,6 @@ OPTIONS = {
     "--test": {"type": number(0, 1), "default": 0.1, "help": SHARE},
     "--as-is": {"action": "store_true", "help": "keep typographic quotes, dashes and spaces"},
 }
-SUBFOLDERS = {
-    "train": "train", "training": "train",
-    "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid", "eval": "valid",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 TEXT = ".gt.txt"
 PICTURES = [
     kind + suffix for kind in ("", ".nrm", ".bin", ".dew") for suffix in images.SUFFIXES
@@ -100,8 +96,8 @@ def split(rows: Sequence[Row], folder: Path, valid: float, test: float) -> dict[
     found: dict[str, list[Row]] = {name: [] for name in SPLITS}
     for row in rows:
         first = Path(row["image"]).relative_to(folder).parts[0].lower()
-        if first in SUBFOLDERS:
-            found[SUBFOLDERS[first]].append(row)
+        if first in SPLIT_NAMES:
+            found[SPLIT_NAMES[first]].append(row)
     if not any(found.values()):
         found = images.split_by_group(rows, _page, valid, test)
     elif outside := len(rows) - sum(map(len, found.values())):

@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 
 import carousel
+from carousel.common import markup
 from carousel.common.cli.prepare import run
 from carousel.common.cli.streams import show
 from carousel.common.errors import InputError
 from carousel.common.model.file import Model
 from carousel.common.recogniser import transcribe
 from carousel.common.text.metrics import edits
-from carousel.hwr import markup
 from carousel.hwr.image.file import read_image
 from carousel.hwr.page.find import find_lines
 from carousel.hwr.page.layout import Line, Page

@@ -9,9 +9,10 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from carousel.common.data.layouts.kaldi import table
 from carousel.common.errors import InputError
 from carousel.recipes import speech
-from carousel.recipes.splits import hold_out, text_lines, write_splits
+from carousel.recipes.splits import hold_out, write_splits
 
 VALID_EVERY, VALID_FIRST = 8, 7  # of the speakers in order of their number
 
@@ -27,24 +28,15 @@ def prepare(arguments: Namespace) -> None:
 
 def _utterances(corpus: Path, name: str) -> Iterator[tuple[Path, str, str]]:
     """(recording, text, speaker) of one official part, in the order of its `text`."""
-    texts, speakers, recordings = (_table(corpus / name / table) for table in ("text", "utt2spk", "wav.scp"))
+    texts, speakers, recordings = (table(corpus / name / file) for file in ("text", "utt2spk", "wav.scp"))
     for utterance, text in texts.items():
         if utterance not in speakers or utterance not in recordings:
             raise InputError(f"{corpus / name}: {utterance} of text is missing in utt2spk or wav.scp")
+        if not text:
+            raise InputError(f"{corpus / name / 'text'}: the line of {utterance} has no value")
         yield corpus / recordings[utterance], " ".join(text.split()), speakers[utterance]
 
 
 def _find(path: Path) -> Path | None:
     """The recording. wav.scp says .WAV where re-encoded copies have .opus."""
     return path if path.is_file() else speech.find_audio(path.with_suffix(""))
-
-
-def _table(path: Path) -> dict[str, str]:
-    """Kaldi's tables: a key, white space, and the rest of the line."""
-    table: dict[str, str] = {}
-    for line in text_lines(path):
-        key, *value = line.split(maxsplit=1)
-        if not value or key in table:
-            raise InputError(f"{path}: the line of {key} has no value or stands there twice")
-        table[key] = value[0]
-    return table

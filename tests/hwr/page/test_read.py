@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from carousel.common.domain import read_data
 from carousel.common.errors import InputError
-from carousel.hwr.page.read import open_page, read_page, samples_of
+from carousel.hwr.domain import IMAGE, INK
+from carousel.hwr.page.read import open_page, read_page
 from tests.conftest import corpus
 
 ALTO = """<?xml version="1.0"?><alto xmlns="http://www.loc.gov/standards/alto/ns-v{version}#">
@@ -141,7 +143,8 @@ def test_the_picture_is_found_and_coordinates_are_scaled_to_it(folder: Path, xml
 
 def test_lines_with_texts_are_samples(folder: Path):
     (folder / "scan.xml").write_bytes(page(region("r", page_line("l", "x"), page_line("m", ""))))
-    (sample,) = samples_of(folder / "scan.xml")
+    _, found = read_data(folder / "scan.xml", (IMAGE, INK))
+    (sample,) = found.samples("scan.xml")
     assert (sample.text, sample.image, sample.of_page) == ("x", folder / "scan.png", True)
     assert sample.extra["line"] == "l" and sample.extra["page"] == "scan"
 
