@@ -62,9 +62,12 @@ class Recogniser:
         nbest: int | None = None,
         lm: str | os.PathLike[str] | None = None,
         hotwords: str | os.PathLike[str] | Sequence[str] | None = None,
+        layout: str | None = None,
     ) -> Transcript:
         """The text of a source, with its words in their places.
 
+        Of a page the text has its lines, parted by line breaks; layout: whether a picture is a "page" or a
+        "line" (default: told by what it shows).
         sample_rate: of a wave (default: the model's). beam, nbest, lm and hotwords (a file, or the words) go
         before those of `options`, which has all that the command line has.
         Raises InputError, one sentence that names the file, for what cannot be read or used.
@@ -80,7 +83,7 @@ class Recogniser:
                 wanted.rescore_weight,
                 wanted.rescore_bonus,
             )
-            prepared = self._prepare(source, sample_rate, rests=False)
+            prepared = self._prepare(source, sample_rate, rests=False, layout=layout)
             (found,) = transcribe(self.model, [prepared], BATCH_FRAMES, rescorer, **decoding)
         return found
 
@@ -126,11 +129,16 @@ class Recogniser:
             raise InputError(f"a model for {self.domain.name} reads no stream of sound; load one for speech")
         return Stream(self, options, sample_rate)
 
-    def _prepare(self, source: Source, sample_rate: int | None, rests: bool = True) -> Prepared:
+    def _prepare(
+        self, source: Source, sample_rate: int | None, rests: bool = True, layout: str | None = None
+    ) -> Prepared:
         name = _name(source)
         try:
             domains = (SPEECH,) if self.domain is SPEECH else HANDWRITING
-            _, items = open_input(self._opened(source, sample_rate), domains)
+            if layout not in (None, "page", "line") or (layout and self.domain is SPEECH):
+                raise InputError(f'layout is {layout!r}; of a picture it is "page", "line" or None')
+            given = {"layout": layout} if layout else {}
+            _, items = open_input(self._opened(source, sample_rate), domains, **given)
             page, prepare = next(items)
             if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")

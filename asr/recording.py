@@ -5,7 +5,6 @@ A Recording is the Prepared of common.domain. Its times are seconds.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from carousel.common.calibration import UNCALIBRATED
 from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align, spell, words
+from carousel.common.decoding.hypothesis import best_sums
 from carousel.common.domain import Transcript
 from carousel.common.errors import InputError, named
 
@@ -295,12 +295,3 @@ def single_spaces(symbols: Iterable[Symbol]) -> list[Symbol]:
         if not symbol.text.isspace() or (kept and not kept[-1].text.isspace()):
             kept.append(symbol)
     return kept[:-1] if kept and kept[-1].text.isspace() else kept
-
-
-def best_sums(scores: Sequence[Sequence[float]], count: int) -> list[tuple[float, tuple[int, ...]]]:
-    """The `count` best ways to pick one score of each row: (sum, picks), best first."""
-    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    for row in scores:
-        sums = ((total + score, (*picks, i)) for total, picks in best for i, score in enumerate(row))
-        best = heapq.nlargest(count, sums, key=lambda item: item[0])
-    return best

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from carousel.common.errors import InputError
+from carousel.common.files import HEAD, first_bytes
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
@@ -31,7 +32,6 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
     Item = tuple[int | None, Callable[[dict[str, Any], bool], "Prepared"]]
     Source = str | os.PathLike[str] | io.BytesIO | np.ndarray | Sequence[np.ndarray]
 
-
 SLACK = 0.5  # s by which the last part of a recording may end after it: annotators' programs round
 
 
@@ -47,6 +47,7 @@ class Domain:
     module: str  # has what Work lists
     threshold: float  # the least score of a keyword
     starts: tuple[bytes, ...] = ()  # of files whose suffix does not tell what they hold
+    tells: Callable[[bytes], bool] = lambda head: False  # the same by their first bytes, asked before
     sniff: Callable[[Path], bool] = lambda file: False  # takes a file of a folder in spite of its suffix
     inner: str = ""  # characters that stand inside words, besides letters and digits
     empty: str = "is empty"  # what is said of an input without frames
@@ -60,9 +61,10 @@ class Domain:
 class Work(Protocol):
     """What the module of a domain has."""
 
-    def open(self, source: Any, domain: str) -> Iterator[Item]:
+    def open(self, source: Any, domain: str, **layout: Any) -> Iterator[Item]:
         """The items of a file, an open file or an array: the pages of a picture file, for example.
 
+        layout: of handwriting whether a picture is a "page" or a "line" (default: told by what it shows).
         Each has to be prepared before the next is asked for. Raises InputError that names the file.
         """
 
@@ -178,16 +180,17 @@ class Transcript:
         return self.best.confidence
 
 
-def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Iterator[Item]]:
+def open_input(source: Source, domains: Sequence[Domain], **layout: Any) -> tuple[Domain, Iterator[Item]]:
     """The domain that a source is of, and its items. Raises InputError.
 
     A file is told by its suffix, or else by its first bytes; what nothing tells is of the first domain.
+    layout: as of Work.open.
     """
     if len(domains) == 1:
-        return domains[0], domains[0].work.open(source, domains[0].name)
+        return domains[0], domains[0].work.open(source, domains[0].name, **layout)
     if isinstance(source, list | tuple):
         domain = next(domain for domain in domains if domain.key == "strokes")
-        return domain, domain.work.open(source, domain.name)
+        return domain, domain.work.open(source, domain.name, **layout)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         known = [domain for domain in domains if path.suffix.lower() in domain.suffixes]
@@ -195,13 +198,13 @@ def open_input(source: Source, domains: Sequence[Domain]) -> tuple[Domain, Itera
             known, source = [], io.BytesIO(path.read_bytes())
             source.name = str(path)  # for messages
         elif not known:
-            head = first_bytes(path)
+            head = first_bytes(path, HEAD)
     if isinstance(source, io.BytesIO):
-        known, head = [], source.getvalue()[:64]
+        known, head = [], source.getvalue()[:HEAD]
     elif not isinstance(source, str | os.PathLike):
         known = [domains[0]]
     domain = known[0] if known else _told_by(head, domains)
-    return domain, domain.work.open(source, domain.name)
+    return domain, domain.work.open(source, domain.name, **layout)
 
 
 def read_data(path: Path, domains: Sequence[Domain], tier: str | None = None) -> tuple[Domain, Found]:
@@ -251,14 +254,8 @@ def _measure(found: Found, domain: Domain) -> None:
 
 
 def _told_by(head: bytes, domains: Sequence[Domain]) -> Domain:
+    for domain in domains:
+        if domain.tells(head):
+            return domain
     head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((domain for domain in domains if head.startswith(domain.starts)), domains[0])
-
-
-def first_bytes(path: Path, size: int = 64) -> bytes:
-    """The beginning of a file; nothing where it cannot be read, of which reading it says why."""
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError:
-        return b""

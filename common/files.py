@@ -15,6 +15,7 @@ from typing import IO, BinaryIO
 from carousel.common.errors import InputError
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # errors of a full disk, which do not name the file
+HEAD = 1 << 16  # bytes by which a file is told; the root element of XML begins within them
 SHOWN = 20  # characters of the file's name in the name of the partial file, which must not get too long
 
 Source = str | os.PathLike[str] | BinaryIO | bytes  # a path, an open binary file or the bytes of a file
@@ -28,6 +29,15 @@ def source_name(source: Source) -> str:
     if name in (0, "<stdin>"):
         return "standard input"
     return name if isinstance(name, str) else f"the given {'bytes' if isinstance(source, bytes) else 'file'}"
+
+
+def first_bytes(path: Path, size: int) -> bytes:
+    """The beginning of a file; nothing where it cannot be read, of which reading it says why."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
 
 
 def open_source(source: Source, largest: int | None = None) -> BinaryIO:

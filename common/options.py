@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
+NONE = "none"  # --lm none, --lexicon none (without the list that the model has), --session none
 COUNTS = (1, 10**9, int)  # more than any computer holds, and less than what the compiled search counts to
 
 LISTS = ("lexicon", "grammar")  # options that say all that may be written
-NO_LIST = "none"  # as one of them: without the list that the model has
 
 File = str | os.PathLike[str]
 
@@ -25,9 +25,11 @@ def option(
     bounds: tuple[float, float, type] | None = None,
     choices: tuple[str, ...] | None = None,
     default: Any = None,
+    also: tuple[str, ...] = (),
 ) -> Any:
-    """A field. bounds: least, most and type of a number; without them or choices it is a file."""
-    return field(default=default, metadata={"help": help, "bounds": bounds, "choices": choices})
+    """A field. bounds: least, most and type of a number; without them or choices it is a file. also: other
+    names on the command line."""
+    return field(default=default, metadata={"help": help, "bounds": bounds, "choices": choices, "also": also})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,9 @@ class Decoding:
     )
     beam: int | None = option("hypotheses that beam search keeps (default: the model's or decoder's)", COUNTS)
     lm: File | None = option(
-        "language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary"
+        "language model for beam search: as `lm` makes it, ARPA (also gzipped), or KenLM's binary; none for "
+        "none (default: MODEL.lm.safetensors beside the model, where there is one)",
+        also=("--language-model",),
     )
     lm_unit: str | None = option(
         "what that counts (default: what its file says or its tokens look like; those of spelled letters "

@@ -211,7 +211,7 @@ def draw_reliability(outcomes: Outcomes, path: str | Path, *, title: str = "") -
     axes[0, 0].set_ylabel("share that is right")
     axes[1, 0].set_ylabel("share of all")
     figure.suptitle(title, fontsize=10, parse_math=False)
-    _write_picture(figure, path)
+    write_picture(figure, path)
 
 
 def _panels(width: float, upper: float, *, sharex: bool) -> tuple[Figure, tuple[Axes, Axes]]:
@@ -285,10 +285,11 @@ def _write(axes: Axes, text: str, place: Any, colour: str, *, above: float) -> N
 
 def _save(figure: Figure, above: Axes, title: str, path: str | Path) -> None:
     above.set_title(title, loc="left", fontsize=10, parse_math=False)
-    _write_picture(figure, path)
+    write_picture(figure, path)
 
 
-def _write_picture(figure: Figure, path: str | Path) -> None:
+def write_picture(figure: Figure, path: str | Path) -> None:
+    """Writes a figure, whole or not at all. Raises InputError when it cannot be written."""
     try:
         with atomic_write(Path(path), sync=False) as partial:
             figure.savefig(partial, format=Path(path).suffix[1:] or "png")

@@ -7,9 +7,8 @@ is as high as the picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,50 +19,12 @@ from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align
 from carousel.common.domain import Transcript
 from carousel.common.errors import InputError
-from carousel.hwr.features import extract, size
-from carousel.hwr.reader import read
+from carousel.hwr.features import extract
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
-    from carousel.common.domain import Item
     from carousel.common.model.file import Model
-
-__all__ = ["Line", "length", "open", "prepare", "read", "size", "without_rests"]
-
-
-def open(source: Any, domain: str) -> Iterator[Item]:
-    """The pages of a picture file, or the ink of a file; a grey picture (rows, columns) uint8, or strokes."""
-
-    def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], bool], Line]:
-        return lambda settings, rests: prepare(read(), settings)
-
-    if isinstance(source, np.ndarray | list | tuple):
-        yield None, item(lambda: source)
-    elif domain == "ink":
-        from carousel.hwr.ink.file import read_ink
-
-        yield None, item(partial(read_ink, source))
-    else:
-        from carousel.hwr.image.file import read_pages
-
-        for page, read_page in read_pages(source):
-            yield page, item(read_page)
-
-
-def length(path: Path) -> None:
-    """A picture has none. Raises InputError for one that cannot be opened."""
-    from PIL import Image
-
-    try:
-        with Image.open(path):  # reads the header only: decoding every picture would take minutes
-            return
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise InputError(f"{path}: is not a picture that can be opened ({error})") from None
-
-
-def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
-    """The features as they are: writing has no rests."""
-    return array
+    from carousel.hwr.page.cut import Strip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +38,7 @@ class Line:
     strokes: Sequence[np.ndarray] = ()  # (points, 2) each, where the model reads these
     notes: tuple[str, ...] = ()
     fault: str = ""
+    strip: Strip | None = None  # where in the page the picture was cut out
 
     @property
     def windows(self) -> tuple[np.ndarray]:
@@ -95,6 +57,8 @@ class Line:
         if self.places is None:
             return None
         x, y = self.places[start:end].T
+        if self.strip is not None:
+            return self.strip.box(float(x.min()), float(x.max()))
         top, bottom = (y.min(), y.max()) if self.height is None else (0, self.height)
         return float(x.min()), float(top), float(x.max()), float(bottom)
 
@@ -163,18 +127,11 @@ def prepare(source: np.ndarray | Sequence[np.ndarray], settings: dict[str, Any])
     """Features of a grey picture (rows, columns) uint8 or of strokes, (points, 2) each.
 
     Strokes for a model of images are drawn first. Raises InputError for a picture given to a model of
-    strokes, for one without ink, and for a page of several lines.
+    strokes, and for one without ink.
     """
     if isinstance(source, np.ndarray):
         if settings["kind"] != "image":
             raise InputError("is a picture, and this model reads pen strokes; take a model for line images")
-        from carousel.hwr.image.page import is_page
-
-        if is_page(source):  # before features are, which may find no ink in a page with black edges
-            raise InputError(
-                "this looks like a page of several lines, and one line is read at a time; "
-                "cut it into lines, one picture each"
-            )
         return Line(*extract(source, settings), height=len(source))
     if settings["kind"] == "ink":
         return Line(*extract(source, settings), domain="ink", strokes=source)

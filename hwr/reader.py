@@ -1,6 +1,7 @@
 """The one way from a sample of a manifest to what the network sees; training calls it for every line."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def read(
     same generator state the result is the same. Where the features are of images and the sample has strokes,
     these are drawn (hwr/ink/render.py); in training the hand then varies by `augment["ink"]`, pen and paper
     by `augment["render"]` (settings over the defaults; null: not at all). cache: keeps decoded pictures,
-    path -> uint8 (rows, columns).
+    path (and place in the manifest, of a line of a page) -> uint8 (rows, columns).
     Raises InputError naming the file, or the manifest's line where no file is named.
     """
     try:
@@ -61,7 +62,7 @@ def _grey(
     if sample.strokes is not None:
         grey = _drawn(sample.strokes, features.get("height", LineImage.height), augment, rng)
     elif sample.image is not None:
-        grey = _picture(sample.image, cache)
+        grey = _picture(sample, sample.image, cache)
     else:
         raise InputError('has neither "image" nor "strokes", so it cannot be read as handwriting')
     if rng is None or not augment:
@@ -84,12 +85,29 @@ def _drawn(
     return render(strokes, height) if pen is None else render(strokes, height, rng, **pen)
 
 
-def _picture(path: Path, cache: dict[Any, np.ndarray] | None) -> np.ndarray:
+def _picture(sample: Sample, path: Path, cache: dict[Any, np.ndarray] | None) -> np.ndarray:
+    """The sample's picture, or the line of a page that it is."""
+    from carousel.hwr.image.columns import read_image  # late: Pillow and SciPy, which ink does without
+    from carousel.hwr.page.cut import cut
+    from carousel.hwr.page.outlines import line_of
+
+    key = (path, sample.where) if sample.of_page else path
+    grey = None if cache is None else cache.get(key)
+    if grey is None:
+        grey = cut(page_picture(path), line_of(sample)) if sample.of_page else read_image(path)
+        if cache is not None:
+            cache[key] = grey  # a full cache does not keep it
+    return grey
+
+
+def page_picture(path: Path) -> np.ndarray:
+    """The picture of a page (rows, columns) uint8, which is read once for lines that follow each other."""
+    return _read_page(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=2)
+def _read_page(path: Path, changed: int) -> np.ndarray:
+    """changed: when the file was written, so that a new one is read again."""
     from carousel.hwr.image.columns import read_image
 
-    if cache is None:
-        return read_image(path)
-    grey = cache.get(path)
-    if grey is None:
-        grey = cache[path] = read_image(path)  # a full cache does not keep it
-    return grey
+    return read_image(path)

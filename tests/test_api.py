@@ -17,6 +17,7 @@ from carousel.common.options import Decoding
 from carousel.hwr.cli import main as hwr
 from carousel.hwr.domain import IMAGE
 from carousel.recogniser import Recogniser
+from tests.hwr.drawn_pages import written
 from tests.tiny import tiny_model
 
 DIGITS, LINE, WORD = SPEECH.samples / "digits.wav", IMAGE.samples / "line.png", IMAGE.samples / "word.json"
@@ -105,6 +106,17 @@ def test_writing_is_read_as_by_the_command(lines, capsys):
         assert placed(ink.recognise(source).words) == placed(read["words"])
     with pytest.raises(InputError, match="reads pen strokes"):
         ink.recognise(LINE)
+
+
+def test_a_page_is_one_transcript_with_its_lines(lines):
+    grey, boxes = written()
+    page = lines.recognise(grey)
+    assert page.text.count("\n") == len(boxes) - 1 and len(page.about["lines"]) == len(boxes)
+    tops = np.array([word.box[1] for word in page.words])
+    assert tops.min() > boxes[0, 1] - 15 and tops.max() > boxes[-1, 1] - 15
+    assert "lines" not in lines.recognise(grey, layout="line").about
+    with pytest.raises(InputError, match="layout is 'column'"):
+        lines.recognise(grey, layout="column")
 
 
 def test_align_and_spot_are_those_of_the_commands(speech, lines, capsys):

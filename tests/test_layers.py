@@ -23,7 +23,7 @@ FLOORS = (
     ("common.calibration", "common.network", "common.data"),
     ("common.ctc", "common.lstm"),
     ("common.text",),
-    ("common.compiling",),
+    ("common.compiling", "common.markup"),
     ("common.files", "common.hardware", "common.settings"),
     ("common.errors", "common.options"),
 )

@@ -188,7 +188,7 @@ def test_data_that_cannot_be_used_gets_one_sentence(
         (("recipe=mine", "network.front=transformer"), 2, "network.front"),
         (("recipe=mine", "optimizer.kind=lbfgs"), 2, "adamw or sgd"),
         (("recipe=mine", "network.hidden=abc"), 2, "network.hidden must be"),
-        (("recipe=mine", "network.cell=gru", "network.projection=8"), 1, "network.projection is of the LSTM"),
+        (("recipe=mine", "network.cell=gru", "network.projection=8"), 1, "network.projection must be 0"),
         (("recipe=mine", "trainer.accelerator=mps"), 1, "trainer.accelerator=mps"),
         (("recipe=mine", "+decoder.decoder=foo"), 2, "decoder.decoder=foo"),
         (("recipe=mine", "name=${nowhere}"), 2, "nowhere"),

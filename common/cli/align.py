@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import options
-from carousel.common.cli.data import samples_in, samples_of
+from carousel.common.cli.data import MANIFESTS, as_inputs, inputs_of, samples_in
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, with_unique_stems
 from carousel.common.cli.program import Opener, Program
@@ -23,7 +22,6 @@ from carousel.common.errors import InputError, UsageError
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
 
-    from carousel.common.data.manifest import Sample
     from carousel.common.decoding.align import Spelling
     from carousel.common.domain import Prepared
     from carousel.common.model.file import Model
@@ -31,7 +29,6 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
 
     Source = tuple[Model, Prepared, Spelling]
 
-MANIFESTS = (".jsonl", ".jsonl.gz")
 BESIDE = "texts beside"  # how the names of layouts begin that are read here as ever
 TEXTS = (".txt", ".lab", ".gt.txt")  # beside a.wav: a.txt, a.lab (Montreal Forced Aligner), a.gt.txt (kraken)
 
@@ -76,6 +73,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
     options.add_model_arguments(parser, program.name)
     options.add_output_arguments(parser, [form for form in program.formats if form != "txt"])
     program.add_truncation(parser)
+    program.add_layout(parser)
     parser.set_defaults(run=align)
 
 
@@ -133,7 +131,7 @@ def with_texts(program: Program, args: argparse.Namespace, failures: Failures) -
             failures.add(item.name, error)
     for name in filter(_is_manifest, args.inputs):
         try:
-            found += samples(Path(name), program)
+            found += inputs_of(Path(name), program)
         except Exception as error:
             failures.add(name, error)
     return with_unique_stems(found)
@@ -150,18 +148,6 @@ def _listed(path: Path, program: Program) -> list[Input]:
     except InputError:
         return []
     return [] if found.layout.startswith(BESIDE) else list(as_inputs(samples_in(found, path), path))
-
-
-def samples(manifest: Path, program: Program) -> Iterator[Input]:
-    """The samples of a manifest or folder with their texts."""
-    return as_inputs(samples_of(manifest, program), manifest)
-
-
-def as_inputs(samples: Iterable[Sample], manifest: Path) -> Iterator[Input]:
-    for sample in samples:
-        path = sample.source
-        stem = path.stem if path else f"{manifest.name.split('.')[0]}-{sample.where.rpartition(':')[2]}"
-        yield Input(str(path or sample.where), path, stem, text=sample.text, sample=sample)
 
 
 def _text_of(item: Input, args: argparse.Namespace) -> str:

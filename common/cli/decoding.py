@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from carousel.common.cli.files import check_file
 from carousel.common.errors import InputError, UsageError
-from carousel.common.options import Decoding, settings
+from carousel.common.options import LISTS, NONE, Decoding, settings
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.model.file import Model
@@ -35,14 +35,22 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def check(args: argparse.Namespace | Decoding) -> dict[str, Any]:
-    """The options of a search that were asked for; what contradicts itself is a UsageError."""
+def check(args: argparse.Namespace | Decoding, model: Model | None = None) -> dict[str, Any]:
+    """The options of a search that were asked for, and the language model beside the model unless another way
+    was asked for; what contradicts itself is a UsageError."""
     nbest, form = getattr(args, "nbest", 1), getattr(args, "format", "json")
     given = {
         name: value
         for name in ("beam", *KNOWING, "rescore", *SECOND_PASS)
         if (value := getattr(args, name, None)) is not None
     }
+    if no_lm := str(given.get("lm")) == NONE:
+        del given["lm"]
+    elif model and args.decoder in (None, "beam") and "lm" not in given and not _listed(given, model):
+        from carousel.common.model.catalogue import language_model
+
+        if beside := model.path and language_model(model.path):
+            given["lm"] = beside
     searching = [name for name in given if name not in SECOND_PASS]
     if args.decoder == "greedy" and (searching or nbest > 1):
         named = ", ".join(map(flag, [*searching, *["nbest"] * (nbest > 1)]))
@@ -55,7 +63,12 @@ def check(args: argparse.Namespace | Decoding) -> dict[str, Any]:
     if args.beam and nbest > args.beam:
         raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")
     for name, others, why in NEEDED:
-        if name in given and not given.keys() & {*others}:
+        sure = model is not None or no_lm or "lm" not in others  # else one beside the model may be enough
+        if (
+            sure
+            and name in given
+            and not (given.keys() | (model.decoder.keys() if model else ())) & {*others}
+        ):
             raise UsageError(f"{flag(name)} {why}")
     if "grammar" in given and "lexicon" in given:
         raise UsageError("--grammar lists its own words: give it or --lexicon, not both")
@@ -65,12 +78,17 @@ def check(args: argparse.Namespace | Decoding) -> dict[str, Any]:
     return {name: given[name] for name in searching}
 
 
+def _listed(given: dict[str, Any], model: Model) -> bool:
+    """Whether a list says all that may be written: one that is given, or the model's own."""
+    return any(str(given.get(name, model.decoder.get(name, NONE))) != NONE for name in LISTS)
+
+
 def asked(args: argparse.Namespace | Decoding, model: Model | None = None) -> dict[str, Any]:
     """The options of common.decoding.decode that were asked for; what contradicts itself is a UsageError.
 
     Without a model only the arguments are checked, which takes no time.
     """
-    searching = check(args)
+    searching = check(args, model)
     nbest = getattr(args, "nbest", 1)
     options = {name: value for name, value in searching.items() if name != "rescore"}
     if args.decoder is not None:

@@ -30,7 +30,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
         type=Path,
         metavar="MANIFEST|FOLDER",
         help="a .jsonl or .jsonl.gz of samples, or a folder in a layout that `prepare` knows (its test part, "
-        "where it has one)",
+        "where it has one), or one file of it",
     )
     options.add_model_arguments(parser, program.name)
     options.add_decoder_arguments(parser, nbest=False)

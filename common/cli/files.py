@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from carousel.common.errors import InputError, UsageError
-from carousel.common.files import atomic_text
-from carousel.common.options import LISTS, NO_LIST
+from carousel.common.files import atomic_text, atomic_write
+from carousel.common.options import LISTS, NONE
 
 
 def check_file(option: str, path: Path) -> None:
-    """Raises UsageError unless the file that an option names is there; a list can be none (NO_LIST)."""
-    if option in LISTS and str(path) == NO_LIST:
+    """Raises UsageError unless the file that an option names is there; a list can be none (NONE)."""
+    if option in LISTS and str(path) == NONE:
         return
     if not path.is_file():
         what = "this is a folder; give a file" if path.is_dir() else "there is no such file"
@@ -28,10 +28,14 @@ def check_picture(option: str, path: Path) -> None:
         raise UsageError(f"--{option} {path}: there is no folder {path.parent}; make it first")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all; folders are made. Raises InputError where that cannot be."""
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Writes a file, whole or not at all; folders are made. Raises InputError where that cannot be."""
     make_folder(path.parent)
     try:
+        if isinstance(text, bytes):
+            with atomic_write(path, sync=False) as partial:
+                partial.write_bytes(text)
+            return
         with atomic_text(path, errors="surrogateescape") as file:
             file.write(text)
     except OSError as error:

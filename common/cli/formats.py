@@ -16,12 +16,12 @@ if TYPE_CHECKING:  # loading them brings numpy
     from carousel.common.decoding import Hypothesis, Symbol
     from carousel.common.domain import Transcript
 
-    Writer = Callable[[Transcript, Input, str], str]
+    Writer = Callable[[Transcript, Input, str], str | bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """write: from what was found, the input and the name of the model to a text."""
+    """write: from what was found, the input and the name of the model to the contents of a file."""
 
     write: Writer
     suffix: str = ""  # of its files, where it is not the format's name
@@ -45,7 +45,12 @@ def _shown(symbol: Symbol, transcript: Transcript) -> str:
 
 
 def as_json(transcript: Transcript, item: Input, model: str) -> str:
-    """One JSON object on one line.
+    """One JSON object on one line, as of `as_dict`."""
+    return json.dumps(as_dict(transcript, item, model), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_dict(transcript: Transcript, item: Input, model: str) -> dict[str, Any]:
+    """What the JSON of an input says.
 
     Times are in seconds, boxes [left, top, right, bottom] in the coordinates of the input, confidences in
     0 … 1, `nbest` best first, `frames` those of the network.
@@ -53,26 +58,27 @@ def as_json(transcript: Transcript, item: Input, model: str) -> str:
     about = {key: round(v, 3) if key == "duration" else v for key, v in transcript.about.items()}
     page = {} if item.page is None else {"page": item.page}
     whole: dict[str, Any] = {"file": item.name, **page, "model": model}
-
-    def placed(symbol: Symbol) -> dict[str, Any]:
-        return {"text": symbol.text, **_place(symbol, about), "confidence": round(symbol.confidence, 4)}
-
     if transcript.found is not None:
         rows = [
             {"word": s.text, **_place(s, about), "score": round(s.confidence, 4)} for s in transcript.found
         ]
         told = {key: about[key] for key in about if key == "truncated"}
-        return json.dumps({**whole, **told, "spotted": rows}, ensure_ascii=False) + "\n"
+        return {**whole, **told, "spotted": rows}
     best = transcript.best
-    symbols = [placed(symbol) for symbol in best.symbols]
+    symbols = [placed(symbol, about) for symbol in best.symbols]
     whole |= {**about, **summary(best)}
     if transcript.spikes:
         whole["score_per_frame"] = round(best.score / transcript.frames, 4)
         symbols = [row | {"frames": spike} for row, spike in zip(symbols, transcript.spikes, strict=True)]
-    whole |= {"words": [placed(word) for word in transcript.words], "symbols": symbols}
+    whole |= {"words": [placed(word, about) for word in transcript.words], "symbols": symbols}
     if not transcript.spikes:
         whole["nbest"] = [summary(reading) for reading in transcript.readings]
-    return json.dumps(whole, ensure_ascii=False, allow_nan=False) + "\n"
+    return whole
+
+
+def placed(symbol: Symbol, about: Mapping[str, Any]) -> dict[str, Any]:
+    """A symbol or a word with its time or box. about: as of Transcript."""
+    return {"text": symbol.text, **_place(symbol, about), "confidence": round(symbol.confidence, 4)}
 
 
 def _place(symbol: Symbol, about: Mapping[str, Any]) -> dict[str, Any]:

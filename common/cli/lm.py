@@ -25,6 +25,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
         {name} lm train.jsonl --output words.safetensors
         {name} lm novels.txt.xz --unit characters --running --model M --output letters.safetensors
         {name} lm texts/*.txt --order 4 --prune 0 0 1 --valid valid.jsonl --output words.arpa.gz
+        {name} lm own.txt --mix novels.safetensors --valid valid.jsonl --size 10 --output mine.safetensors
         """,
     )
     parser.add_argument(
@@ -53,6 +54,14 @@ def add(commands: options.Subparsers, program: Program) -> None:
         "--vocabulary", type=options.count, metavar="N", help="keep the N most frequent tokens"
     )
     parser.add_argument(
+        "--mix", type=Path, nargs="+", default=(), metavar="LM",
+        help="interpolate with these n-gram models, in the shares that suit --valid best (else equal ones)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size", type=options.number(0, kind=float), metavar="MB",
+        help="prune by relative entropy until a compact file of so many MB holds it",
+    )  # fmt: skip
+    parser.add_argument(
         "--running", action="store_true",
         help="running text: lines may begin and end anywhere in a sentence, as those of a page do",
     )  # fmt: skip
@@ -72,9 +81,11 @@ def add(commands: options.Subparsers, program: Program) -> None:
 
 
 def make(program: Program, args: argparse.Namespace) -> int:
+    from carousel.common.language import ngram_files
     from carousel.common.language.kneser_ney import estimate
+    from carousel.common.language.mixing import best_weights, mix, prune
     from carousel.common.language.ngram import UNITS, tokens
-    from carousel.common.language.ngram_files import save
+    from carousel.common.language.ngram_safetensors import compact_size
     from carousel.common.language.texts import Fit, running
     from carousel.common.model.catalogue import open_model
     from carousel.common.text.written import settings_in
@@ -85,6 +96,8 @@ def make(program: Program, args: argparse.Namespace) -> int:
         )
     if args.running and args.unit == "words":
         raise UsageError("--running goes with --unit characters")
+    if args.size is not None and args.output.suffix != ".safetensors":
+        raise UsageError("--size goes with --output FILE.safetensors")
     order = args.order or (3 if args.unit == UNITS[0] else 6)
     model = open_model(args.model, program.models, program.names) if args.model else None
     fit = Fit(model.alphabet, settings_in(model.card)) if model else Fit(None)
@@ -96,8 +109,16 @@ def make(program: Program, args: argparse.Namespace) -> int:
 
     found = estimate(sentences(args.texts), order, prune=args.prune, vocabulary=args.vocabulary)
     found = replace(found, unit=args.unit, running=args.running)
+    if args.mix:
+        models = [found, *(ngram_files.load(path, args.unit) for path in args.mix)]
+        weights = best_weights(models, sentences(args.valid))
+        found = mix(models, weights.tolist())
+        shares = zip(weights, ("the texts", *args.mix), strict=True)
+        show("; ".join(f"{share:.1%} {name}" for share, name in shares))
+    if args.size is not None:
+        found = prune(found, lambda counts: compact_size(found.words, counts) <= args.size * 1e6)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    save(found, args.output)
+    ngram_files.save(found, args.output, compact=args.size is not None)
     if fit.left_out:
         say(fit.note())
     for path in args.valid:

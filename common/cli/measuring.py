@@ -41,6 +41,7 @@ from carousel.common.errors import InputError, UsageError
 from carousel.common.model import file as model_file
 from carousel.common.model import onnx_run as onnx_file
 from carousel.common.model.file import Model
+from carousel.common.options import NONE
 from carousel.common.recogniser import log_probs, recognise, widened
 from carousel.common.recogniser import options as with_defaults
 from carousel.common.text.written import reference, settings_in, told
@@ -48,13 +49,15 @@ from carousel.common.text.written import reference, settings_in, told
 if TYPE_CHECKING:
     from carousel.common.cli.program import Opener
 
-NONE = "none"  # --session none: nothing is remembered
-
 
 def evaluate(opener: Opener) -> int:
     args, failures = opener.args, opener.failures
     started = time.perf_counter()
-    samples = [sample for path in args.manifests for sample in samples_of(path, opener.program, test=True)]
+    samples = [
+        sample
+        for path in args.manifests
+        for sample in samples_of(path, opener.program, failures=failures, test=True)
+    ]
     if not samples:
         raise InputError(f"{args.manifests[0]}: there is no sample in it, so there is nothing to evaluate")
     for key in args.by or ():

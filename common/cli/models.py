@@ -87,15 +87,15 @@ def export_model(choice: str, target: Path, shipped: Path, domains: Sequence[str
 
 def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path]:
     from carousel.common.model import onnx_run
-    from carousel.common.model.catalogue import SUFFIX, model_files
+    from carousel.common.model.catalogue import SUFFIX
     from carousel.common.model.file import is_checkpoint
 
-    paths = model_files(shipped)
+    paths = sorted(shipped.glob("*" + SUFFIX))
     for argument in given:
         path = Path(argument)
         inside = [path]
         if path.is_dir():  # a run folder also holds what training is resumed from
-            inside = [file for file in model_files(path) if not is_checkpoint(file)]
+            inside = [file for file in sorted(path.glob("*" + SUFFIX)) if not is_checkpoint(file)]
             inside += sorted(path.glob("*" + onnx_run.SUFFIX))
         if not inside:
             failures.add(

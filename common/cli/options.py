@@ -140,6 +140,7 @@ def add_decoder_arguments(
         metavar = "FILE" if not bounds else "N" if bounds == COUNTS else "X"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
+            *setting["also"],
             type=str if choices else kind,
             choices=choices,
             metavar=None if choices else metavar,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,8 @@ from carousel.common.cli.program import Program
 from carousel.common.cli.streams import show
 from carousel.common.domain import read_data
 from carousel.common.errors import UsageError
+from carousel.common.settings.field import defaults
+from carousel.common.settings.text import Text
 from carousel.common.train.recipe import ROOT, recipes
 
 Options = dict[str, dict[str, Any]]
@@ -68,6 +71,16 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tier", metavar="NAME", help="the tier of TextGrid or ELAN files that has the texts"
     )
+    for part in fields(Text):
+        choices = part.metadata["choices"] or None
+        metavar = None if choices else "CHARACTERS"
+        parser.add_argument(
+            f"--{part.name}",
+            default=part.default,
+            choices=choices,
+            metavar=metavar,
+            help=part.metadata["says"],
+        )
     parser.set_defaults(run=prepare_folder)
 
 
@@ -77,10 +90,13 @@ def prepare_folder(program: Program, args: argparse.Namespace) -> int:
     if args.output is not None and args.output.exists() and args.output.samefile(args.folder):
         raise UsageError(f"--output {args.output}: this is what is read; give another name")
 
-    from carousel.common.data.layouts.report import report
+    from carousel.common.data.layouts.report import report, rewrite
     from carousel.common.data.manifest import write_manifest
 
     _, found = read_data(args.folder, program.domains, args.tier)
+    settings = {part.name: getattr(args, part.name) for part in fields(Text)}
+    if settings != defaults(Text):
+        rewrite(found, settings)
     for line in report(found):
         show(line)
     if args.output is not None:

@@ -22,7 +22,7 @@ from carousel.common.domain import Domain, open_input
 from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
-    from carousel.common.domain import Item, Prepared
+    from carousel.common.domain import Item, Prepared, Transcript
     from carousel.common.model.file import Model
 
 
@@ -49,6 +49,7 @@ class Program:
     parts: int  # how many of these
     demo: str  # what `demo` does
     can_be_truncated: bool = False
+    draw: Callable[[Transcript, Input, Path], None] | None = None  # what was read, over its picture
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,6 +68,28 @@ class Program:
         return expand(
             arguments, suffixes, self.input, failures, lambda file: any(sniff(file) for sniff in sniffers)
         )
+
+    def add_layout(self, parser: argparse.ArgumentParser) -> None:
+        if self.draw is not None:
+            either = parser.add_mutually_exclusive_group()
+            for layout, what in (("page", "a page, whose lines are found"), ("line", "a single line")):
+                either.add_argument(
+                    f"--{layout}",
+                    dest="layout",
+                    action="store_const",
+                    const=layout,
+                    help=f"read every picture as {what} (default: told by what it shows)",
+                )
+
+    def add_plot(self, parser: argparse.ArgumentParser) -> None:
+        if self.draw is not None:
+            parser.add_argument(
+                "--plot",
+                type=Path,
+                metavar="FILE.png",
+                help="draw the lines, their order, texts and confidences over the picture; of several inputs "
+                "each has a file, FILE.NAME.png",
+            )
 
     def add_truncation(self, parser: argparse.ArgumentParser) -> None:
         if self.can_be_truncated:
@@ -151,11 +174,13 @@ class Opener:
                 keys = [f'"{domain.key}"' for domain in self.program.domains]
                 none = "no " + keys[0] if len(keys) == 1 else "neither " + " nor ".join(keys)
                 raise InputError(f"has {none}, so {self.program.name} cannot read it")
+            if item.sample.is_part:
+                domain = next(d for d in self.program.domains if getattr(item.sample, d.key) is not None)
+                return domain, domain.work.open(item.sample, domain.name)
         elif source is None:
             source = standard_input()
-        if item.sample is not None and item.sample.part != (0.0, None):
-            return self.program.domains[0], self.program.domains[0].work.open(item.sample, "")
-        return open_input(source, self.program.domains)
+        layout = getattr(self.args, "layout", None)  # which commands have that take pictures
+        return open_input(source, self.program.domains, **({"layout": layout} if layout else {}))
 
     def _prepare(
         self, domain: Domain, prepare: Callable[[dict[str, Any], bool], Prepared], rests: bool

@@ -28,11 +28,14 @@ Result = TypeVar("Result")
 Own = TypeVar("Own", bound=tuple)  # a model, and what goes with it
 
 
-def emitter(inputs: Sequence[Input], args: argparse.Namespace, form: Format) -> Callable[[Input, str], None]:
+def emitter(
+    inputs: Sequence[Input], args: argparse.Namespace, form: Format
+) -> Callable[[Input, str | bytes], None]:
     """The function that takes the text of an input, in a format, to standard output or into args.output.
 
     Several inputs share standard output where their format allows: txt gets the name and a tab before the
     text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has names.
+    A format that is bytes, such as PDF, goes to no terminal.
     Raises InputError rather than writing over an input.
     """
     several = len(inputs) > 1 or len(args.inputs) > 1 or any(map(os.path.isdir, args.inputs))
@@ -46,17 +49,23 @@ def emitter(inputs: Sequence[Input], args: argparse.Namespace, form: Format) -> 
         raise InputError("standard output is closed, so the result has no place: give --output DIR")
     terminal = sys.stdout.isatty()
 
-    def emit(item: Input, text: str) -> None:
+    def emit(item: Input, text: str | bytes) -> None:
+        if isinstance(text, bytes):
+            if terminal:
+                raise UsageError(f"{args.format} is not for a terminal; give --output DIR, or > FILE")
+            sys.stdout.buffer.write(text)
+            return
         name = STDIN if item.path is None and item.page is None else " ".join(item.label.split())
         named = (several or item.page is not None) and args.format == "txt"
-        text = f"{name}\t{text}" if named else text
+        if named:  # each line of a page
+            text = "".join(f"{name}\t{line}\n" for line in text.removesuffix("\n").split("\n"))
         sys.stdout.write(printable(text, keep="\n\t") if terminal else text)
         sys.stdout.flush()
 
     return emit
 
 
-def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callable[[Input, str], None]:
+def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callable[[Input, str | bytes], None]:
     def target_of(item: Input) -> Path:
         page = "" if item.page is None else f".page{item.page}"
         return folder / f"{item.stem}{page}.{suffix}"
@@ -70,7 +79,7 @@ def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callabl
                 f"{target}: would be written over, and it is an input; give another folder to --output"
             )
 
-    def emit(item: Input, text: str) -> None:
+    def emit(item: Input, text: str | bytes) -> None:
         target = target_of(item)
         if item.page is not None:
             check(target)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import options
-from carousel.common.cli.align import samples
+from carousel.common.cli.data import expanded, inputs_of
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.files import check_file, check_picture
 from carousel.common.cli.inputs import Input
@@ -72,6 +72,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
     options.add_model_arguments(parser, program.name)
     options.add_output_arguments(parser, [name for name, form in program.formats.items() if form.spotting])
     program.add_truncation(parser)
+    program.add_layout(parser)
     parser.set_defaults(run=spot)
 
 
@@ -83,7 +84,7 @@ def spot(program: Program, args: argparse.Namespace) -> int:
     if args.tune is not None:
         tune(program, args, words, opener)
         return failures.status
-    inputs = program.expand(args.inputs, failures)
+    inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
     form = program.formats[args.format]
@@ -163,7 +164,7 @@ def tune(program: Program, args: argparse.Namespace, words: list[str], opener: O
     from carousel.common.plots import draw_roc
     from carousel.common.spotting import Finder, match
 
-    inputs = list(samples(args.tune, program))
+    inputs = list(inputs_of(args.tune, program))
     find = Finder(words, program.domains[0].inner, args.inside)
     find.check(opener.needed(inputs))
     scores: list[float] = []

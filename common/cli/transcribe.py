@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import decoding, options
+from carousel.common.cli.data import expanded
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, Session, session
 from carousel.common.cli.program import Opener, Program
@@ -27,13 +29,15 @@ def add(commands: options.Subparsers, program: Program) -> None:
     options.add_decoder_arguments(parser, program.sessions)
     options.add_output_arguments(parser, program.formats)
     program.add_truncation(parser)
+    program.add_layout(parser)
+    program.add_plot(parser)
     parser.set_defaults(run=transcribe)
 
 
 def transcribe(program: Program, args: argparse.Namespace) -> int:
     decoding.asked(args)  # options that contradict each other are told before anything is loaded
     failures = Failures()
-    inputs = program.expand(args.inputs, failures)
+    inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
     form = program.formats[args.format]
@@ -62,6 +66,14 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     def write(item: Input, found: tuple[Model, Transcript]) -> None:
         model, transcript = found
         emit(item, form.write(transcript, item, model.card["name"]))
+        if program.draw is not None and args.plot is not None:
+            several = len(inputs) > 1 or item.page is not None
+            program.draw(transcript, item, plot_of(item) if several else args.plot)
+
+    def plot_of(item: Input) -> Path:
+        page = "" if item.page is None else f".page{item.page}"
+        name = item.stem.replace("/", ".")
+        return args.plot.with_name(f"{args.plot.stem}.{name}{page}{args.plot.suffix or '.png'}")
 
     opener.run(opener.items(inputs), read, work, write)
     return failures.status

@@ -1,7 +1,8 @@
 """Samples and JSONL manifests: one JSON object a line, paths relative to the manifest's folder.
 
 `{"audio": "a.flac", "text": "…", "speaker": "…", "duration": 2.3}` · `{"image": "x.webp", "text": "…",
-"writer": "…"}` · `{"strokes": [[x0, y0, x1, y1, …], …], "text": "…", "writer": "…"}`; `.jsonl.gz` is read and
+"writer": "…"}`, with `"baseline"` or `"polygon"`, [[x, y], …] in pixels, for a line of a page ·
+`{"strokes": [[x0, y0, x1, y1, …], …], "text": "…", "writer": "…"}`; `.jsonl.gz` is read and
 written as well. "start" and "end" are seconds of a recording: of it, only that part is read.
 """
 
@@ -39,8 +40,18 @@ class Sample:
     where: str = ""  # "train.jsonl:12", for messages
 
     @property
+    def of_page(self) -> bool:
+        """Whether the picture is of a page, of which "baseline" or "polygon" tell the line."""
+        return self.extra.get("baseline") is not None or self.extra.get("polygon") is not None
+
+    @property
     def part(self) -> tuple[float, float | None]:
         return self.start, self.end
+
+    @property
+    def is_part(self) -> bool:
+        """Whether its file holds more than the sample."""
+        return self.of_page or self.part != (0.0, None)
 
     @property
     def source(self) -> Path | None:

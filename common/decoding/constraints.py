@@ -27,7 +27,8 @@ from carousel.common.decoding.compiled.scoring import CHARACTERS, NOTHING, OTHER
 from carousel.common.errors import InputError
 from carousel.common.language import ngram_files
 from carousel.common.language.ngram import BEGIN, END, END_ID, SPACE, UNKNOWN, UNKNOWN_ID, NGrams
-from carousel.common.options import LISTS, NO_LIST
+from carousel.common.options import LISTS
+from carousel.common.options import NONE as NO_LIST
 from carousel.common.text.alphabet import Alphabet, name_symbols, normalise
 from carousel.common.text.lines import File, Listed, read_lines
 

@@ -69,7 +69,7 @@ def read(path: Path) -> dict[str, float | None]:
         except ValueError:
             own = np.nan
         if not phrase or (own is not None and not np.isfinite(own)):
-            raise InputError(f"{path}: line {number} is no WORD or WORD<tab>WEIGHT: {line.strip()!r}")
+            raise InputError(f"{path}: line {number} is not WORD or WORD<tab>WEIGHT: {line.strip()!r}")
         if own is not None and not LEAST <= own <= HIGHEST:
             raise InputError(
                 f"{path}: line {number}: a weight of {own:g} would spoil other words; give {LEAST:g} to "

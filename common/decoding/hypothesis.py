@@ -1,6 +1,7 @@
 """What a decoder finds: a text, the frames of each of its symbols and words, and how sure they are."""
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -85,3 +86,12 @@ def timed_symbols(alphabet: Alphabet, indices: Iterable[int], spans: Iterable[Sp
     """Symbols from their indices in the alphabet and their (start, end, confidence)."""
     texts = alphabet.symbols
     return tuple([Symbol(texts[index - 1], *span) for index, span in zip(indices, spans, strict=True)])
+
+
+def best_sums(scores: Sequence[Sequence[float]], count: int) -> list[tuple[float, tuple[int, ...]]]:
+    """The `count` best ways to pick one score of each row: (sum, picks), best first."""
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    for row in scores:
+        sums = ((total + score, (*picks, i)) for total, picks in best for i, score in enumerate(row))
+        best = heapq.nlargest(count, sums, key=lambda item: item[0])
+    return best

@@ -11,8 +11,8 @@ import numpy as np
 
 from carousel.common.decoding import decode
 from carousel.common.errors import UsageError
-from carousel.common.language.ngram import NGrams
-from carousel.common.language.ngram_files import load, save
+from carousel.common.language.ngram_files import load
+from carousel.common.language.ngram_safetensors import advise
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import error_rates
 
@@ -66,7 +66,7 @@ def tune(
     place, best = descend(errors, START[: len(names)])
     say(f"best: {told(names, place)}: {rate.upper()} {best:.2%}, kept in {path}")
     advice = dict(zip(names, place, strict=True))
-    save(NGrams(**{**model.__dict__, "advice": advice}), path)
+    advise(path, advice)
     return advice
 
 

@@ -88,7 +88,7 @@ def _sections(
         sections.pop()
     if not ended or not sections or not sections[0][0]:
         raise InputError(
-            f"{path}: is no whole ARPA file (it lacks \\data\\, n-grams or \\end\\); make or copy it again"
+            f"{path}: is not a whole ARPA file (it lacks \\data\\, n-grams or \\end\\); make or copy it again"
         )
     found = dict(enumerate((len(grams) for grams, _, _ in sections), start=1))
     for n, count_ in counts.items():
@@ -110,7 +110,7 @@ def _gram(line: str, n: int, number: int, path: Path) -> tuple[list[str], float,
         if not n + 1 <= len(parts) <= n + 2:
             raise ValueError
     except ValueError:
-        raise InputError(f"{path}: line {number} is no {n}-gram of an ARPA file") from None
+        raise InputError(f"{path}: line {number} is not a {n}-gram of an ARPA file") from None
     if not (LEAST <= score <= ROUNDING and LEAST <= weight <= -LEAST):
         wrong = parts[n + 1] if LEAST <= score <= ROUNDING else parts[0]
         raise InputError(

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 
 from carousel.common.compiling.decorators import borrowing
+from carousel.common.errors import InputError
 from carousel.common.text.alphabet import normalise
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
@@ -156,6 +157,48 @@ def _alive(idle: np.ndarray, shorter: np.ndarray) -> np.ndarray:
 def tokens(text: str, unit: str) -> list[str]:
     """Words between spaces, or characters with SPACE for a space."""
     return text.split() if unit == "words" else [SPACE if c == " " else c for c in text]
+
+
+def structure(
+    first: np.ndarray, token: np.ndarray, counts: Sequence[int]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The n-grams of each order as `NGrams.build` takes them, from the arcs of an automaton.
+
+    first: (states + 1,), token: (arcs,), as in NGrams. Raises InputError where an n-gram's suffix is missing.
+    """
+    state = np.repeat(np.arange(len(first) - 1), np.diff(first))  # (arcs,) state of each
+    suffix = _suffixes(first, token, state, counts[0])  # (arcs,) arc of each without its first token
+    if (suffix < 0).any():
+        raise InputError("the language model lacks the suffix of one of its n-grams; make it anew")
+    found, start, below = [], 0, 0
+    for count in counts:
+        part = slice(start, start + count)
+        prefix = np.maximum(state[part] - 1 - below, 0)
+        found.append((prefix, token[part], np.maximum(suffix[part] - below, 0)))
+        start, below = start + count, start
+    return found
+
+
+@numba.njit(cache=True)
+def _suffixes(first, token, state, words):  # type: ignore[no-untyped-def]
+    found = np.zeros(len(token), np.int64)
+    for arc in range(words, len(token)):
+        context = (
+            state[arc] - 1
+        )  # the arc that is the context; its suffix is of the context that is looked in
+        shorter = 0 if context < words else found[context] + 1
+        low = high = 0
+        if shorter >= 0:
+            low, high = first[shorter], first[shorter + 1]
+        end = high
+        while low < high:
+            middle = (low + high) // 2
+            if token[middle] < token[arc]:
+                low = middle + 1
+            else:
+                high = middle
+        found[arc] = low if low < end and token[low] == token[arc] else -1
+    return found
 
 
 @borrowing

@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 FARTHEST = 1e4  # natural log: no score is so far from 0
 
 
-def save(model: NGrams, path: Path) -> None:
-    """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors) by the file's name."""
+def save(model: NGrams, path: Path, compact: bool = False) -> None:
+    """Writes ARPA (.arpa, .arpa.gz) or our own format (.safetensors, also compact) by the file's name."""
     if path.suffix == ".safetensors":
-        ngram_safetensors.write(model, path)
+        ngram_safetensors.write(model, path, compact)
     elif path.name.endswith((".arpa", ".arpa.gz")):
         with atomic_text(path) as file:
             file.writelines(arpa.lines(model))
@@ -60,7 +60,7 @@ def check_scores(model: NGrams, path: Path) -> None:
     """Raises InputError unless log-probabilities are at most 0, and neither they nor backoff weights so far
     from it that they are none."""
     if not (np.abs(model.log_prob) < FARTHEST).all() or not (np.abs(model.backoff) < FARTHEST).all():
-        raise InputError(f"{path}: has scores that are none; make the language model anew")
+        raise InputError(f"{path}: has scores that are not finite or too large; make the language model anew")
     if not (model.log_prob < ROUNDING).all():
         raise InputError(f"{path}: has log-probabilities above 0; make the language model anew")
 

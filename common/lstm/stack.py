@@ -64,12 +64,12 @@ class LSTMStack(nn.Module):
         if cell not in VARIANTS:
             raise InputError(f"network.cell is {cell!r}; there are {', '.join(VARIANTS)}")
         if cell == "gru" and projection:
-            raise InputError("network.projection is of the LSTM; with network.cell=gru it should be 0")
+            raise InputError("network.projection must be 0 with network.cell=gru")
         if cell == "gru" and zoneout[0]:
-            raise InputError("a GRU has no cell state: the first of network.zoneout should be 0")
+            raise InputError("the first of network.zoneout must be 0 with network.cell=gru")
         if len(zoneout) != 2 or not all(0 <= share < 1 for share in (recurrent_dropout, *zoneout)):
             raise InputError(
-                "network.recurrent_dropout and both of network.zoneout should be from 0 to below 1"
+                "network.recurrent_dropout and both of network.zoneout must be at least 0 and below 1"
             )
         self.hidden, self.cell, self.dropout = hidden, cell, dropout
         self.variant, self.directions = VARIANTS[cell], 2 if bidirectional else 1
@@ -169,7 +169,7 @@ class LSTMStack(nn.Module):
     def _check(self, x: Tensor, gaps: Tensor | None) -> None:
         size = self.inputs[0].shape[2]
         if x.dim() != 3 or x.shape[2] != size:
-            raise ValueError(f"x of shape {tuple(x.shape)} should be (batch, frames, {size})")
+            raise ValueError(f"x of shape {tuple(x.shape)} must be (batch, frames, {size})")
         if self.variant.time_gaps != (gaps is not None):
             raise TypeError(f"cell {self.cell}: gaps are for the time-aware cell, which needs them")
         if gaps is not None and gaps.shape != x.shape[:2]:

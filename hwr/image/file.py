@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from carousel.common.errors import InputError
-from carousel.common.files import Source, read_source, source_name
+from carousel.common.files import Source, open_source, read_source, source_name
+from carousel.hwr.image import pdf
 
 LARGEST_FILE = 2**30  # bytes
 MOST_PIXELS = 100_000_000  # of a page; a sheet of A4 at 1000 dpi has fewer
@@ -23,6 +25,7 @@ LEAST_ROWS = 4  # lower pictures are enlarged as if they were so high
 ONE_PICTURE = ("MPO", "PSD")  # formats whose further frames are previews, other views or layers of the first
 PROGRAMS = ("EPS",)  # formats that Pillow has another program run
 SUBFILE_TYPE, REDUCED = 254, 1  # tag of TIFF 6.0, and its bit for a smaller copy of another page
+ORIENTATION, SIDEWAYS = 274, (5, 6, 7, 8)  # tag of EXIF, and where width and height change places
 LIGHT = 128  # grey level; darker ink shows on white paper
 MOST_INK = 0.5  # share of a picture that ink covers; where more is visible, paper is in the picture
 MOST_DARK = 0.01  # share of light ink that may be dark; on light paper, writing is more than that
@@ -41,6 +44,18 @@ def read_image(source: Source) -> np.ndarray:
     return read()
 
 
+def picture_size(source: Source) -> tuple[int, int]:
+    """Width and height of a picture, as `read_image` gives it, by its first bytes. Raises InputError."""
+    name = source_name(source)
+    with open_source(source, LARGEST_FILE) as file, _sentences(f"{name}: "):
+        if file.read(len(pdf.START)) == pdf.START:
+            file.seek(0)
+            return pdf.drawn(file.read(), 0, MOST_PIXELS).size
+        with Image.open(file) as image:
+            turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+            return image.size[::-1] if turned else image.size
+
+
 def read_pages(source: Source) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:
     """The pages of a picture file: the number of each, None if it is the only one, and how to read it as of
     `read_image`, once and before the next is asked for.
@@ -51,6 +66,9 @@ def read_pages(source: Source) -> Iterator[tuple[int | None, Callable[[], np.nda
     """
     name = source_name(source)
     data = read_source(source, LARGEST_FILE)
+    if data.startswith(pdf.START):
+        yield from _pdf_pages(data, name)
+        return
     with _sentences(f"{name}: "):
         image = Image.open(io.BytesIO(data))
         if image.format in PROGRAMS:
@@ -61,6 +79,54 @@ def read_pages(source: Source) -> Iterator[tuple[int | None, Callable[[], np.nda
         return
     for number, frame in enumerate(frames, 1):
         yield number, partial(_read_frame, image, frame, "", last=number == len(frames))
+
+
+def _pdf_pages(data: bytes, name: str) -> Iterator[tuple[int | None, Callable[[], np.ndarray]]]:
+    with _sentences(f"{name}: "), pdf.opened(data) as document:
+        count = len(document)
+
+    def read(number: int, where: str) -> np.ndarray:
+        if number >= MOST_PAGES:
+            raise InputError(f"{where}only {MOST_PAGES:,} pages of a file are read; cut it up")
+        with _sentences(where):
+            return _checked(_grey(pdf.drawn(data, number, MOST_PIXELS)))
+
+    if count == 1:
+        yield None, partial(read, 0, f"{name}: ")
+        return
+    for number in range(min(count, MOST_PAGES + 1)):
+        yield number + 1, partial(read, number, "")
+
+
+class Picture(NamedTuple):
+    """A picture in its colours, upright and without transparency, of mode 1, L or RGB."""
+
+    image: Image.Image
+    dpi: float | None  # dots to an inch, if it tells that
+    jpeg: bytes | None  # the file, where it is the same picture as JPEG
+
+
+def read_picture(source: Source, page: int | None = None) -> Picture:
+    """The picture that `read_pages` gives as grey. page: its number in a file of several, from 1 on."""
+    name = source_name(source)
+    data = read_source(source, LARGEST_FILE)
+    with _sentences(f"{name}: "):
+        if data.startswith(pdf.START):
+            image = pdf.drawn(data, (page or 1) - 1, MOST_PIXELS)
+            return Picture(image, image.info["dpi"][0], None)
+        image = Image.open(io.BytesIO(data))
+        image.seek(_frames(image)[(page or 1) - 1])
+        if image.width * image.height > MOST_PIXELS:
+            raise Image.DecompressionBombError
+        dpi = image.info.get("dpi")
+        found = _upright(image)
+        same = image.format == "JPEG" and image.mode in ("L", "RGB") and found is image
+        if found.mode not in ("1", "L", "RGB"):
+            clear = found.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in found.info
+            deep = found.mode.startswith("I") or found.mode == "F"
+            found = Image.fromarray(_grey(found)) if clear or deep else found.convert("RGB")
+        found.load()
+        return Picture(found, float(dpi[0]) if dpi and dpi[0] > 1 else None, data if same else None)
 
 
 def _frames(image: Image.Image) -> list[int]:
@@ -91,17 +157,20 @@ def _read_frame(image: Image.Image, frame: int, where: str, last: bool) -> np.nd
             if image.width * image.height > MOST_PIXELS:  # Pillow looks at the size of the first only
                 raise Image.DecompressionBombError
             image.load()
-            grey = _grey(_upright(image))
-            rows, columns = grey.shape
-            if rows * columns == 0:
-                raise InputError("the picture has no pixels; scan or copy it again")
-            if columns > WIDEST * max(rows, LEAST_ROWS) or rows > TALLEST * columns:  # would take minutes
-                size = f"{columns:,} pixels wide and {rows:,} high"
-                raise InputError(f"the picture is {size}, which is not a line of writing; cut it again")
-            return grey
+            return _checked(_grey(_upright(image)))
     finally:
         if last:
             image.close()  # who asked may be kept for long
+
+
+def _checked(grey: np.ndarray) -> np.ndarray:
+    rows, columns = grey.shape
+    if rows * columns == 0:
+        raise InputError("the picture has no pixels; scan or copy it again")
+    if columns > WIDEST * max(rows, LEAST_ROWS) or rows > TALLEST * columns:  # would take minutes
+        size = f"{columns:,} pixels wide and {rows:,} high"
+        raise InputError(f"the picture is {size}, which is not a line of writing; cut it again")
+    return grey
 
 
 @contextmanager

@@ -56,14 +56,14 @@ def _ink(grey: np.ndarray) -> np.ndarray:
 
     Shade and black edges are wider than strokes, so that a closing takes them for paper."""
     size = (min(THICK, *grey.shape) - 1) // 2 * 2 + 1
-    picture = 255 - grey if _light_on_dark(grey, size) else grey
+    picture = 255 - grey if is_light_on_dark(grey, size) else grey
     paper = ndimage.grey_closing(picture, size)
     dark = (paper - picture.astype(np.float32)) / np.maximum(paper, DIM)
     usual, darkest = np.quantile(dark, (0.5, 0.998))
     return dark > usual + STRONG * max(darkest - usual, MIN_CONTRAST)
 
 
-def _light_on_dark(grey: np.ndarray, size: int) -> bool:
+def is_light_on_dark(grey: np.ndarray, size: int = THICK) -> bool:
     """Whether strokes are lighter than paper: in squares of this size the median is nearer to the darkest."""
     rows, columns = (side // size * size for side in grey.shape)
     squares = grey[:rows, :columns].reshape(rows // size, size, columns // size, size).swapaxes(1, 2)

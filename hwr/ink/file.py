@@ -6,14 +6,14 @@ import json
 import zlib
 from typing import Any
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 import numpy as np
 
+from carousel.common import markup
 from carousel.common.data.manifest import as_points, parse_json
 from carousel.common.errors import InputError
 from carousel.common.files import Source, read_source, source_name
-from carousel.hwr.ink.inkml import check_amount, read_inkml, tag
+from carousel.hwr.ink.inkml import check_amount, read_inkml
 from carousel.hwr.ink.unipen import parse_unipen as parse_unipen
 
 LARGEST_FILE = 16 * 2**20  # bytes, unpacked; a page of ink has a tenth of that
@@ -128,33 +128,17 @@ def _strokes(record: Any) -> Ink:
 
 
 def _xml(data: bytes) -> Ink:
-    """Strokes of InkML or of IAM-OnDB's XML. A document type is refused: its entities might never end."""
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = _refuse
-    try:
-        parser.Parse(data, True)
-        root = ElementTree.fromstring(data)
-    except (expat.ExpatError, ElementTree.ParseError, LookupError) as error:
-        raise InputError(f"is not well-formed XML ({error})") from None
-    kind = tag(root)
+    """Strokes of InkML or of IAM-OnDB's XML."""
+    root = markup.parse(data)
+    kind = markup.tag(root)
     if kind not in ROOTS:
         raise InputError(f"is XML, but its root is {kind!r} where InkML has 'ink'")
     return read_inkml(root) if kind == "ink" else _whiteboard(root)
 
 
-def _refuse(*declaration: object) -> None:
-    raise InputError("has a document type declaration, which is not read for safety; remove it")
-
-
 def is_ink_xml(head: bytes) -> bool:
     """Whether XML that begins so has the root element of InkML or of IAM-OnDB."""
-    parser: ElementTree.XMLPullParser = ElementTree.XMLPullParser(["start"])
-    try:
-        parser.feed(head)
-        root = next((event[-1] for event in parser.read_events()), None)
-    except (ElementTree.ParseError, ValueError, LookupError):
-        return False
-    return isinstance(root, ElementTree.Element) and tag(root) in ROOTS
+    return markup.root_tag(head) in ROOTS
 
 
 def _whiteboard(root: ElementTree.Element) -> Ink:

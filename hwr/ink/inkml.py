@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from carousel.common.errors import InputError
+from carousel.common.markup import tag
 
 MOST_STEPS = 1_000_000  # elements of a file, each as often as a view refers to it
 MOST_POINTS = 100_000  # of one sample; ten minutes of writing at 160 points a second
@@ -83,10 +84,6 @@ def check_amount(points: int) -> None:
     """Raises InputError for more points than a sample has."""
     if points > MOST_POINTS:
         raise InputError(f"holds more than {MOST_POINTS:,} points, too much for a line of writing; cut it up")
-
-
-def tag(element: Element) -> str:
-    return element.tag.rpartition("}")[2]
 
 
 def _id(element: Element) -> str | None:

@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 
 from carousel.common.data.layouts import OWN, Folder, Found, Layout, beside
-from carousel.common.data.layouts.markup import all_below, below, read_xml, root_of, tag
 from carousel.common.errors import InputError
+from carousel.common.markup import all_below, below, read_xml, root_of, tag
 from carousel.hwr.ink.file import Ink, read_ink
 from carousel.hwr.ink.inkml import read_inkml
 from carousel.hwr.ink.unipen import read_unipen

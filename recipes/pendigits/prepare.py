@@ -63,7 +63,7 @@ def read_digits(path: Path) -> dict[int, list[tuple[str, Ink]]]:
         if strokes:
             digits[int(head[2])].append((head[1], strokes))
     if not digits:
-        raise InputError(f"{path}: holds no digit; it should be the file pendigits-orig.* of UCI, unpacked")
+        raise InputError(f"{path}: holds no digit; give UCI's file pendigits-orig.*, unpacked")
     return dict(digits)
 
 

@@ -17,6 +17,7 @@ from carousel.common.cli.main import parser
 from carousel.common.decoding import Symbol
 from carousel.hwr.cli import PROGRAM, main
 from carousel.hwr.line import Line, symbol_boxes
+from tests.hwr.drawn_pages import written
 from tests.tiny import ship, tiny_model, with_features
 
 STROKES = [[10, 50, 12, 20, 30, 18, 32, 52], [50, 20, 48, 50, 70, 50], [90, 20, 90, 50], [85, 30, 100, 30]]
@@ -202,14 +203,63 @@ def test_a_folder_gives_its_ink_that_ends_in_xml_and_no_other_xml(models, tmp_pa
     ]
 
 
-def test_a_page_is_named_and_the_line_beside_it_is_read(models, lines, capsys):
-    line = np.asarray(Image.open(lines / "line.png"))
-    page = np.pad(np.concatenate([np.pad(line, ((0, 20), (20, 20)), constant_values=255)] * 12), 15)
-    Image.fromarray(page).save(lines / "page.png")
+def test_a_page_is_read_line_by_line_and_the_line_beside_it_too(models, lines, capsys):
+    grey, drawn = written()
+    Image.fromarray(np.pad(grey, 15)).save(lines / "page.png")
     words = ["recognise", lines / "page.png", lines / "line.png", "--model", models["image"]]
     status, out, err = run(capsys, *words)
-    assert status == 1 and out.startswith(f"{lines / 'line.png'}\t") and out.count("\n") == 1
-    assert err.startswith(f"{lines / 'page.png'}: this looks like a page") and err.count("\n") == 1
+    names = [row.split("\t")[0] for row in out.splitlines()]
+    assert (status, err, names) == (0, "", [str(lines / "page.png")] * len(drawn) + [str(lines / "line.png")])
+    status, out, _ = run(capsys, *words, "--format", "json")
+    page, single = map(json.loads, out.splitlines())
+    assert (page["width"], page["height"], "lines" in single) == (790, 730, False)
+    tops = [min(y for _, y in row["polygon"]) for row in page["lines"]]
+    assert np.abs(np.array(tops) - 15 - drawn[:, 1]).max() < 10
+    boxes = [word["box"] for row in page["lines"] for word in row["words"]]
+    assert all(90 < left < right < 700 and 80 < top < bottom < 620 for left, top, right, bottom in boxes)
+
+
+def test_page_and_line_can_be_forced(models, lines, capsys):
+    Image.fromarray(written()[0][:200]).save(lines / "two.png")  # of two lines
+    asked = ["--format", "json", "--model", models["image"]]
+    for layout, found in (("--line", None), ("--page", 2)):
+        status, out, err = run(capsys, "recognise", lines / "two.png", layout, *asked)
+        told = json.loads(out).get("lines")
+        assert (status, err, told and len(told)) == (0, "", found)
+    with pytest.raises(SystemExit) as stopped:
+        run(capsys, "recognise", lines / "two.png", "--page", "--line")
+    assert stopped.value.code == 2
+
+
+def test_a_page_on_its_head_is_read_and_told(models, lines, capsys):
+    Image.fromarray(written()[0][::-1, ::-1]).save(lines / "page.png")
+    status, out, err = run(capsys, "recognise", lines / "page.png", "--model", models["image"])
+    assert status == 0 and out.count("\n") == 8 and err.endswith("this page was turned by 180° to be read\n")
+
+
+def test_a_page_without_writing_says_so(models, tmp_path, capsys):
+    sheet = np.full((900, 700), 250, np.uint8)
+    sheet[100::60, 60:640] = 90  # ruled
+    Image.fromarray(sheet).save(tmp_path / "ruled.png")
+    status, out, err = run(capsys, "recognise", tmp_path / "ruled.png", "--model", models["image"])
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"{tmp_path / 'ruled.png'}: no line of writing was found")
+
+
+def test_what_was_found_is_drawn_over_the_page(models, lines, tmp_path, capsys):
+    Image.fromarray(written()[0]).save(lines / "page.png")
+    words = ["--model", models["image"], "--plot"]
+    page = ["recognise", lines / "page.png"]
+    assert run(capsys, *page, *words, tmp_path / "found.png")[0] == 0
+    assert Image.open(tmp_path / "found.png").size[1] > 1000
+    assert run(capsys, *page, lines / "line.png", *words, tmp_path / "several.png")[0] == 0
+    assert {p.name for p in tmp_path.glob("*.png")} == {
+        "found.png",
+        "several.page.png",
+        "several.line.png",
+    }
+    status, _, err = run(capsys, *page, *words, tmp_path / "none" / "found.png")
+    assert status == 1 and "found.png: the picture cannot be written" in err
 
 
 def test_an_empty_name_is_wrong_usage(capsys):
@@ -244,7 +294,7 @@ def test_a_list_that_cannot_be_used_is_told_once(models, lines, tmp_path, capsys
     ship(monkeypatch, "hwr", models=tmp_path / "shipped")
     for chosen in (["--model", models["image"]], []):
         status, out, err = run(capsys, "recognise", lines, "--hotwords", tmp_path / "hot.txt", *chosen)
-        assert (status, out, err.count("\n")) == (1, "", 1) and "hot.txt: line 1 is no WORD" in err
+        assert (status, out, err.count("\n")) == (1, "", 1) and "hot.txt: line 1 is not WORD" in err
 
 
 def test_a_model_of_speech_is_refused_in_one_sentence(models, lines, capsys):

@@ -37,6 +37,8 @@ def test_pictures_with_texts_beside_them(tmp_path):
     picture(tmp_path / "b.jpg")
     write(tmp_path / "b.txt", "troisième\n")
     write(tmp_path / "c.gt.txt", "lost")
+    picture(tmp_path / "page.png", 90, 90)
+    write(tmp_path / "page.txt", "a page\nof lines\n")
     found = written(tmp_path)
     assert found.layout == "texts beside files"
     assert sorted(told(found, "page")) == [
@@ -44,7 +46,10 @@ def test_pictures_with_texts_beside_them(tmp_path):
         ("seconde", "a/p1_r1"),
         ("troisième", "b"),
     ]
-    assert found.left_out == [("c.gt.txt", "text without a file beside it")]
+    assert found.left_out == [
+        ("c.gt.txt", "text without a file beside it"),
+        ("page.txt", "text of several lines, where a picture is one"),
+    ]
 
 
 def test_image_folder(tmp_path):
@@ -82,7 +87,7 @@ def test_page_xml(tmp_path, xml, scan):
     assert found.rows[0]["baseline"] == [[5, 17.5], [95, 18]]
     assert [reason for _, reason in found.left_out] == ["empty text"]
     (tmp_path / scan).unlink()
-    with pytest.raises(InputError, match="no picture of the page beside it"):
+    with pytest.raises(InputError, match=r"its picture scan\.png is not beside it"):
         written(tmp_path)
 
 

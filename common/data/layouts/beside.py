@@ -40,17 +40,20 @@ def read(folder: Folder, found: Found) -> None:
             found.leave(folder.place(text), f"text longer than {LONGEST >> 10} kB, or not UTF-8")
             continue
         page = None
+        if found.key == "image" and "\n" in words:
+            found.leave(folder.place(text), "text of several lines, where a picture is one")
+            continue
         if found.key == "image":
             page = (file.parent.relative_to(folder.root) / page_of(_stem(file).name)).as_posix()
         found.add(file, words, speaker=person, page=page, split=folder.split(file))
 
 
 def text_of(path: Path) -> str | None:
-    """The lines of a text file joined by spaces; None for what is no text of a sample."""
+    """The lines of a text file that are not empty; None for what is no text of a sample."""
     try:
         if path.stat().st_size > LONGEST:
             return None
-        return " ".join(line.strip() for _, line in read_lines(path, "text"))
+        return "\n".join(line.strip() for _, line in read_lines(path, "text") if line.strip())
     except (OSError, InputError):
         return None
 

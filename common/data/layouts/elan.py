@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from carousel.common.data.layouts.found import Folder, Found
-from carousel.common.data.layouts.markup import Element, all_below, below, read_xml
 from carousel.common.data.layouts.tiers import Segment, Tier, add_tiers
 from carousel.common.errors import InputError
+from carousel.common.markup import Element, all_below, below, read_xml
 
 ENDING = ".eaf"
 

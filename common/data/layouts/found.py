@@ -23,6 +23,7 @@ SPLIT_NAMES = {
     "development": "valid",
     "test": "test", "testing": "test", "testset": "test",
 }  # fmt: skip
+UNREAD = "cannot be read"  # begins the reason of what is there and broken
 MOST_NAMED = 3  # places that a report names of each fault
 SHOWN_KINDS = 5  # kinds of files that a message counts
 
@@ -49,8 +50,8 @@ class Found:
         if row["text"]:
             self.rows.append({key: value for key, value in row.items() if value not in (None, "")})
         else:
-            place = file if isinstance(file, Path) else next((str(v) for v in more.values() if v), "")
-            self.leave(place, "empty text")
+            place = str(file) if isinstance(file, Path) else next((str(v) for v in more.values() if v), "")
+            self.leave(f"{place}, line {more['line']}" if more.get("line") else place, "empty text")
 
     def samples(self, place: str) -> list[Sample]:
         """The rows as samples of a manifest. place: what was read, for messages."""
@@ -58,6 +59,12 @@ class Found:
 
     def leave(self, place: object, reason: str) -> None:
         self.left_out.append((str(place), reason))
+
+    def take_unread(self) -> list[str]:
+        """The files that are broken, each with what is wrong; they are no longer among those left out."""
+        broken = [one for one in self.left_out if one[1].startswith(UNREAD)]
+        self.left_out = [one for one in self.left_out if one not in broken]
+        return [place for place, _ in broken]
 
     def faults(self) -> list[str]:
         """Each reason with its count and the first places."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carousel.common.data.layouts.found import Folder, Found, Row
-from carousel.common.data.layouts.markup import all_below, read_xml, root_of
 from carousel.common.errors import InputError
+from carousel.common.markup import all_below, read_xml, root_of
 from carousel.common.text.lines import read_lines
 
 LISTS = {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from carousel.common.data.layouts.found import SPLITS, Found, group_of
+from carousel.common.errors import InputError
+from carousel.common.text.written import written
 
 MOST = 8  # kinds of fault that are named
 
@@ -34,6 +37,25 @@ def report(found: Found) -> Iterator[str]:
     yield from (f"left out: {fault}" for fault in faults[:MOST])
     if len(faults) > MOST:
         yield f"left out: {len(faults) - MOST} more kinds of fault"
+
+
+def rewrite(found: Found, settings: Mapping[str, Any]) -> None:
+    """Writes the texts as settings (common.settings.text) say; what goes and is left out is told."""
+    kept, gone = [], set()
+    for row in found.rows:
+        text = written(row["text"], settings)
+        place = row[found.key] if found.key != "strokes" else row["text"]
+        if not text:
+            found.leave(place, "text with other characters than asked for" if text is None else "empty text")
+            continue
+        cased = written(row["text"], {**settings, "keep": None, "drop": None}) or ""
+        gone |= set(cased) - {*text, " "}
+        kept.append({**row, "text": text})
+    found.rows[:] = kept
+    if not kept:
+        raise InputError(f"no text is left ({'; '.join(found.faults()[:1])}); ask for other characters")
+    if gone:
+        found.notes.append(f"characters dropped: {' '.join(sorted(gone))}")
 
 
 def told_texts(texts: Iterable[str]) -> Iterator[str]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from carousel.common.data.layouts.found import Folder, Found
-from carousel.common.data.layouts.markup import all_below, read_xml, root_of
-from carousel.common.data.layouts.pages import box
 from carousel.common.errors import InputError
+from carousel.common.markup import all_below, read_xml, root_of
 
 ROOTS = ("DocumentList", "SinglePage")
 SIDES = ("Left", "Top", "Right", "Bottom")
@@ -47,5 +46,5 @@ def read(folder: Folder, found: Found) -> None:
                     page=Path(name).with_suffix("").as_posix(),
                     line=str(number),
                     split=folder.split(file),
-                    polygon=box(left, top, right, bottom),
+                    polygon=[[left, top], [right, top], [right, bottom], [left, bottom]],
                 )

@@ -70,8 +70,14 @@ def _listed(
     folder: Folder, found: Found, rows: Iterator[tuple[str, Mapping[str, Any]]], base: Path, split: str | None
 ) -> None:
     """Adds what a table lists. rows: (place, cells by the names of their columns)."""
+    noted = found.layout != "table"  # of others the format says which columns are read
     for place, row in rows:
         name, text = first(row, FILE), first(row, TEXT)
+        if not noted and name and text:
+            noted = True
+            columns = [next(key for key in keys if row.get(key)) for keys in (FILE, TEXT)]
+            note = f"files are those of {columns[0]}, texts those of {columns[1]}"
+            found.notes += [note] * (note not in found.notes)
         if not isinstance(name, str) or not isinstance(text, str):
             found.leave(place, "no file or no text in its line")
             continue

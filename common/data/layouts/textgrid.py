@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from carousel.common.data.layouts import beside
 from carousel.common.data.layouts.found import Folder, Found
-from carousel.common.data.layouts.tiers import Segment, Tier, add_tiers
+from carousel.common.data.layouts.tiers import WORDS, Segment, Tier, add_tiers, choose
 from carousel.common.errors import InputError
 
 ENDING = ".textgrid"
@@ -22,7 +23,15 @@ VALUE = re.compile(rf'"((?:[^"]|"")*)"|(?<!\S)(<\w+>)(?!\S)|(?<!\S)({NUMBER})(?!
 
 
 def claims(folder: Folder) -> bool:
-    return any(file.with_suffix("") in folder.by_stem for file in folder.ending(ENDING))
+    """TextGrids with their recordings; not those of single words where whole texts stand beside these."""
+    files = [file for file in folder.ending(ENDING) if file.with_suffix("") in folder.by_stem]
+    if not files or folder.tier or not beside.claims(folder):
+        return bool(files)
+    try:
+        chosen, _ = choose(read_textgrid(files[0]))
+    except InputError:
+        return True
+    return not any(tier.has(WORDS) for tier in chosen)
 
 
 def read(folder: Folder, found: Found) -> None:

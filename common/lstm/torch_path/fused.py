@@ -75,7 +75,7 @@ def is_empty(x: Tensor, lengths: Tensor) -> bool:
     """
     kind = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
     if kind not in (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64):
-        raise TypeError(f"lengths should be a tensor of integers, not {kind}")
+        raise TypeError(f"lengths must be a tensor of integers, not {kind}")
     if x.dim() < 2 or lengths.shape != x.shape[:1]:
         raise ValueError(
             f"lengths of shape {tuple(lengths.shape)} for x of shape {tuple(x.shape)}: a length a row"

@@ -1,13 +1,12 @@
 """What a user's data is: its samples by split, how much it is, and what was left out."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from carousel.common.data.layouts import Row, group_of
-from carousel.common.data.manifest import Sample, read_manifest, write_manifest
+from carousel.common.data.manifest import Sample, as_sample, write_manifest
 from carousel.common.domain import Domain, read_data
 from carousel.common.errors import InputError
 from carousel.common.text.alphabet import name_symbols
@@ -95,12 +94,5 @@ def load(paths: Sequence[str], domains: Sequence[Domain]) -> Own:
 
 
 def samples_of(rows: Sequence[Row]) -> list[Sample]:
-    """The samples that rows stand for: by way of a manifest, so that there is one reader."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "rows.jsonl")
-        write_manifest(path, rows)
-        # the folder goes, and paths are relative to it
-        return [
-            replace(sample, audio=row.get("audio"), image=row.get("image"))
-            for sample, row in zip(read_manifest(path), rows, strict=True)
-        ]
+    """The samples that rows stand for."""
+    return [as_sample(row, Path(), str(row.get("audio", row.get("image", "")))) for row in rows]

@@ -68,6 +68,17 @@ def test_prepare_tells_what_a_folder_holds_and_writes_it(kaldi, tmp_path, capsys
     assert run(capsys, "prepare", output)[0] == 0  # a manifest is told as well
 
 
+def test_prepare_writes_texts_as_asked(kaldi, tmp_path, capsys):
+    output = tmp_path / "m.jsonl"
+    status, out, _ = run(capsys, "prepare", "--case", "upper", "--keep", "letters", kaldi, "--output", output)
+    assert status == 0 and "characters dropped: 4" in out
+    assert [sample.text for sample in read_manifest(output)] == ["BAD CAB", "A BED", "BEDS"]
+    status, out, _ = run(capsys, "prepare", kaldi, "--keep", "a-z", "--others", "leave")
+    assert "2 recordings" in out and "left out: 1 × text with other characters than asked for" in out
+    status, _, err = run(capsys, "prepare", kaldi, "--keep", "x")
+    assert status == 1 and "no text is left" in err
+
+
 def test_prepare_of_what_is_no_folder_or_no_manifest(kaldi, tmp_path, capsys):
     assert run(capsys, "prepare", kaldi, "--output", tmp_path / "m.csv")[0] == 2
     status, _, err = run(capsys, "prepare", tmp_path / "absent")
@@ -119,6 +130,24 @@ def test_align_of_a_folder_tells_times_of_the_whole_recording(kaldi, model, caps
     limits = [(0.5, 2.25), (2.5, 4.5), (4.5, 5.0)]
     assert len(spans) == 3
     assert all(low <= start < end <= high for (start, end), (low, high) in zip(spans, limits, strict=True))
+
+
+def test_transcribe_and_spot_of_a_manifest_read_its_parts(kaldi, model, tmp_path, capsys):
+    manifest = tmp_path / "m.jsonl"
+    run(capsys, "prepare", kaldi, "--output", manifest)
+    for words in (["transcribe", manifest], ["spot", "bad,a", manifest, "--threshold", "0"]):
+        status, out, err = run(capsys, *words, "--model", model, "--format", "json")
+        assert status == 0, err
+        found = [json.loads(line) for line in out.splitlines()]
+        assert len(found) == 3
+        for one, (low, high) in zip(found, [(0.5, 2.25), (2.5, 4.5), (4.5, 5.0)], strict=True):
+            assert all(low <= word["start"] <= word["end"] <= high for word in one.get("words", []))
+    status, _, _ = run(capsys, "transcribe", manifest, "--model", model, "--output", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "long.wav-2.txt",
+        "long.wav-3.txt",
+        "long.wav.txt",
+    ]
 
 
 def test_language_model_of_a_folder_in_the_letters_of_a_model(kaldi, tmp_path, capsys):

@@ -12,6 +12,7 @@ from carousel.common.errors import InputError
 from carousel.common.language import ngram, ngram_files, texts
 from carousel.common.language.kneser_ney import estimate
 from carousel.common.language.ngram import NGrams
+from carousel.common.model.catalogue import model_files
 from carousel.common.text.alphabet import Alphabet
 from carousel.hwr.cli import main
 from tests.tiny import tiny_model
@@ -151,6 +152,31 @@ def test_each_option_of_the_search_reaches_it(folder: Path, capsys: pytest.Captu
     assert read(*hot, "--hotword-weight=30")[0].split().count("bad") > plain[0].split().count("bad")
     assert read(*hot, "--hotword-weight=0")[0] == plain[0]
     assert read(*listed, "--unlisted=-1") not in (plain, read(*listed), read(*listed, "--unlisted=-2"))
+
+
+def test_the_language_model_beside_a_model_is_used_unless_told_otherwise(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    def read(*options: str) -> tuple[str, float]:
+        output = folder / "out.jsonl"
+        words = ["evaluate", str(folder / "valid.jsonl"), "--model", str(folder / "tiny.safetensors")]
+        assert main([*words, "--output", str(output), *options]) == 0, capsys.readouterr().err
+        row = json.loads(output.read_text().splitlines()[0])
+        return row["hypothesis"], row["score"]
+
+    (folder / "words.txt").write_text("a\nbad\n")
+    lexicon = ("--lexicon", str(folder / "words.txt"))
+    before = [read(*options) for options in ((), ("--beam", "16"), lexicon)]
+    lm = folder / "other.safetensors"
+    assert main(["lm", str(folder / "text.txt"), "--output", str(lm)]) == 0
+    given = read("--lm", str(lm), "--lm-weight=2")
+    lm.rename(folder / "tiny.lm.safetensors")
+    assert read("--lm-weight=2") == given != read() != before[0]
+    assert [read("--decoder", "greedy"), read("--lm", "none", "--beam", "16"), read(*lexicon)] == before
+    assert read("--language-model", "none") == before[0]
+    assert main(["evaluate", str(folder / "valid.jsonl"), "--lm", "none", "--bonus", "1"]) == 2
+    assert "--bonus needs a language model" in capsys.readouterr().err
+    assert model_files(folder) == [folder / "tiny.safetensors"]
 
 
 @pytest.mark.parametrize(

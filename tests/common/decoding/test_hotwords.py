@@ -193,9 +193,9 @@ def test_the_case_is_that_of_the_model(tmp_path):
     ("content", "options", "sentence"),
     [
         ("# nothing\n\n", {}, "has no hotword"),
-        ("ab\tmuch\n", {}, "line 1 is no WORD or WORD<tab>WEIGHT"),
-        ("ab\n\t3\n", {}, "line 2 is no WORD"),
-        ("ab\tnan\n", {}, "line 1 is no WORD"),
+        ("ab\tmuch\n", {}, "line 1 is not WORD or WORD<tab>WEIGHT"),
+        ("ab\n\t3\n", {}, "line 2 is not WORD"),
+        ("ab\tnan\n", {}, "line 1 is not WORD"),
         ("ab\n", {"hotword_weight": np.inf}, "hotword_weight must be a number"),
         (None, {}, "cannot be read as a list of hotwords"),
         (None, {"hotwords": None, "hotword_weight": 1.0}, "give a file of hotwords"),

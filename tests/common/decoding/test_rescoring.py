@@ -225,7 +225,7 @@ def test_options_that_contradict_are_told(
     [
         (["--rescore", "INK"], "is a recogniser, not a language model"),
         (["--lm", "LM"], "hwr: LM: is of LSTM layers, which choose afterwards; give it with --rescore"),
-        (["--lm", "INK"], "hwr: INK: is no language model"),
+        (["--lm", "INK"], "hwr: INK: is not a language model"),
     ],
 )
 def test_what_cannot_be_used_is_told(

@@ -153,8 +153,8 @@ def test_a_pruned_arpa_file_may_lack_suffixes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hello", "no whole ARPA"),
-        ("\\data\\\n\\1-grams:\n-1 a\n", "no whole ARPA"),
+        ("hello", "not a whole ARPA"),
+        ("\\data\\\n\\1-grams:\n-1 a\n", "not a whole ARPA"),
         ("\\data\\\n\\1-grams:\nx a\n\\end\\\n", "line 3"),
         ("\\data\\\n\\1-grams:\n-1 a b c\n\\end\\\n", "line 3"),
         ("\\data\\\n\\1-grams:\n-1 a\n-1 b\n\\2-grams:\n-1 a b\n-1 a b\n\\end\\\n", "twice"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from carousel.common.errors import InputError
 from carousel.common.language import ngram_files
 from carousel.common.language.kneser_ney import estimate
 from carousel.common.language.ngram import SPACE, NGrams
+from carousel.common.language.ngram_safetensors import advise, compact_size
 from carousel.common.text.alphabet import Alphabet
 
 TOY = [line.split() for line in ("a b a c", "b a a", "c", "a b c a b")]
@@ -145,3 +147,60 @@ def test_words_of_one_letter_are_read_as_words(tmp_path: Path):
     assert found["characters"].score < found["words"].score - 2  # each space is unknown to it
     with pytest.raises(InputError, match="give lm as a file"):
         decode(log_probs, alphabet, "beam", lm=estimate([["A"]], 1), lm_unit="words")
+
+
+def test_a_compact_file_holds_the_model_to_its_rounding_and_is_as_large_as_foretold(tmp_path: Path):
+    text = [list(word) for word in ("abracadabra", "abba", "cadabra", "barbara", "brac", "dab")]
+    model = replace(estimate(text, 4), advice={"lm_weight": 0.7})
+    ngram_files.save(model, tmp_path / "m.safetensors", compact=True)
+    assert (tmp_path / "m.safetensors").stat().st_size <= compact_size(model.words, model.counts)
+    found = ngram_files.load(tmp_path / "m.safetensors")
+    for name in ("first", "token", "follow", "shorter"):
+        assert (getattr(found, name) == getattr(model, name)).all(), name
+    # fewer values than 256 of each order here: nothing is rounded
+    assert found.log_prob == pytest.approx(model.log_prob, abs=1e-5)
+    assert found.backoff == pytest.approx(model.backoff, abs=1e-5)
+    assert (found.words, found.advice, found.order) == (model.words, model.advice, 4)
+    before = (tmp_path / "m.safetensors").stat().st_size
+    advise(tmp_path / "m.safetensors", {"lm_weight": 0.9, "bonus": 1.0})
+    again = ngram_files.load(tmp_path / "m.safetensors")
+    assert again.advice == {"lm_weight": 0.9, "bonus": 1.0} and (again.log_prob == found.log_prob).all()
+    assert (tmp_path / "m.safetensors").stat().st_size < before + 100
+
+
+def test_rounding_to_256_values_changes_the_perplexity_by_less_than_a_hundredth(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    text = [[f"w{k}" for k in rng.zipf(1.5, 12) if k < 500] for _ in range(4000)]
+    model = estimate(text, 3)
+    ngram_files.save(model, tmp_path / "m.safetensors", compact=True)
+    found = ngram_files.load(tmp_path / "m.safetensors")
+    assert len(np.unique(model.log_prob)) > 5000
+    assert found.perplexity(text[:300])[0] == pytest.approx(model.perplexity(text[:300])[0], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("token", lambda a: a + 50),
+        ("token", lambda a: a[::-1]),
+        ("token", lambda a: a[:-1]),
+        ("arcs", lambda a: a[::-1]),
+        ("arcs", lambda a: a + 1),
+        ("score", lambda a: a[:-1]),
+        ("score", lambda a: a.astype(np.int32)),
+        ("score_values", lambda a: a[:1]),
+        ("score_values", lambda a: a + np.float32(300)),
+        ("weight", lambda a: a[:-1]),
+        ("weight_values", lambda a: a * np.float32(np.nan)),
+    ],
+)
+def test_a_damaged_compact_file_is_refused(tmp_path: Path, name: str, change):
+    path = tmp_path / "m.safetensors"
+    ngram_files.save(estimate(TOY, 3), path, compact=True)
+    with safe_open(path, "numpy") as file:
+        header = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    tensors[name] = np.ascontiguousarray(change(tensors[name]))
+    save_file(tensors, path, header)
+    with pytest.raises(InputError, match=r"m.safetensors: (is damaged|has)"):
+        ngram_files.load(path)

@@ -238,7 +238,7 @@ def test_a_stack_says_what_it_cannot_be():
     for arguments, said in (
         ({"cell": "elman"}, "there are lstm, peephole"),
         ({"cell": "gru", "projection": 2}, "projection"),
-        ({"cell": "gru", "zoneout": (0.1, 0.0)}, "no cell state"),
+        ({"cell": "gru", "zoneout": (0.1, 0.0)}, "first of network.zoneout"),
         ({"zoneout": (0.1,)}, "zoneout"),
         ({"recurrent_dropout": 1.0}, "recurrent_dropout"),
     ):

@@ -286,7 +286,7 @@ def test_lengths_and_shapes_that_do_not_fit_are_refused():
         with pytest.raises(ValueError, match="a length a row"):
             stack(x, lengths)
     for bad in (torch.randn(2, 5, 4), torch.randn(5, 3)):
-        with pytest.raises(ValueError, match=r"should be \(batch, frames, 3\)"):
+        with pytest.raises(ValueError, match=r"must be \(batch, frames, 3\)"):
             stack(bad, torch.tensor([5, 2]))
     with pytest.raises(ValueError, match="a gap a frame"):
         LSTMStack(3, 4, 1, "time_aware")(x, torch.tensor([5, 2]), torch.rand(2, 4))

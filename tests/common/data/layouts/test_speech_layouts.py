@@ -209,6 +209,7 @@ def test_any_table_with_a_header(tmp_path):
     write(tmp_path / "list.csv", "wav;transcript;speaker\nrec/a.wav;hello;x\n;empty;x\nrec/a.wav;a;b;c\n")
     found = spoken(tmp_path)
     assert found.layout == "table" and told(found, "speaker") == [("hello", "x")]
+    assert found.notes == ["files are those of wav, texts those of transcript"]
     assert len(found.left_out) == 2
 
 
@@ -294,6 +295,15 @@ def test_montreal_forced_aligner(tmp_path):
     assert told(spoken(tmp_path), "speaker", "start") == [("hello", "ann", 0.0), ("you", "ann", 2.0)]
 
 
+def test_words_of_an_aligner_give_way_to_whole_texts(tmp_path):
+    sound(tmp_path / "a.wav", 4)
+    write(tmp_path / "a.TextGrid", short_form(("words", [(0, 1, "hello"), (2, 3, "you")])))
+    assert told(spoken(tmp_path)) == [("hello",), ("you",)]
+    write(tmp_path / "a.lab", "hello\nyou\n")
+    assert told(spoken(tmp_path)) == [("hello you",)]
+    assert told(read_data(tmp_path, (SPEECH,), tier="words")[1]) == [("hello",), ("you",)]
+
+
 EAF = """<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT AUTHOR="" DATE="2026-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0"
   xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -339,5 +349,5 @@ def test_xml_with_entities_is_refused(tmp_path):
     sound(tmp_path / "talk 1.wav", 3)
     bomb = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
     write(tmp_path / "session.eaf", EAF.replace("?>\n", f"?>\n{bomb}\n", 1).replace("kaixo", "&b;"))
-    with pytest.raises(InputError, match="declares entities of its own"):
+    with pytest.raises(InputError, match="a document type with declarations"):
         spoken(tmp_path)

@@ -1,0 +1,1 @@
+"""Whole pages: their text lines, in reading order."""

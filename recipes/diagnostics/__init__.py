@@ -1,0 +1,1 @@
+"""What LSTM is known for: memory, timing, counting: `python -m carousel.recipes.diagnostics`."""

@@ -1,0 +1,1 @@
+"""The tasks: each file begins with what it shows, which is its help, and holds one `TASK`."""

@@ -1,0 +1,1 @@
+"""The line finder measured on pages of which the lines are known."""

@@ -1,0 +1,209 @@
+"""The diagnostic tasks, small: each threshold is one that a broken cell misses."""
+
+import csv
+import math
+import re
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from carousel.common.errors import InputError, UsageError
+from carousel.recipes.diagnostics.__main__ import TASKS, main
+from carousel.recipes.diagnostics.network import Network
+from carousel.recipes.diagnostics.task import HELD_OUT, Run, Task, train
+
+
+def task(name: str) -> Task:
+    return import_module(f"carousel.recipes.diagnostics.tasks.{name}").TASK
+
+
+def trained(name: str, variant: str | None = None, **settings: Any) -> Run:
+    """A training from seed 1, of a variant or of the task as it is."""
+    one = task(name)
+    own = one.variants[variant] if variant is not None else {}
+    return train(one, replace(one.settings, **dict(own) | settings), seed=1)
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_batches_and_networks_fit_each_other(name: str):
+    """And the loss has a gradient by every weight."""
+    one = task(name)
+    for own in one.variants.values():
+        settings = replace(one.settings, **{**own, "length": 12})
+        drawn = one.batch(settings, 3, generator())
+        network = Network(*one.sizes(settings), settings)
+        outputs, _ = network(drawn.x, drawn.lengths)
+        assert outputs.shape[:2] == drawn.targets.shape[:2] == drawn.asked.shape
+        assert drawn.asked.any(1).all() and not (drawn.asked.sum(1) > drawn.lengths).any()
+        one.loss(outputs, drawn).backward()
+        assert all(weight.grad is not None for weight in network.parameters())
+        again = one.batch(settings, 3, generator())
+        assert torch.equal(again.x, drawn.x) and torch.equal(again.targets, drawn.targets)
+
+
+def test_the_gradient_vanishes_explodes_or_flows():
+    back = {
+        variant: trained("gradient_flow", variant, length=120, test=2).measured["100 back"]
+        for variant in ("rnn 0.9", "rnn 2", "lstm1997", "lstm bias 1", "lstm bias 5", "gru bias 1")
+    }
+    assert back["rnn 0.9"] < 1e-6 and back["gru bias 1"] < 1e-6 and back["lstm bias 1"] < 1e-3
+    assert back["rnn 2"] > 1e3
+    assert 1e-3 < back["lstm bias 5"] < 1e3 and 1e-5 < back["lstm1997"] < 1e3
+
+
+def test_adding_is_learned_in_little():
+    """A cell that keeps nothing stays at the variance of the target, 0.04."""
+    run = trained("adding", length=20, chrono=20, hidden=8, steps=250, check_every=250, test=300)
+    assert run.measured["mse"] < 0.02
+
+
+def test_what_came_second_is_told_after_a_lag():
+    """A cell that keeps nothing is sure of none."""
+    run = trained("long_lags", length=20, chrono=20, steps=150, check_every=150, test=250)
+    assert run.measured["wrong"] < 50
+
+
+def test_a_curriculum_of_copying_gets_to_its_end():
+    """A cell that keeps nothing has one in eight right, and never leaves the first length."""
+    settings = {"length": 2, "first": 1, "hidden": 32, "steps": 400, "check_every": 50, "test": 100}
+    run = trained("copying", forget_bias=3.0, **settings)
+    assert run.solved and run.measured["of baseline"] < 0.5
+    lengths = [row["length"] for row in run.curve]
+    assert lengths == sorted(lengths) and set(lengths) == {1, 2}
+
+
+def test_what_a_curriculum_measures_at_its_end_is_the_whole_task():
+    """Even if the last test raised the length."""
+    settings = {"length": 4, "first": 2, "hidden": 8, "steps": 2, "check_every": 2, "test": 100}
+    one = replace(task("copying"), ready=lambda measured: True)
+    run = train(one, replace(one.settings, **settings), seed=1)
+    assert run.curve[-1]["length"] == 2
+    with torch.inference_mode():
+        whole = one.measure(run.network, run.settings, generator(HELD_OUT))
+    assert run.measured == pytest.approx(whole) and not run.solved
+
+
+def test_the_baseline_of_copying_is_that_of_arjovsky():
+    copying = import_module("carousel.recipes.diagnostics.tasks.copying")
+    assert copying.baseline(200) == pytest.approx(10 * math.log(8) / 220)
+    drawn = copying.batch(replace(copying.TASK.settings, length=50), 4, generator())
+    symbols = drawn.x.argmax(-1)
+    assert torch.equal(symbols[:, :10], drawn.targets[:, -10:])
+    assert (symbols == copying.MARK).sum() == 4 and (symbols[:, 59] == copying.MARK).all()
+    assert (symbols[:, 10:59] == copying.BLANK).all() and (drawn.targets[:, :-10] == copying.BLANK).all()
+
+
+def test_adding_is_as_the_paper_has_it():
+    adding = import_module("carousel.recipes.diagnostics.tasks.adding")
+    drawn = adding.batch(replace(adding.TASK.settings, length=100), 500, generator())
+    assert int(drawn.lengths.min()) >= 100 and int(drawn.lengths.max()) <= 110
+    for x, target, length in zip(drawn.x, drawn.targets, drawn.lengths, strict=True):
+        marked = (x[:, 1] == 1).nonzero()[:, 0]
+        assert len(marked) == 2 and int(marked.min()) < 10 and int(marked.max()) < 50
+        assert x[length - 1, 1] == -1 and x[0, 1] in (-1, 1)
+        assert torch.allclose(target, 0.5 + x[marked, 0].sum() / 4)
+
+
+def test_words_are_of_the_grammar():
+    """By a regular expression of Reber's grammar, independent of the graph that draws them."""
+    reber = import_module("carousel.recipes.diagnostics.reber")
+    loop = "T*V(?:PXT*V)*(?:PS|V)"  # from the state that X and P lead to
+    inner = f"B(?:TS*(?:XS|XX{loop})|P{loop})E"
+    embedded = re.compile(f"B(?:T{inner}T|P{inner}P)E")
+    random = Random(1)
+    for _ in range(300):
+        word = list(reber.word(random))
+        assert embedded.fullmatch("".join(symbol for symbol, _ in word))
+        assert all(symbol in might for symbol, might in word)
+
+
+def test_streams_go_on_where_they_were():
+    """Two batches of a stream, the state carried, are as the two in one."""
+    one = task("continual_reber")
+    network = Network(*one.sizes(one.settings), one.settings)
+    drawn = one.batch(one.settings, 1, generator())
+    half = int(drawn.lengths) // 2
+    whole, _ = network(drawn.x, drawn.lengths)
+    first, state = network(drawn.x[:, :half], torch.tensor([half]))
+    second, _ = network(drawn.x[:, half:], drawn.lengths - half, state)
+    torch.testing.assert_close(torch.cat((first, second), dim=1), whole)
+    anew, _ = network(drawn.x[:, half:], drawn.lengths - half)
+    assert not torch.allclose(anew, second)
+
+
+def test_a_mistake_in_a_stream_counts():
+    reber = import_module("carousel.recipes.diagnostics.reber")
+    drawn, legal = reber.streams(3, 4, True, generator())
+    assert reber.right(legal.float(), legal)[drawn.asked].all()
+    assert legal.gather(2, drawn.targets[..., None])[..., 0][drawn.asked].all()
+    assert not reber.right(-legal.float(), legal)[drawn.asked].any()
+
+
+def test_the_embedded_grammar_is_learned_in_part():
+    """A cell that keeps nothing has no word right."""
+    run = trained("embedded_reber", "lstm", steps=350, check_every=350, test=300)
+    assert run.measured["wrong"] < 200
+
+
+def test_words_that_are_counted():
+    counting = import_module("carousel.recipes.diagnostics.counting")
+    drawn = counting.words(torch.tensor([2, 1]), 3)
+    rows = zip(drawn.x.argmax(-1), drawn.lengths, strict=True)
+    symbols = ["".join("Sabc"[i] for i in row[:length]) for row, length in rows]
+    assert symbols == ["Saabbcc", "Sabc"]
+    might = [
+        ["".join(letter for letter, on in zip("abcT", step, strict=True) if on) for step in row[:n]]
+        for row, n in zip(drawn.targets, drawn.lengths, strict=True)
+    ]
+    assert might == [["a", "ab", "ab", "b", "c", "c", "T"], ["a", "ab", "c", "T"]]
+
+
+def test_counting_goes_as_far_as_it_was_trained():
+    """A cell that keeps nothing accepts no word."""
+    run = trained("anbn", "peephole", length=4, steps=400, check_every=400, test=10)
+    assert run.measured["up to"] >= 4
+
+
+def test_six_steps_between_spikes_are_told_from_five():
+    """A cell that keeps nothing is wrong every other time."""
+    run = trained("spike_delay", "peephole", length=6, steps=300, check_every=100, test=200)
+    assert run.measured["wrong"] < 20
+
+
+def test_a_run_writes_its_results_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    small = ["length=12", "variants=[lstm1997]", "seeds=[1,2]", "test=2", "hidden=3"]
+    assert main(["gradient_flow", "name=small", *small]) == 0
+    assert "| lstm1997 | " in capsys.readouterr().out
+    with (tmp_path / "runs/small/results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["variant"], row["seed"]) for row in rows] == [("lstm1997", "1"), ("lstm1997", "2")]
+    assert all(float(row["10 back"]) > 0 for row in rows)
+    assert {"plot.png", "config.yaml"} <= {path.name for path in (tmp_path / "runs/small").iterdir()}
+    with pytest.raises(InputError, match=r"already holds results\.csv"):
+        main(["gradient_flow", "name=small", *small])
+
+
+def test_what_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="there is no task subtracting; there are adding"):
+        main(["subtracting"])
+    for override, said in (
+        ("hiden=3", "hiden"),
+        ("hidden=0", "hidden must be at least 1, not 0"),
+        ("cell=elman", "cell must be"),
+        ("variants=[T7]", "there is no variant T7; there are T100"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            main(["adding", override])
