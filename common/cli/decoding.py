@@ -62,13 +62,10 @@ def check(args: argparse.Namespace | Decoding, model: Model | None = None) -> di
         raise UsageError("--nbest gives several texts for each input; use --format json, which can hold them")
     if args.beam and nbest > args.beam:
         raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")
+    here = given.keys() | (model.decoder.keys() if model else ())
     for name, others, why in NEEDED:
         sure = model is not None or no_lm or "lm" not in others  # else one beside the model may be enough
-        if (
-            sure
-            and name in given
-            and not (given.keys() | (model.decoder.keys() if model else ())) & {*others}
-        ):
+        if sure and name in given and not here & {*others}:
             raise UsageError(f"{flag(name)} {why}")
     if "grammar" in given and "lexicon" in given:
         raise UsageError("--grammar lists its own words: give it or --lexicon, not both")
