@@ -89,15 +89,15 @@ def test_a_run_goes_on_by_its_own_settings(folder: Path):  # noqa: F811
     assert len((folder / "runs" / "on" / "metrics.csv").read_text().splitlines()) == 6
 
 
-def test_what_cannot_be_resumed_is_told(folder: Path):  # noqa: F811
+def test_what_cannot_be_resumed_is_told(tmp_path: Path):
     for words, status, said in (
         (("name=nothing", "resume=true"), 1, "runs/nothing: there is no run to resume"),
-        (("name=nothing",), 2, "train needs recipe=NAME"),
-        (("resume=true",), 2, "resume=true with the name=… of a run"),
+        (("name=nothing",), 2, "train needs data=PATH of your own data, recipe=NAME"),
+        (("resume=true",), 2, "there is no run in runs/"),
     ):
-        done = asr(folder, "train", *words)
+        done = asr(tmp_path, "train", *words)
         assert done.returncode == status and said in done.stderr and len(done.stderr.splitlines()) == 1
-    assert not (folder / "runs" / "nothing").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 CALL = "{_target_: tests.oracles.none.Gone, command: 'touch called'}"

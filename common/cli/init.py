@@ -11,6 +11,7 @@ from typing import Any
 from carousel.common.errors import UsageError
 from carousel.common.train import settings as setting
 from carousel.common.train.recipe import check_data, overlaid
+from carousel.common.train.runs import BEST
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ def refuse_other(
 ) -> None:
     """Raises UsageError for an `init` that would do nothing, as a run goes on from its own checkpoint."""
     given = settings.get("init")
-    if not given or not any(o.startswith("init=") for o in overrides) or given == saved.get("init"):
+    same = (given, str(Path(given or "", BEST)))  # which may be gone by now
+    if not given or not any(o.startswith("init=") for o in overrides) or saved.get("init") in same:
         return
     from carousel.common.model.catalogue import find_model
 
