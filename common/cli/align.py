@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
 
     Source = tuple[Model, Prepared, Spelling]
 
-BESIDE = "texts beside"  # how the names of layouts begin that are read here as ever
 TEXTS = (".txt", ".lab", ".gt.txt")  # beside a.wav: a.txt, a.lab (Montreal Forced Aligner), a.gt.txt (kraken)
 
 
@@ -143,11 +142,15 @@ def _is_manifest(name: str) -> bool:
 
 def _listed(path: Path, program: Program) -> list[Input]:
     """The samples of a folder whose texts stand elsewhere than beside its files; none for any other."""
+    from carousel.common.data.layouts import Folder, beside
+
+    if any(beside.claims(Folder(path, domain.key, domain.suffixes)) for domain in program.domains):
+        return []
     try:
         _, found = read_data(path, program.domains)
     except InputError:
         return []
-    return [] if found.layout.startswith(BESIDE) else list(as_inputs(samples_in(found, path), path))
+    return list(as_inputs(samples_in(found, path), path))
 
 
 def _text_of(item: Input, args: argparse.Namespace) -> str:

@@ -234,7 +234,12 @@ def test_whatever_one_input_raises_stays_with_it(
 
         return read
 
-    for place in ("sound.read.read_audio", "sound.read.read_recording", "reader.read_audio"):
+    for place in (
+        "sound.read.read_audio",
+        "sound.read.read_recording",
+        "reader.read_recording",
+        "recording.read_recording",
+    ):
         real = getattr(carousel.asr.sound.read, place.rpartition(".")[2])
         monkeypatch.setattr(f"carousel.asr.{place}", failing(real))
     (recordings / "b.wav").write_bytes((recordings / "a.wav").read_bytes())
