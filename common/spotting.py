@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
+from carousel.common.text.alphabet import BLANK
 
 if TYPE_CHECKING:  # loading them brings torch
     from carousel.common.decoding.align import Spelling
@@ -64,12 +65,11 @@ class Finder:
 
 def bounds(alphabet: Alphabet, inner: str) -> list[int]:
     """Indices of the symbols that part words: all but letters, their marks, digits and inner."""
-    parting = [
-        symbol
-        for symbol in alphabet.symbols
-        if not (symbol.isalnum() or unicodedata.category(symbol)[0] == "M" or symbol in inner)
+    return [
+        index
+        for index, symbol in enumerate(alphabet.symbols, start=BLANK + 1)
+        if not any(c.isalnum() or unicodedata.category(c)[0] == "M" or c in inner for c in symbol)
     ]
-    return alphabet.encode("".join(parting))
 
 
 def occurrences(word: Spelling, text: Spelling, parting: Collection[int] | None) -> list[tuple[int, int]]:

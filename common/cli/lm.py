@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,10 +101,11 @@ def make(program: Program, args: argparse.Namespace) -> int:
     order = args.order or (3 if args.unit == UNITS[0] else 6)
     model = open_model(args.model, program.models, program.names) if args.model else None
     fit = Fit(model.alphabet, settings_in(model.card)) if model else Fit(None)
+    split: Callable[[str], Iterable[str]] = model.alphabet.split if model else iter
 
     def sentences(paths: Iterable[Path]) -> Iterator[list[str]]:
         lines = (line for path in paths for line in texts_of(path, program))
-        cut = (tokens(text, args.unit) for text in map(fit, lines) if text)
+        cut = (tokens(text, args.unit, split) for text in map(fit, lines) if text)
         return running(cut) if args.running else cut
 
     found = estimate(sentences(args.texts), order, prune=args.prune, vocabulary=args.vocabulary)

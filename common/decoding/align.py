@@ -7,7 +7,7 @@ the user's, with one space between words, and each symbol is where it fires.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def spell(text: str, alphabet: Alphabet, skip_unknown: bool = False, advice: str
     unknown: set[str] = set()
     space = () if alphabet.unknown(" ") else tuple(alphabet.encode(" "))
     for word in normalise(text).split():
-        letters = [(character, _indices(character, alphabet)) for character in word]
+        letters = [(piece, _indices(piece, alphabet)) for piece in _pieces(word, alphabet)]
         unknown.update(character for character, indices in letters if not indices)
         if any(indices for _, indices in letters):
             pieces += [*([(" ", space)] if pieces else []), *_joined(letters)]
@@ -58,6 +58,14 @@ def spell(text: str, alphabet: Alphabet, skip_unknown: bool = False, advice: str
     if not pieces:
         raise InputError(f"the text {_short(text)!r} has nothing in it that the model can write")
     return Spelling(tuple(pieces), frozenset(unknown))
+
+
+def _pieces(word: str, alphabet: Alphabet) -> list[str]:
+    """The word split as the alphabet writes it, in the case in which it lacks the fewest characters."""
+    splits = [alphabet.split(form) for form in (word, word.upper(), word.lower()) if len(form) == len(word)]
+    pieces = min(splits, key=lambda pieces: sum(bool(alphabet.unknown(piece)) for piece in pieces))
+    ends = list(accumulate(map(len, pieces)))
+    return [word[end - len(piece) : end] for piece, end in zip(pieces, ends, strict=True)]
 
 
 def _indices(character: str, alphabet: Alphabet) -> tuple[int, ...]:

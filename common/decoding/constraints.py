@@ -239,6 +239,11 @@ def _tokens(alphabet: Alphabet, lm: _Same) -> np.ndarray:
     """(symbols,) the token of each symbol of the alphabet."""
     index = lm.model.index()
     tokens = [UNKNOWN_ID, *(index.get(SPACE if s == " " else s, UNKNOWN_ID) for s in alphabet.symbols)]
+    long = [symbol for symbol in alphabet.symbols if len(symbol) > 1]
+    if lm.model.unit == "characters" and long and not any(symbol in index for symbol in long):
+        raise InputError(
+            f"the language model has no symbol such as {long[0]!r} of the model; make it with `lm --model`"
+        )
     return np.array(tokens, np.int32)
 
 

@@ -82,7 +82,7 @@ def read(path: Path) -> dict[str, float | None]:
 
 def is_letter(symbol: str) -> bool:
     """Whether a symbol belongs to a word: letters, their marks, and digits."""
-    return unicodedata.category(symbol)[0] in "LMN"
+    return any(unicodedata.category(character)[0] in "LMN" for character in symbol)
 
 
 def table(alphabet: Alphabet, phrases: Mapping[str, float]) -> Table:

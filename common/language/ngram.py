@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numba
@@ -154,9 +154,9 @@ def _alive(idle: np.ndarray, shorter: np.ndarray) -> np.ndarray:
     return alive
 
 
-def tokens(text: str, unit: str) -> list[str]:
-    """Words between spaces, or characters with SPACE for a space."""
-    return text.split() if unit == "words" else [SPACE if c == " " else c for c in text]
+def tokens(text: str, unit: str, split: Callable[[str], Iterable[str]] = iter) -> list[str]:
+    """Words between spaces, or characters with SPACE for a space. split: into the symbols of an alphabet."""
+    return text.split() if unit == "words" else [SPACE if c == " " else c for c in split(text)]
 
 
 def structure(

@@ -29,8 +29,8 @@ class Fit:
         text = written(text, self.settings) or ""
         text = " ".join((self.alphabet.cased if self.alphabet else normalise)(text).split())
         if self.alphabet and (unknown := self.alphabet.unknown(text)):
-            self.left_out.update(c for c in text if c in unknown)
-            text = " ".join("".join(c for c in text if c not in unknown).split())
+            self.left_out.update(c for c in self.alphabet.split(text) if c in unknown)
+            text = " ".join(self.alphabet.writable(text).split())
         return text
 
     def note(self) -> str:

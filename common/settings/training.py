@@ -285,7 +285,8 @@ class Recogniser(_Run):
     text: Text = setting(Text(), "how the texts are written before they are learned; stored in the model")
     alphabet: str | tuple[str, ...] | None = setting(
         None,
-        "symbols as one string or a list; null or union: every character of the training texts, and with "
+        "symbols as one string, or a list whose entries may be several characters (phones, pieces of words), "
+        "by which the texts are split; null or union: every character of the training texts, and with "
         "init= the model's; new (or texts): those of the texts alone; fixed: those of the model alone",
     )
     decoder: Mapping = setting(dict, "defaults of decoding, stored in the model file")

@@ -19,13 +19,15 @@ def name_symbols(symbols: Iterable[str]) -> str:
 
 
 class Alphabet:
-    """The symbols a recogniser can write, each one NFC character (case and punctuation kept).
+    """The symbols a recogniser can write (case and punctuation kept).
 
     Parameters
     ----------
-    symbols: without the blank, in the order of their indices 1, 2, …
+    symbols: without the blank, in the order of their indices 1, 2, …; each is a character, or several (a
+    phone, ligature or piece of a word) among which there is no space. A text is split into as few of them as
+    can be.
 
-    Raises InputError if a symbol is repeated, is not one character, or is not in NFC.
+    Raises InputError if a symbol is repeated or empty, has a space among others, or is not in NFC.
     """
 
     def __init__(self, symbols: Sequence[str]):
@@ -34,10 +36,12 @@ class Alphabet:
         if len(self._index) != len(self.symbols):
             repeated = {s for s in self.symbols if self.symbols.count(s) > 1}
             raise InputError(f"the alphabet repeats {name_symbols(repeated)}; give each symbol once")
-        wrong = {s for s in self.symbols if len(s) != 1 or normalise(s) != s}
+        self.longest = max(map(len, self.symbols), default=1)  # characters of a symbol
+        wrong = {s for s in self.symbols if not s or normalise(s) != s or (len(s) > 1 and s.split() != [s])}
         if wrong:
             raise InputError(
-                f"the alphabet has {name_symbols(wrong)}; each symbol must be one character in NFC"
+                f"the alphabet has {name_symbols(wrong)}; each symbol must be in NFC, a character or several "
+                "without a space"
             )
 
     @classmethod
@@ -63,11 +67,36 @@ class Alphabet:
         return hash(self.symbols)
 
     def __repr__(self) -> str:
-        return f"Alphabet({''.join(self.symbols)!r})"
+        return f"Alphabet({''.join(self.symbols) if self.longest == 1 else self.symbols!r})"
+
+    def split(self, text: str) -> list[str]:
+        """The NFC text as symbols, and characters that are part of none: as few of these as can be, then as
+        few symbols; of ways that are alike, the one whose first symbols are longer."""
+        text = normalise(text)
+        if self.longest == 1:
+            return list(text)
+        best: list[tuple[int, int, int]] = [(0, 0, 0)]  # from each place on: unknown, pieces, length of first
+        for start in range(len(text) - 1, -1, -1):
+            ways = [(best[-1][0] + 1, best[-1][1] + 1, 1)]
+            for length in range(min(self.longest, len(text) - start), 0, -1):
+                if text[start : start + length] in self._index:
+                    rest = best[-length]
+                    ways.append((rest[0], rest[1] + 1, length))
+            best.append(min(ways, key=lambda way: (*way[:2], -way[2])))
+        pieces, start = [], 0
+        while start < len(text):
+            length = best[len(text) - start][2]
+            pieces.append(text[start : start + length])
+            start += length
+        return pieces
 
     def unknown(self, text: str) -> set[str]:
         """Characters of `text` that this alphabet cannot write."""
-        return set(normalise(text)) - self._index.keys()
+        return set(self.split(text)) - self._index.keys()
+
+    def writable(self, text: str) -> str:
+        """The NFC text without the characters that this alphabet cannot write."""
+        return "".join(piece for piece in self.split(text) if piece in self._index)
 
     def cased(self, text: str) -> str:
         """`text` in NFC, and in capitals or small letters if the alphabet has no others."""
@@ -81,7 +110,7 @@ class Alphabet:
     def encode(self, text: str) -> list[int]:
         """Indices ≥ 1. Raises InputError naming each character it cannot write: none is ever dropped."""
         try:
-            return [self._index[symbol] for symbol in normalise(text)]
+            return [self._index[symbol] for symbol in self.split(text)]
         except KeyError:
             named = name_symbols(self.unknown(text))
             raise InputError(f"the alphabet cannot write {named} of the text {text!r}") from None

@@ -111,8 +111,7 @@ def build_corpus(
         where = f"{sample.where} ({sample.source})" if sample.source else sample.where
         for symbol in alphabet.unknown(sample.text):
             unknown.add(f"character {symbol!r} (U+{ord(symbol):04X}), which the alphabet cannot write", where)
-        writable = "".join(c for c in sample.text if not alphabet.unknown(c))
-        target = alphabet.encode(writable)
+        target = alphabet.encode(alphabet.writable(sample.text))
         try:
             length = len(one(sample, None))
         except InputError as error:

@@ -39,7 +39,7 @@ def choose_alphabet(
     else:
         chosen = Alphabet.from_texts(texts)
         if before and (resume or given in (None, UNION)):
-            chosen = Alphabet([*before.symbols, *(c for c in chosen.symbols if c not in before.symbols)])
+            chosen = Alphabet([*before.symbols, *sorted(set().union(*map(before.unknown, texts)))])
     if resume and chosen != before:
         raise InputError(
             f"{LAST}: has another alphabet than the settings or the training texts now have; resume with "

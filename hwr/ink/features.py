@@ -127,8 +127,8 @@ def frame_of_reference(
     length = np.hypot(step[:, 0], step[:, 1])
     length[pen_up] = 0
     total = length.sum()
-    if total == 0:
-        return points.mean(axis=0), 1.0, 0.0
+    if total == 0:  # dots alone, as of a colon: only their distance tells a size
+        return points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2 or 1.0, 0.0
     weight = length / total
     middle = points[:-1] + step / 2
     centre = weight @ middle

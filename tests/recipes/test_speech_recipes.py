@@ -397,7 +397,7 @@ def test_recipe_composes_and_its_settings_are_understood(name: str) -> None:
     assert given["domain"] == "speech"
     assert features.size(given["features"]) > 0
     augment.augment_wave(np.zeros(1600, np.float32), given["augment"], np.random.default_rng(0))
-    assert set(given["data"]) == {"train", "valid", "test"}
+    assert set(given["data"]) == {"train", "valid", "test", "keep", "keep_share"}
     assert all(given["data"][split].startswith(f"data/{name}/") for split in ("valid", "test"))
     assert f"data/{name}/" in str(given["data"]["train"])
 

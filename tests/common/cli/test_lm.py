@@ -191,7 +191,7 @@ def test_the_language_model_beside_a_model_is_used_unless_told_otherwise(
         (["--unlisted", "-1"], "--lexicon"),
         (["--hotword-weight", "1"], "--hotwords"),
         (["--grammar", "valid.jsonl", "--lexicon", "valid.jsonl"], "not both"),
-        (["--grammar", "none"], "no such file"),
+        (["--grammar", "missing.txt"], "no such file"),
         (["--output", "valid.jsonl"], "the manifest itself"),
         (["--output", "nowhere/x.tsv"], "no folder"),
         (["--by", "speker"], "speker"),

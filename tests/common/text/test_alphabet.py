@@ -40,10 +40,39 @@ def test_an_unknown_character_is_named_by_code_point():
         Alphabet("abc").encode("abœc")
 
 
-@pytest.mark.parametrize("symbols", [["a", "a"], ["ab"], ["e\u0301"], [""]])
+@pytest.mark.parametrize("symbols", [["a", "a"], ["a b"], [" a"], ["e\u0301"], [""]])
 def test_symbols_that_cannot_round_trip_are_refused(symbols):
     with pytest.raises(InputError):
         Alphabet(symbols)
+
+
+@given(
+    st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, unique=True), st.text("abcd ", max_size=8)
+)
+def test_texts_are_split_into_the_fewest_symbols(symbols, text):
+    """Against all ways to split the text."""
+    alphabet = Alphabet(symbols)
+    pieces = alphabet.split(text)
+
+    def ways(rest: str) -> list[tuple[int, ...]]:
+        if not rest:
+            return [()]
+        firsts = [rest[:n] for n in (3, 2, 1) if len(rest) >= n and (n == 1 or rest[:n] in symbols)]
+        return [(first not in symbols, *way) for first in firsts for way in ways(rest[len(first) :])]
+
+    assert "".join(pieces) == text
+    best = min((sum(way), len(way)) for way in ways(text))
+    assert (sum(piece not in symbols for piece in pieces), len(pieces)) == best
+    assert alphabet.unknown(text) == {piece for piece in pieces if piece not in symbols}
+    assert alphabet.decode(alphabet.encode(alphabet.writable(text))) == alphabet.writable(text)
+
+
+def test_a_longer_symbol_does_not_hide_what_can_be_written():
+    alphabet = Alphabet(["ab", "bc", "a", " "])
+    assert alphabet.encode("abc a") == [3, 2, 4, 3]
+    assert alphabet.unknown("c b") == {"c", "b"} and alphabet.writable("cab b") == "ab "
+    with pytest.raises(InputError, match=r"'c' \(U\+0063\)"):
+        alphabet.encode("ac")
 
 
 def test_no_texts_make_no_alphabet():

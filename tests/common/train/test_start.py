@@ -64,6 +64,9 @@ def test_the_alphabet_of_a_training():
     assert choose_alphabet(None, ["ab", "c"], before, False) == Alphabet("ba%c")
     assert choose_alphabet("texts", ["ab", "c"], before, False) == Alphabet("abc")
     assert choose_alphabet("xa", ["ab", "c"], before, False) == Alphabet("xa")
+    assert choose_alphabet(["xa", "a"], ["ab"], before, False).symbols == ("xa", "a")
+    long = Alphabet(["sch", "a"])
+    assert choose_alphabet(None, ["schas", "c"], long, False).symbols == ("sch", "a", "c", "s")
     assert choose_alphabet(None, ["ab"], None, False) == Alphabet("ab")
     assert choose_alphabet(None, ["ab"], before, True) == before
     assert choose_alphabet("texts", ["ab"], before, True) == before

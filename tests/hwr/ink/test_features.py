@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from carousel.common.data.manifest import read_manifest
@@ -71,6 +71,7 @@ def test_any_ink_gives_finite_features_and_places_inside_it(strokes):
 
 @settings(max_examples=40, deadline=None)
 @given(STROKES, st.sampled_from([0.001, 0.37, 40.0]), st.integers(-5000, 5000))
+@example([[(0, 0)], [(0, 1)]], 0.001, 0)  # a colon
 def test_size_and_place_of_the_ink_do_not_matter(strokes, scale, shift):
     strokes = arrays(strokes)
     if np.ptp(np.concatenate(strokes), axis=0).max() == 0:
