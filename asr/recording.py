@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.domain import Item
     from carousel.common.model.file import Model
 
-__all__ = ["Recording", "length", "open", "prepare", "read", "size", "without_rests"]
+__all__ = ["Recording", "length", "open", "prepare", "read", "shown", "size", "without_rests"]
 
 WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
 SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these
@@ -56,6 +56,20 @@ def open(source: Any, domain: str = "speech") -> Iterator[Item]:
         return prepare(found.samples, settings, rests, found.notes, found.fault)
 
     yield None, read
+
+
+def shown(sample: Sample) -> tuple[str, bytes]:
+    """The first LONGEST seconds as MP3. Raises InputError."""
+    import io
+
+    import soundfile
+
+    from carousel.asr.sound.read import SAMPLE_RATE
+
+    wave = recording_of(sample, SAMPLE_RATE).samples[: round(LONGEST * SAMPLE_RATE)]
+    file = io.BytesIO()
+    soundfile.write(file, wave, SAMPLE_RATE, format="MP3")
+    return "audio/mpeg", file.getvalue()
 
 
 def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:

@@ -84,6 +84,10 @@ class Work(Protocol):
     ) -> np.ndarray:
         """Features (frames, size) of a sample of a manifest, varied where there is `rng`."""
 
+    def shown(self, sample: Sample) -> tuple[str, bytes]:
+        """Media type and bytes of a small file by which a page lets people hear or see a sample. Raises
+        InputError."""
+
     def without_rests(self, array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
         """Features (frames, size) without long rests: what transcription shows to the network."""
 

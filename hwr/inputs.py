@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.domain import Item
     from carousel.hwr.page.lines import PageLines
 
-__all__ = ["length", "open", "read", "size", "without_rests"]
+__all__ = ["length", "open", "read", "shown", "size", "without_rests"]
+
+WIDEST_SHOWN, HIGHEST_SHOWN = 1400, 120  # pixels of a line on a page for people
 
 
 def open(source: Any, domain: str, layout: str | None = None) -> Iterator[Item]:
@@ -101,6 +103,21 @@ def length(path: Path) -> None:
     from carousel.hwr.image.file import picture_size
 
     picture_size(path)  # reads the header only: decoding every picture would take minutes
+
+
+def shown(sample: Sample) -> tuple[str, bytes]:
+    """The line as JPEG, pen strokes drawn. Raises InputError."""
+    import io
+
+    from PIL import Image
+
+    from carousel.hwr.reader import grey
+
+    picture = Image.fromarray(grey(sample))
+    picture.thumbnail((WIDEST_SHOWN, HIGHEST_SHOWN))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=70)
+    return "image/jpeg", file.getvalue()
 
 
 def without_rests(array: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:

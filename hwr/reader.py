@@ -72,6 +72,12 @@ def _grey(
     return augment_image(grey, augment, rng)
 
 
+def grey(sample: Sample) -> np.ndarray:
+    """Picture (rows, columns) uint8 of the sample's line as it is, of pen strokes a plain drawing. Raises
+    InputError."""
+    return _grey(sample, {}, None, None, None)
+
+
 def _drawn(
     strokes: list[np.ndarray], height: int, augment: Mapping[str, Any] | None, rng: np.random.Generator | None
 ) -> np.ndarray:

@@ -15,7 +15,7 @@ FLOORS = (
     ("asr", "hwr"),
     ("common.cli",),
     ("common.train",),
-    ("common.recogniser", "common.spotting"),
+    ("common.recogniser", "common.report", "common.spotting"),
     ("common.domain", "common.plots"),
     ("common.decoding",),
     ("common.language",),

@@ -14,6 +14,7 @@ import yaml
 from carousel.asr.cli import main
 from carousel.common.data.manifest import read_manifest, write_manifest
 from carousel.common.model import file as model_file
+from carousel.common.report.page import read_rows
 
 TONES = {"a": 400, "b": 900, "c": 1800}
 
@@ -143,8 +144,8 @@ def test_ones_own_data_is_trained_on_in_one_command_and_the_run_goes_on_by_itsel
     assert sum(map(len, people)) == 8 and sum(map(len, parts.values())) == 80
     assert f"use it: asr transcribe FILE --model {Path('runs', 'own')}" in done.stderr
     assert "2 texts that repeat" in done.stderr and (run / "model.md").read_text().startswith("---\n")
-    worst = (run / "worst.tsv").read_text().splitlines()
-    assert worst[0].startswith("cer\terrors") and len(worst) <= 1 + len(parts["valid"])
+    assert len(read_rows(run / "report.html")) == len(parts["test"])
+    assert 'src="data:image/png;base64,' in (run / "report.html").read_text()
     header = model_file.read_header(run / "best.safetensors")
     assert header["card"]["data"].startswith("own: ") and "own test" in header["card"]["results"]
     if header["decoder"]:

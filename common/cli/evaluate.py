@@ -7,7 +7,7 @@ from pathlib import Path
 
 from carousel.common.cli import decoding, options
 from carousel.common.cli.failures import Failures
-from carousel.common.cli.files import check_picture
+from carousel.common.cli.files import check_file, check_page, check_picture
 from carousel.common.cli.program import Opener, Program
 from carousel.common.errors import UsageError
 
@@ -22,6 +22,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
         {program.name} evaluate test.jsonl --model runs/mine --decoder beam --json
         {program.name} evaluate test.jsonl --by {program.group} --output hypotheses.tsv
         {program.name} evaluate test.jsonl --ignore case,punctuation
+        {program.name} evaluate test.jsonl --report new.html --compare old.html
         """,
     )
     parser.add_argument(
@@ -61,6 +62,19 @@ def add(commands: options.Subparsers, program: Program) -> None:
         type=Path,
         metavar="FILE",
         help="draw how right what is read is, by how sure it is (.png)",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write a page for people (.html, one file): rates, which errors, where, and the worst samples "
+        "to hear or see",
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="FILE",
+        help="an earlier --report of the same samples, to be compared with in the new one",
     )
     parser.add_argument(
         "--by",
@@ -104,6 +118,12 @@ def check_output(args: argparse.Namespace) -> None:
             "--calibrate changes the file of the model: name yours with --model, or one that ships if it is "
             "to be changed for all who use this installation"
         )
+    if args.compare and not args.report:
+        raise UsageError("--compare stands in a report; give one with --report FILE.html")
+    if args.report:
+        check_page(args.report)
+        if args.compare:
+            check_file("compare", args.compare)
     if args.reliability:
         check_picture("reliability", args.reliability)
     if path is None:

@@ -22,8 +22,17 @@ def check_file(option: str, path: Path) -> None:
 
 def check_picture(option: str, path: Path) -> None:
     """Raises UsageError for a picture that cannot be written."""
-    if path.suffix != ".png" or path.is_dir():
-        raise UsageError(f"--{option} {path}: the picture is written as FILE.png")
+    _check_output(option, path, "picture", ".png")
+
+
+def check_page(path: Path) -> None:
+    """Raises UsageError for a report that cannot be written."""
+    _check_output("report", path, "page", ".html")
+
+
+def _check_output(option: str, path: Path, what: str, suffix: str) -> None:
+    if path.suffix != suffix or path.is_dir():
+        raise UsageError(f"--{option} {path}: the {what} is written as FILE{suffix}")
     if not path.parent.is_dir():
         raise UsageError(f"--{option} {path}: there is no folder {path.parent}; make it first")
 

@@ -101,11 +101,26 @@ def evaluate(opener: Opener) -> int:
     print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
     if args.output:
         write_whole(args.output, hypotheses(items, args.output.suffix, args.ignore))
+    if args.report:
+        _write_report(items, args, model, domain.work)
     if args.reliability:
         from carousel.common.plots import draw_reliability
 
         draw_reliability(sure, args.reliability, title=str(model.card.get("name")))
     return failures.status
+
+
+def _write_report(items: Sequence[Item], args: argparse.Namespace, model: Model, work: Work) -> None:
+    from carousel.common.report.measures import row
+    from carousel.common.report.page import about, shower, write_report
+
+    rows = [row(item.sample, item.hypothesis, args.ignore) for item in items]
+    name = model.card.get("name")
+    facts = about(str(name), [str(path) for path in args.manifests])
+    if args.ignore:
+        facts["ignored"] = " and ".join(args.ignore)
+    show = shower([item.sample for item in items], rows, work)
+    write_report(args.report, f"{name}: report", facts, rows, show, before=args.compare)
 
 
 def _as_learned(samples: Sequence[Sample], model: Model) -> list[Sample]:

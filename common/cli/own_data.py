@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +30,10 @@ def prepare(
     value: str,
     given: Mapping[str, Any],
     domains: Sequence[Domain],
-    read: Callable[..., Any],
-    models: Path,
     recipe: dict[str, Any] | None = None,
 ) -> Prepared:
-    """value: of `data=`, a path or [several]; given: the other overrides and their values; read: as of
-    common.train.loop.train; models: the folder of those that ship; recipe: its configuration, if any.
+    """value: of `data=`, a path or [several]; given: the other overrides and their values; recipe: its
+    configuration, if any.
 
     Raises InputError for data that cannot be used, and UsageError where the command contradicts itself.
     """
@@ -55,7 +53,7 @@ def prepare(
         node = recipe
     else:
         init = given.get("init", "")
-        start = _start(own, plan.ENOUGH[own.domain], models, read) if init == "" else None
+        start = _start(own, plan.ENOUGH[own.domain], domains[0]) if init == "" else None
         tuned = bool(init or (start and start.path))
         voices = own.groups("train")
         node = plan.settings(own.domain, own.amount, voices, tuned, "trainer.minutes" in given)
@@ -79,12 +77,12 @@ def resumed(value: str, overrides: list[str]) -> list[str]:
     return overrides if named else [*overrides, f"name={_name(Path(value))}"]
 
 
-def _start(own: Own, enough: float, models: Path, read: Callable[..., Any]) -> Any:
+def _start(own: Own, enough: float, domain: Domain) -> Any:
     from carousel.common.train.own.base_model import choose
     from carousel.common.train.own.data import samples_of
 
     valid = samples_of(own.split.parts["valid"])
-    return choose(models, own.domain, own.texts("train"), valid, own.amount > enough, read)
+    return choose(domain.models, own.domain, own.texts("train"), valid, own.amount > enough, domain.work.read)
 
 
 def _name(path: Path) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -64,9 +64,6 @@ def main(
     It is 2 for settings that cannot be used, 1 for a training that cannot be done with them.
     kinds: those that this command trains, which are read and measured by the same functions.
     """
-    domains = tuple(kind.name for kind in kinds)
-    work, models = kinds[0].work, kinds[0].models
-    read, size = work.read, work.size
     recipe = next((a.removeprefix("recipe=") for a in argv if a.startswith("recipe=")), None)
     data = next((a.removeprefix("data=") for a in argv if a.startswith("data=")), None)
     helping = any(a in ("-h", "--help", "--hydra-help", "--version") for a in argv)
@@ -81,7 +78,7 @@ def main(
         # in Hydra's own store, not in its search path: what else lies in a recipe's folder is never read
         if data is not None and not _given(overrides).get("resume"):
             node = read_recipe(find_recipe(recipe)) if recipe is not None else None
-            prepared = own_data.prepare(data, _given(overrides), kinds, read, models, node)
+            prepared = own_data.prepare(data, _given(overrides), kinds, node)
             node, overrides = _named(prepared.node, overrides)
         else:
             if data is not None:
@@ -103,7 +100,7 @@ def main(
         nonlocal status
         folders.append(_near(Path(HydraConfig.get().runtime.output_dir)))
         try:
-            return _train(config, domains, read, size, models, prepared)
+            return _train(config, kinds, prepared)
         except InputError as error:  # here, as Hydra would print a traceback; the other jobs of a sweep go on
             log.error("%s", sentence(error))
             status = max(status, USAGE if isinstance(error, UsageError) else FAILED)
@@ -209,14 +206,8 @@ def _settings() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def _train(
-    config: DictConfig,
-    domains: tuple[str, ...],
-    read: Callable,
-    size: Callable,
-    models: Path,
-    prepared: own_data.Prepared | None,
-) -> float:
+def _train(config: DictConfig, kinds: tuple[Domain, ...], prepared: own_data.Prepared | None) -> float:
+    domains, work, models = tuple(kind.name for kind in kinds), kinds[0].work, kinds[0].models
     folder = _near(Path(HydraConfig.get().runtime.output_dir))
     settings = _resolved(config)
     overrides = list(HydraConfig.get().overrides.task)
@@ -264,7 +255,7 @@ def _train(
         if prepared is None:
             init.lower_rate(settings, overrides)
     with _going_on(folder, domains):
-        train(settings, read, size, folder, partial(finish, settings, read, folder))
+        train(settings, work.read, work.size, folder, partial(finish, settings, work, folder))
     return best_rate(folder)
 
 

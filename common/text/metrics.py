@@ -6,11 +6,13 @@ rates of items or batches, which would give a one-word line the weight of a ten-
 
 import unicodedata
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 
 from carousel.common.text.alphabet import normalise
+
+T = TypeVar("T", bound=Hashable)
 
 RESAMPLES = 1000  # of the bootstrap
 LEVEL = 0.95  # of the intervals
@@ -91,6 +93,18 @@ def matched(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> li
     return kept
 
 
+def aligned(reference: Sequence[T], hypothesis: Sequence[T]) -> list[tuple[T | None, T | None]]:
+    """The symbols (words) of both side by side, as the edits of `edits` pair them, from the beginning; None
+    where one has none."""
+    left, right = _common_ends(reference, hypothesis)
+    middle = [
+        (reference[column] if column >= 0 else None, hypothesis[row] if row >= 0 else None)
+        for column, row in _steps(reference, hypothesis)
+    ][::-1]
+    end = reference[len(reference) - right :]
+    return [*zip(reference[:left], hypothesis[:left], strict=True), *middle, *zip(end, end, strict=True)]
+
+
 def _steps(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Iterator[tuple[int, int]]:
     """The alignment between the common ends, from its end: (index in the reference, index in the hypothesis),
     with -1 for none."""
@@ -111,8 +125,8 @@ def _steps(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> Ite
         else:
             column -= 1
             yield left + column, left + row
-    yield from ((left + index, -1) for index in range(column))
-    yield from ((-1, left + index) for index in range(row))
+    yield from ((left + index, -1) for index in reversed(range(column)))
+    yield from ((-1, left + index) for index in reversed(range(row)))
 
 
 def _common_ends(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[int, int]:

@@ -1,9 +1,9 @@
-"""What is done after a training: the list of a closed vocabulary, the worst samples, card, how to go on."""
+"""What is done after a training: the list of a closed vocabulary, the report, card, how to go on."""
 
-import csv
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,27 +13,30 @@ import yaml  # type: ignore[import-untyped]
 from carousel.common import calibration
 from carousel.common.data.manifest import Sample, read_manifest
 from carousel.common.decoding import Hypothesis, decode_batch
+from carousel.common.domain import Work
 from carousel.common.errors import InputError
 from carousel.common.files import atomic_text
 from carousel.common.model import file as model_file
 from carousel.common.recogniser import log_probs, recognise
+from carousel.common.report.measures import row
+from carousel.common.report.page import about, shower, write_report
 from carousel.common.text.lines import Listed
 from carousel.common.text.metrics import Report, edits, error_rates
 from carousel.common.text.written import reference
 from carousel.common.train.data import Corpus, Reader, load_samples
 from carousel.common.train.own.vocabulary import lists
-from carousel.common.train.runs import BEST, OWN
+from carousel.common.train.runs import BEST, CURVES, OWN
 
 log = logging.getLogger(__name__)
 
-WORST = 30  # samples that worst.tsv lists
+REPORT = "report.html"
 USE = {"speech": "asr transcribe", "image": "hwr recognise", "ink": "hwr recognise"}
 
 Pairs = list[tuple[str, Hypothesis]]  # reference, and what was read
 
 
-def finish(config: Mapping[str, Any], read: Reader, folder: Path, valid: Corpus) -> None:
-    """Of the best model of a run: chooses a list (setting vocabulary), and writes worst.tsv and model.md."""
+def finish(config: Mapping[str, Any], work: Work, folder: Path, valid: Corpus) -> None:
+    """Of the best model of a run: chooses a list (setting vocabulary); writes report.html and model.md."""
     path = folder / BEST
     model = model_file.load(path)
     scores = log_probs(model, [valid.read(sample, None) for sample in valid.samples])
@@ -41,19 +44,20 @@ def finish(config: Mapping[str, Any], read: Reader, folder: Path, valid: Corpus)
     pairs = _read(references, scores, model, {})
     if config["vocabulary"] == "auto":
         pairs = _listed(path, model, config, references, scores, pairs)
-    write_worst(folder / "worst.tsv", valid.samples, pairs)
-    rates = {"valid": _rates(pairs)}
+    read, found = {"valid": pairs}, {"valid": valid.samples}
     test = folder / OWN / "test.jsonl"
     if config["data"]["test"] == str(test):  # split off by us, and so for us to look at
-        rates["test"] = _rates(_test(test, path, config, read))
-    for name, found in rates.items():
-        low, high = found["cer_interval"]
+        found["test"], read["test"] = _test(test, path, config, work.read)
+    rates = {name: _rates(pairs) for name, pairs in read.items()}
+    for name, one in rates.items():
+        low, high = one["cer_interval"]
         log.info(
-            "%s: %d samples, CER %.2f %% [%.1f, %.1f], WER %.2f %%, all right %.1f %%", name, found["items"],
-            100 * found["cer"], 100 * low, 100 * high, 100 * found["wer"], 100 * found["right"],
+            "%s: %d samples, CER %.2f %% [%.1f, %.1f], WER %.2f %%, all right %.1f %%", name, one["items"],
+            100 * one["cer"], 100 * low, 100 * high, 100 * one["wer"], 100 * one["right"],
         )  # fmt: skip
     write_card(folder, path, config, rates)
-    log.info("worst samples: %s; curves: %s", folder / "worst.tsv", folder / "curves.png")
+    write_page(folder, config["name"], name, found[name], read[name], work)
+    log.info("errors, worst samples and curves: %s", folder / REPORT)
     log.info("use it: %s FILE --model %s", USE[model.domain], shlex.quote(str(folder)))
 
 
@@ -96,10 +100,10 @@ def _errors(pairs: Pairs) -> int:
     return sum(edits(reference, hypothesis.text).errors for reference, hypothesis in pairs)
 
 
-def _test(test: Path, path: Path, config: Mapping[str, Any], read: Reader) -> Pairs:
+def _test(test: Path, path: Path, config: Mapping[str, Any], read: Reader) -> tuple[list[Sample], Pairs]:
     """The test part, read by the model as it is used."""
     model = model_file.load(path)
-    arrays, references = [], []
+    arrays, references, samples = [], [], []
     for sample in read_manifest(test):
         try:
             arrays.append(read(sample, model.features))
@@ -107,8 +111,9 @@ def _test(test: Path, path: Path, config: Mapping[str, Any], read: Reader) -> Pa
             log.warning("test: left out %s (%s)", sample.where, error)
             continue
         references.append(reference(sample.text, config.get("text") or {}))
+        samples.append(sample)
     found = recognise(model, arrays)
-    return [(text, nbest[0]) for text, nbest in zip(references, found, strict=True)]
+    return samples, [(text, nbest[0]) for text, nbest in zip(references, found, strict=True)]
 
 
 def _rates(pairs: Pairs) -> Any:
@@ -117,19 +122,17 @@ def _rates(pairs: Pairs) -> Any:
     return {**rates, "right": right / max(len(pairs), 1)}
 
 
-def write_worst(path: Path, samples: Sequence[Sample], pairs: Pairs) -> None:
-    """The samples with the most wrong characters for their length, the worst first, as TSV."""
-    rows: list[list[Any]] = []
-    for sample, (text, hypothesis) in zip(samples, pairs, strict=True):
-        wrong = edits(text, hypothesis.text)
-        if wrong.errors:
-            place = sample.source or sample.where
-            rows.append([wrong.errors / max(wrong.length, 1), wrong.errors, text, hypothesis.text, place])
-    rows.sort(key=lambda row: -row[0])
-    with atomic_text(path) as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(["cer", "errors", "text", "read", "sample"])
-        writer.writerows([f"{row[0]:.3f}", *row[1:]] for row in rows[:WORST])
+def write_page(
+    folder: Path, name: str, part: str, samples: Sequence[Sample], pairs: Pairs, work: Work
+) -> None:
+    """The report of what was read of one part (valid or test), with the curves of the run."""
+    rows = [row(replace(one, text=text), read) for one, (text, read) in zip(samples, pairs, strict=True)]
+    curves = folder / CURVES
+    drawn = curves.is_file()
+    pictures = [("loss and error rates, epoch by epoch", ("image/png", curves.read_bytes()))] if drawn else []
+    show = shower(samples, rows, work)
+    facts = about(str(folder), [part])
+    write_report(folder / REPORT, f"{name}: {part}", facts, rows, show, pictures)
 
 
 def write_card(folder: Path, path: Path, config: Mapping[str, Any], rates: Mapping[str, Any]) -> None:

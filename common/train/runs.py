@@ -8,7 +8,7 @@ from typing import Any
 
 from carousel.common.errors import InputError
 
-BEST, LAST, CONFIG = "best.safetensors", "last.safetensors", "config.yaml"
+BEST, LAST, CONFIG, CURVES = "best.safetensors", "last.safetensors", "config.yaml", "curves.png"
 LOCK = ".lock"
 OWN = "data"  # folder of the manifests that a training has made of data=PATH
 

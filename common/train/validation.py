@@ -16,6 +16,7 @@ from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import Report, error_rates
 from carousel.common.train.data import Batches, Corpus, loader
+from carousel.common.train.runs import CURVES
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float) ->
     write_metrics(folder, rows)
     from carousel.common.plots import draw_curves
 
-    draw_curves(rows, folder / "curves.png")
+    draw_curves(rows, folder / CURVES)
     valid = (
         f", valid CER {100 * row['valid_cer']:.2f} % WER {100 * row['valid_wer']:.2f} %"
         if "valid_cer" in row
