@@ -21,8 +21,9 @@ from carousel.common.decoding.align import spell
 from carousel.common.decoding.rescoring import open_rescorer
 from carousel.common.domain import Domain, Prepared, Transcript, open_input
 from carousel.common.errors import InputError, named
-from carousel.common.model.catalogue import describe, find_model, model_files, open_model
+from carousel.common.model.catalogue import describe, find_model, open_model
 from carousel.common.model.file import Model
+from carousel.common.model.names import model_files
 from carousel.common.options import Decoding
 from carousel.common.recogniser import BATCH_FRAMES, scores_of, transcribe
 from carousel.common.spotting import Finder

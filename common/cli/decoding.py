@@ -47,7 +47,7 @@ def check(args: argparse.Namespace | Decoding, model: Model | None = None) -> di
     if no_lm := str(given.get("lm")) == NONE:
         del given["lm"]
     elif model and args.decoder in (None, "beam") and "lm" not in given and not _listed(given, model):
-        from carousel.common.model.catalogue import language_model
+        from carousel.common.model.names import language_model
 
         if beside := model.path and language_model(model.path):
             given["lm"] = beside

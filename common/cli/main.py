@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from functools import partial
 
 from carousel import __version__
-from carousel.common.cli import align, demo, evaluate, lm, models, options, prepare, runs, spot, transcribe
+from carousel.common.cli import (
+    align,
+    demo,
+    evaluate,
+    lm,
+    models,
+    options,
+    prepare,
+    runs,
+    shell,
+    spot,
+    transcribe,
+)
 from carousel.common.cli.failures import guarded
 from carousel.common.cli.program import Program
 
@@ -20,6 +32,8 @@ def main(program: Program, argv: Sequence[str] | None = None) -> int:
         return guarded(partial(train, program, words[1:]), program.name)
     if words[:1] == ["prepare"]:
         words = prepare.worded(words, program)
+    if words[:2] == [shell.COMPLETE, "--"]:
+        return shell.complete(program, parser(program), words[2:])
     args = parser(program).parse_args(words)
     return guarded(partial(args.run, program, args), program.name)
 
@@ -31,6 +45,7 @@ def parser(program: Program) -> argparse.ArgumentParser:
     add_train(commands, program)
     for command in (transcribe, evaluate, align, spot, lm, models, runs, demo):
         command.add(commands, program)
+    shell.add(commands, program, whole)
     return whole
 
 

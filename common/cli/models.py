@@ -87,8 +87,8 @@ def export_model(choice: str, target: Path, shipped: Path, domains: Sequence[str
 
 def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path]:
     from carousel.common.model import onnx_run
-    from carousel.common.model.catalogue import SUFFIX
     from carousel.common.model.file import is_checkpoint
+    from carousel.common.model.names import SUFFIX
 
     paths = sorted(shipped.glob("*" + SUFFIX))
     for argument in given:

@@ -11,26 +11,14 @@ from carousel.common.errors import InputError, UsageError, reason
 from carousel.common.model import file as model_file
 from carousel.common.model import onnx_run as onnx_file
 from carousel.common.model.file import Model
+from carousel.common.model.names import SUFFIX, model_files
 
-SUFFIX = ".safetensors"
-LANGUAGE = ".lm" + SUFFIX  # of the language model beside a model
 BEST = "best" + SUFFIX  # what `train` leaves in the folder of a run
 DOMAINS = {
     "speech": "recordings",
     "image": "line images",
     "ink": "pen strokes",
 }  # what a model of the domain reads
-
-
-def model_files(folder: Path) -> list[Path]:
-    """The model files right in a folder, by name, without the language models beside them."""
-    return sorted(path for path in folder.glob("*" + SUFFIX) if not path.name.endswith(LANGUAGE))
-
-
-def language_model(model: Path) -> Path | None:
-    """The language model beside a model, which it is read with unless told otherwise."""
-    beside = model.with_suffix(LANGUAGE)
-    return beside if beside.is_file() else None
 
 
 def open_model(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from carousel.common.data.manifest import Sample
 from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
-from carousel.common.model.catalogue import model_files
+from carousel.common.model.names import model_files
 from carousel.common.recogniser import recognise
 from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import error_rates

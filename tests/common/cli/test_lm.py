@@ -12,7 +12,7 @@ from carousel.common.errors import InputError
 from carousel.common.language import ngram, ngram_files, texts
 from carousel.common.language.kneser_ney import estimate
 from carousel.common.language.ngram import NGrams
-from carousel.common.model.catalogue import model_files
+from carousel.common.model.names import model_files
 from carousel.common.text.alphabet import Alphabet
 from carousel.hwr.cli import main
 from tests.tiny import tiny_model
