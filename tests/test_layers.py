@@ -15,7 +15,8 @@ FLOORS = (
     ("asr", "hwr"),
     ("common.cli",),
     ("common.train",),
-    ("common.recogniser", "common.report", "common.spotting"),
+    ("common.explain", "common.report", "common.spotting"),
+    ("common.recogniser",),
     ("common.domain", "common.plots"),
     ("common.decoding",),
     ("common.language",),
@@ -23,7 +24,7 @@ FLOORS = (
     ("common.calibration", "common.network", "common.data"),
     ("common.ctc", "common.lstm"),
     ("common.text",),
-    ("common.compiling", "common.markup"),
+    ("common.compiling", "common.html", "common.markup"),
     ("common.files", "common.hardware", "common.settings"),
     ("common.errors", "common.options"),
 )

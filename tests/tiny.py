@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,19 @@ FEATURES: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny_model(path: Path, domain: str, symbols: str = " abcdefgh", seed: int = 1, **card: Any) -> Path:
-    """Writes a model file. Its weights are drawn large, so that frames differ and the text is not empty."""
+def tiny_model(
+    path: Path,
+    domain: str,
+    symbols: str = " abcdefgh",
+    seed: int = 1,
+    network: Mapping[str, Any] | None = None,
+    scale: float = 5,
+    **card: Any,
+) -> Path:
+    """Writes a model file. Its weights are drawn large, so that frames differ and the text is not empty.
+
+    network: settings beside the usual ones; scale: of the weights.
+    """
     import torch
 
     from carousel.asr import features as speech
@@ -36,9 +48,10 @@ def tiny_model(path: Path, domain: str, symbols: str = " abcdefgh", seed: int = 
     settings = FEATURES[domain]
     size = (speech if domain == "speech" else handwriting).size(settings)
     network_settings = {"front": "stack", "stride": 3, "hidden": 8, "layers": 1, "cell": "lstm"}
+    network_settings |= network or {}
     torch.manual_seed(seed)
-    network = Network(size, len(symbols) + 1, network_settings)
-    tensors = {name: 5 * tensor for name, tensor in network.state_dict().items()}
+    built = Network(size, len(symbols) + 1, network_settings)
+    tensors = {name: scale * tensor for name, tensor in built.state_dict().items()}
     model_file.save(
         path,
         tensors=tensors,

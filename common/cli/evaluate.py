@@ -121,7 +121,7 @@ def check_output(args: argparse.Namespace) -> None:
     if args.compare and not args.report:
         raise UsageError("--compare stands in a report; give one with --report FILE.html")
     if args.report:
-        check_page(args.report)
+        check_page("report", args.report)
         if args.compare:
             check_file("compare", args.compare)
     if args.reliability:

@@ -25,9 +25,9 @@ def check_picture(option: str, path: Path) -> None:
     _check_output(option, path, "picture", ".png")
 
 
-def check_page(path: Path) -> None:
-    """Raises UsageError for a report that cannot be written."""
-    _check_output("report", path, "page", ".html")
+def check_page(option: str, path: Path) -> None:
+    """Raises UsageError for a page that cannot be written."""
+    _check_output(option, path, "page", ".html")
 
 
 def _check_output(option: str, path: Path, what: str, suffix: str) -> None:

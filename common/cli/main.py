@@ -12,6 +12,7 @@ from carousel.common.cli import (
     align,
     demo,
     evaluate,
+    explain,
     lm,
     models,
     options,
@@ -43,7 +44,7 @@ def parser(program: Program) -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     prepare.add(commands, program)
     add_train(commands, program)
-    for command in (transcribe, evaluate, align, spot, lm, models, runs, demo):
+    for command in (transcribe, evaluate, align, spot, lm, models, runs, explain, demo):
         command.add(commands, program)
     shell.add(commands, program, whole)
     return whole

@@ -132,6 +132,17 @@ def variant_step(
     Projection: Sak, Senior & Beaufays 2014, LSTM Based RNN Architectures for Large Vocabulary Speech
     Recognition, without the part of the output that does not recur.
     """
+    return step_with_gates(variant, projected, state, weights, gap)[0]
+
+
+def step_with_gates(
+    variant: Variant,
+    projected: Tensor,
+    state: tuple[Tensor, ...],
+    weights: Any,
+    gap: Any = None,
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """As `variant_step`, and i, f, g and o."""
     h, c, *before = state
     if variant.time_gaps:
         c, _ = fade(c, elapsed_discount(gap), weights.decay, weights.bias_decay)
@@ -149,7 +160,7 @@ def variant_step(
     if weights.projection is not None:
         h = h @ weights.projection.T
     new = torch.cat([gates[name] for name in "ifo"], dim=-1) if variant.gate_recurrence else None
-    return (h, c) if new is None else (h, c, new)
+    return ((h, c) if new is None else (h, c, new)), gates
 
 
 def gates_and_cell(

@@ -5,7 +5,6 @@ What was read of each sample stands in it as JSON, by which a later report is co
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import re
@@ -18,7 +17,7 @@ from pathlib import Path
 from carousel.common.data.manifest import Sample
 from carousel.common.domain import Work
 from carousel.common.errors import InputError
-from carousel.common.files import atomic_text
+from carousel.common.html import Media, element, write_page
 from carousel.common.report import measures
 from carousel.common.report.measures import Row
 from carousel.common.text.metrics import aligned
@@ -31,8 +30,6 @@ LISTED = 1000  # samples of the whole list
 CONFUSED = 40  # pairs of symbols, and of words
 CHANGED = 20  # samples that became better, and worse
 MEDIA = 3_000_000  # bytes of sounds and pictures, so that a page can be sent by mail
-
-Media = tuple[str, bytes]  # its type, such as audio/mpeg, and the file
 
 
 def write_report(
@@ -50,14 +47,12 @@ def write_report(
     before: an earlier report of the same samples. Raises InputError for one that is no report, and where the
     page cannot be written.
     """
-    from jinja2 import Environment
-
     shown: list[tuple[Row, str]] = []
     room = MEDIA
     for row in measures.worst(rows, WORST):
         media = show(row) if room > 0 else None
         room -= len(media[1]) if media else 0
-        shown.append((row, _element(media, row.place)))
+        shown.append((row, element(media, row.place)))
     context = {
         "title": title,
         "facts": facts,
@@ -71,7 +66,7 @@ def write_report(
         "words": measures.confusions(rows, words=True)[:CONFUSED],
         "worst": shown,
         "listed": sorted(rows, key=lambda row: -row.char_errors)[:LISTED],
-        "pictures": [(caption, _element(media, caption)) for caption, media in pictures],
+        "pictures": [(caption, element(media, caption)) for caption, media in pictures],
         "changed": CHANGED,
         # < begins neither the end of the element nor another one then, and JSON reads the same
         "data": json.dumps(measures.as_json(rows), ensure_ascii=False).replace("<", "\\u003c"),
@@ -79,14 +74,7 @@ def write_report(
         "percent": lambda rate: f"{100 * rate:.2f} %",
         "points": lambda rate: f"{100 * rate:+.2f}".replace("-", "\N{MINUS SIGN}"),
     }
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        TEMPLATE.read_text(encoding="utf-8")
-    )
-    try:
-        with atomic_text(path) as file:
-            file.write(page.render(context))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); give another file") from None
+    write_page(path, TEMPLATE, context)
 
 
 def about(model: str, manifests: Sequence[str]) -> dict[str, str]:
@@ -155,14 +143,3 @@ def _runs(pairs: Sequence[tuple[str | None, str | None]]) -> str:
 def _marked(said: str, read: str) -> str:
     gone = f"<del>{html.escape(said)}</del>" if said else ""
     return gone + (f"<ins>{html.escape(read)}</ins>" if read else "")
-
-
-def _element(media: Media | None, name: str) -> str:
-    """HTML that holds the file itself."""
-    if media is None:
-        return ""
-    kind, data = media
-    source = f'src="data:{kind};base64,{base64.b64encode(data).decode()}"'
-    if kind.startswith("audio/"):
-        return f'<audio controls preload="none" {source}></audio>'
-    return f'<img alt="{html.escape(name)}" {source}>'

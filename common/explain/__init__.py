@@ -1,0 +1,1 @@
+"""How a network has come to what it reads, for teaching: `asr explain`, `hwr explain`."""
