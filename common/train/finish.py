@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from carousel.common.domain import Work
 from carousel.common.errors import InputError
 from carousel.common.files import atomic_text
 from carousel.common.model import file as model_file
+from carousel.common.model.names import LANGUAGE, language_model
 from carousel.common.recogniser import log_probs, recognise
 from carousel.common.report.measures import row
 from carousel.common.report.page import about, shower, write_report
@@ -42,12 +44,16 @@ def finish(config: Mapping[str, Any], work: Work, folder: Path, valid: Corpus) -
     scores = log_probs(model, [valid.read(sample, None) for sample in valid.samples])
     references = [sample.text for sample in valid.samples]
     pairs = _read(references, scores, model, {})
+    options: dict[str, Any] = {}
     if config["vocabulary"] == "auto":
-        pairs = _listed(path, model, config, references, scores, pairs)
+        free = pairs
+        pairs = _listed(path, model, config, references, scores, free)
+        if pairs is free:
+            options, pairs = _with_language_model(path, model, config, references, scores, free)
     read, found = {"valid": pairs}, {"valid": valid.samples}
     test = folder / OWN / "test.jsonl"
     if config["data"]["test"] == str(test):  # split off by us, and so for us to look at
-        found["test"], read["test"] = _test(test, path, config, work.read)
+        found["test"], read["test"] = _test(test, path, config, work.read, options)
     rates = {name: _rates(pairs) for name, pairs in read.items()}
     for name, one in rates.items():
         low, high = one["cer_interval"]
@@ -96,11 +102,40 @@ def _listed(
     return kept
 
 
+def _with_language_model(
+    path: Path,
+    model: model_file.Model,
+    config: Mapping[str, Any],
+    references: Sequence[str],
+    scores: Sequence[Any],
+    free: Pairs,
+) -> tuple[dict[str, Any], Pairs]:
+    """Puts the language model of the model of `init` beside this one, if valid has fewer errors with it.
+
+    Returns the options of decoding, and what they read."""
+    beside = language_model(Path(config["init"])) if config["init"] else None
+    if beside is None:
+        return {}, free
+    options = {"decoder": "beam", "lm": beside}
+    pairs = _read(references, scores, model, options)
+    log.info(
+        "%s: %d character errors on valid with it, %d without", beside.name, _errors(pairs), _errors(free)
+    )
+    if _errors(pairs) >= _errors(free):
+        return {}, free
+    shutil.copyfile(beside, path.with_suffix(LANGUAGE))
+    model_file.note(path, confidence=calibration.fit(pairs).as_json())
+    log.info("it is kept beside the model, which is read with it; --lm none does without it")
+    return options, pairs
+
+
 def _errors(pairs: Pairs) -> int:
     return sum(edits(reference, hypothesis.text).errors for reference, hypothesis in pairs)
 
 
-def _test(test: Path, path: Path, config: Mapping[str, Any], read: Reader) -> tuple[list[Sample], Pairs]:
+def _test(
+    test: Path, path: Path, config: Mapping[str, Any], read: Reader, options: Mapping[str, Any]
+) -> tuple[list[Sample], Pairs]:
     """The test part, read by the model as it is used."""
     model = model_file.load(path)
     arrays, references, samples = [], [], []
@@ -112,7 +147,7 @@ def _test(test: Path, path: Path, config: Mapping[str, Any], read: Reader) -> tu
             continue
         references.append(reference(sample.text, config.get("text") or {}))
         samples.append(sample)
-    found = recognise(model, arrays)
+    found = recognise(model, arrays, **options)
     return samples, [(text, nbest[0]) for text, nbest in zip(references, found, strict=True)]
 
 
