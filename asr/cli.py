@@ -1,12 +1,27 @@
 """The command `asr`: speech to text."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from carousel.asr.domain import SPEECH
 from carousel.asr.formats import FORMATS
 from carousel.common.cli import main as command
 from carousel.common.cli.program import Program
+
+if TYPE_CHECKING:  # loading it brings numpy
+    from carousel.common.cli.inputs import Input
+    from carousel.common.domain import Transcript
+
+
+def draw(transcript: Transcript, item: Input, path: Path) -> None:
+    from carousel.asr.plot import draw_recording
+
+    draw_recording(transcript, item, path)
+
 
 PROGRAM = Program(
     name="asr",
@@ -21,6 +36,7 @@ PROGRAM = Program(
         asr transcribe recordings/ --output texts/       one text for each file below a folder
         sox -d -t wav - | asr transcribe -               a recording from standard input
         asr transcribe a.wav --format json --nbest 5     words with times, and the five likeliest texts
+        asr transcribe a.wav --plot a.png                and a picture of where each word is said
     """,
     takes=(
         "FILE|FOLDER|-",
@@ -38,6 +54,8 @@ PROGRAM = Program(
     parts=60,
     demo="transcribe the recordings that come",
     can_be_truncated=True,
+    draw=draw,
+    draws="the words where they are said, over a spectrogram, the paler the less sure",
 )
 
 

@@ -57,6 +57,8 @@ PROGRAM = Program(
     parts=1000,
     demo="recognise the handwriting that comes",
     draw=draw,
+    draws="the lines, their order, texts and confidences over the picture",
+    has_pages=True,
 )
 
 

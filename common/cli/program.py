@@ -49,7 +49,9 @@ class Program:
     parts: int  # how many of these
     demo: str  # what `demo` does
     can_be_truncated: bool = False
-    draw: Callable[[Transcript, Input, Path], None] | None = None  # what was read, over its picture
+    draw: Callable[[Transcript, Input, Path], None] | None = None  # what was read, over the input
+    draws: str = ""  # what is drawn over what, for --help
+    has_pages: bool = False  # whose lines are found
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ class Program:
         )
 
     def add_layout(self, parser: argparse.ArgumentParser) -> None:
-        if self.draw is not None:
+        if self.has_pages:
             either = parser.add_mutually_exclusive_group()
             for layout, what in (("page", "a page, whose lines are found"), ("line", "a single line")):
                 either.add_argument(
@@ -87,8 +89,7 @@ class Program:
                 "--plot",
                 type=Path,
                 metavar="FILE.png",
-                help="draw the lines, their order, texts and confidences over the picture; of several inputs "
-                "each has a file, FILE.NAME.png",
+                help=f"draw {self.draws}; of several inputs each has a file, FILE.NAME.png",
             )
 
     def add_truncation(self, parser: argparse.ArgumentParser) -> None:
