@@ -19,7 +19,7 @@ from carousel.common.cli.decoding import asked
 from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
 from carousel.common.decoding.rescoring import open_rescorer
-from carousel.common.domain import Domain, Prepared, Transcript, open_input
+from carousel.common.domain import TRANSCRIBED, WHOLE, Domain, Prepared, Reading, Transcript, open_input
 from carousel.common.errors import InputError, named
 from carousel.common.model.catalogue import describe, find_model, model_files, open_model
 from carousel.common.model.file import Model
@@ -62,11 +62,14 @@ class Recogniser:
         nbest: int | None = None,
         lm: str | os.PathLike[str] | None = None,
         hotwords: str | os.PathLike[str] | Sequence[str] | None = None,
+        channels: Sequence[str] | None = None,
+        voices: bool = True,
     ) -> Transcript:
         """The text of a source, with its words in their places.
 
         sample_rate: of a wave (default: the model's). beam, nbest, lm and hotwords (a file, or the words) go
-        before those of `options`, which has all that the command line has.
+        before those of `options`, which has all that the command line has. channels: names for the channels
+        of a file, which are then read apart; () for left and right. voices: only where somebody speaks.
         Raises InputError, one sentence that names the file, for what cannot be read or used.
         """
         given: dict[str, Any] = {"beam": beam, "nbest": nbest, "lm": lm, "hotwords": hotwords}
@@ -80,7 +83,9 @@ class Recogniser:
                 wanted.rescore_weight,
                 wanted.rescore_bonus,
             )
-            prepared = self._prepare(source, sample_rate, rests=False)
+            apart = None if channels is None else tuple(channels)
+            reading = replace(TRANSCRIBED, voices=voices, channels=apart)
+            prepared = self._prepare(source, sample_rate, reading)
             (found,) = transcribe(self.model, [prepared], BATCH_FRAMES, rescorer, **decoding)
         return found
 
@@ -126,7 +131,7 @@ class Recogniser:
             raise InputError(f"a model for {self.domain.name} reads no stream of sound; load one for speech")
         return Stream(self, options, sample_rate)
 
-    def _prepare(self, source: Source, sample_rate: int | None, rests: bool = True) -> Prepared:
+    def _prepare(self, source: Source, sample_rate: int | None, reading: Reading = WHOLE) -> Prepared:
         name = _name(source)
         try:
             domains = (SPEECH,) if self.domain is SPEECH else HANDWRITING
@@ -134,7 +139,7 @@ class Recogniser:
             page, prepare = next(items)
             if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
-            prepared = prepare(self.model.features, rests)
+            prepared = prepare(self.model.features, reading)
         except InputError as error:
             raise InputError(named(str(error), name)) from None
         if prepared.fault:

@@ -37,7 +37,7 @@ PROGRAM = Program(
     part="minutes",
     parts=60,
     demo="transcribe the recordings that come",
-    can_be_truncated=True,
+    is_sound=True,
 )
 
 

@@ -58,7 +58,7 @@ def extract(wave: np.ndarray, settings: Mapping, warp: float = 1.0) -> np.ndarra
     if len(wave) < window:
         rate = settings["sample_rate"]
         raise InputError(f"is too short: {len(wave) / rate:.4f} s, and one frame needs {window / rate:.4f} s")
-    mel = _log_mel(wave, settings, window, hop, round(float(warp), 3))
+    mel = log_mel(wave, settings, window, hop, round(float(warp), 3))
     cepstral = settings["kind"] == "mfcc"
     parts = [mel @ _cosines(settings["filters"], settings["coefficients"]) if cepstral else mel]
     for _ in range(settings["deltas"]):
@@ -185,7 +185,7 @@ def vtlp(frequency: np.ndarray, warp: float, sample_rate: int) -> np.ndarray:
     return np.where(frequency <= knee / warp, frequency * warp, top - slope * (top - frequency))
 
 
-def _log_mel(wave: np.ndarray, settings: Mapping, window: int, hop: int, warp: float) -> np.ndarray:
+def log_mel(wave: np.ndarray, settings: Mapping, window: int, hop: int, warp: float = 1.0) -> np.ndarray:
     """(frames, filters) float32, natural log of the power in each mel filter."""
     points = 1 << (window - 1).bit_length()
     low, high = float(settings["low"]), float(settings["high"])

@@ -1,6 +1,9 @@
 """A recording as the network takes it, in one window or several, and where in it a text is said.
 
 A Recording is the Prepared of common.domain. Its times are seconds.
+
+Where only voices are read (asr.voice), windows are made of the stretches in which somebody speaks, and what
+is between them is neither seen by the network nor taken into the moments of the features.
 """
 
 from __future__ import annotations
@@ -9,32 +12,31 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from carousel.asr import features
 from carousel.asr.align import loudness, seconds, symbol_edges, word_edges
+from carousel.asr.channels import Channels
 from carousel.asr.features import size
 from carousel.asr.reader import read
-from carousel.common.calibration import UNCALIBRATED
+from carousel.asr.voice import chances, is_speech
+from carousel.asr.windows import Span, windows, windows_of_voices
+from carousel.common.calibration import UNCALIBRATED, Calibration
 from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align, spell, words
-from carousel.common.domain import Transcript
+from carousel.common.domain import WHOLE, Reading, Transcript
 from carousel.common.errors import InputError, named
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
     from carousel.common.data.manifest import Sample
-    from carousel.common.domain import Item
+    from carousel.common.domain import Item, Prepared
     from carousel.common.model.file import Model
 
 __all__ = ["Recording", "open", "prepare", "read", "size", "without_rests"]
 
-WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
-SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these
-TAIL = 1.0  # s: the least that a cut leaves behind it
-QUIET = 0.2  # s: the stretch whose loudness a cut looks at
 SILENCE = (
     4 / 32768
 )  # range of samples that a converter at rest gives (dither, an offset): nobody speaks in it
@@ -43,13 +45,20 @@ SILENCE = (
 def open(source: Any, domain: str = "speech") -> Iterator[Item]:
     """The one recording of a path, an open file, bytes, or a wave (samples,) at the model's sample rate."""
 
-    def read(settings: dict[str, Any], rests: bool) -> Recording:
+    def read(settings: dict[str, Any], reading: Reading) -> Prepared:
         if isinstance(source, np.ndarray):
-            return prepare(source, settings, rests)
-        from carousel.asr.sound.read import read_recording
+            return prepare(source, settings, reading)
+        from carousel.asr.sound.read import read_channels, read_recording
 
-        found = read_recording(source, settings["sample_rate"])
-        return prepare(found.samples, settings, rests, found.notes, found.fault)
+        rate = settings["sample_rate"]
+        if reading.channels is None:
+            found = read_recording(source, rate)
+            return prepare(found.samples, settings, reading, found.notes, found.fault)
+        parts = [
+            prepare(one.samples, settings, reading, one.notes, one.fault)
+            for one in read_channels(source, rate)
+        ]
+        return cast("Prepared", Channels.of(parts, reading.channels))  # asked for by transcription alone
 
     yield None, read
 
@@ -64,12 +73,13 @@ class Recording:
 
     windows: tuple[np.ndarray, ...]  # (frames, size) each; no frames where the recording is silent
     spans: tuple[tuple[float, float], ...]
-    kept: tuple[np.ndarray, ...]  # (frames,) each: which frames of the span these are
+    kept: tuple[np.ndarray, ...]  # (frames,) each: which frames from the start of the span on these are
     loudness: np.ndarray  # (hops,) dB of full scale, of each HOP
     duration: float  # s
     step: float  # seconds per frame of the features
     notes: tuple[str, ...] = ()
     fault: str = ""  # that its file ends too early
+    chances: np.ndarray | None = None  # of a voice (asr.voice), where only voices are read
 
     @property
     def about(self) -> dict[str, Any]:
@@ -90,6 +100,8 @@ class Recording:
                 if symbols and piece:  # a cut parts two words
                     symbols.append(Symbol(" ", symbols[-1].end, piece[0].start, 1.0))
                 symbols += piece
+            if self.chances is not None:
+                symbols = spoken(symbols, calibration, self.chances)
             reading = Hypothesis(tuple(single_spaces(symbols)), score, calibration)
             readings.setdefault(reading.text, reading)  # two hypotheses may differ in spaces only
         return list(readings.values())
@@ -211,13 +223,13 @@ def _nothing(model: Model) -> list[int]:
 def prepare(
     wave: np.ndarray,
     settings: Mapping[str, Any],
-    rests: bool = True,
+    reading: Reading = WHOLE,
     notes: tuple[str, ...] = (),
     fault: str = "",
 ) -> Recording:
     """Features of a wave (samples,) at settings["sample_rate"], in one window or, if it is long, several.
 
-    rests: whether long ones stay as they are (`features.without_rests`).
+    reading: whether long rests stay as they are (`features.without_rests`), and whether only voices are read.
     Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
     """
     rate = settings["sample_rate"]
@@ -227,24 +239,46 @@ def prepare(
         raise InputError(
             f"{because}only {what} long, and it takes {settings['window'] * 1000:.0f} ms to make out a sound"
         )
-    spans = windows(wave, rate)
-    empty = np.zeros((0, size(settings)), np.float32)
-    found, kept = [], []
-    for start, end in spans:
-        array = empty if is_silent(wave[start:end]) else features.extract(wave[start:end], settings)
-        left = (array, np.arange(len(array))) if rests else features.without_rests(array, settings)
-        found.append(left[0])
-        kept.append(left[1])
+    chance = chances(wave, rate) if reading.voices else None
+    level = loudness(wave, rate)
+    hop = round(features.frame_stride(settings) * rate)
+    found, kept, spans = [], [], []
+    if chance is None:
+        cut = [[span] for span in windows(wave, rate)]
+    else:
+        cut = windows_of_voices(wave, rate, hop, chance)
+    for parts in cut:
+        array, numbers = _features(wave, parts, hop, settings)
+        if not reading.rests:
+            array, left = features.without_rests(array, settings)
+            numbers = numbers[left]
+        found.append(array)
+        kept.append(numbers)
+        spans.append((parts[0][0] / rate, parts[-1][1] / rate))
     return Recording(
         windows=tuple(found),
         kept=tuple(kept),
-        spans=tuple((start / rate, end / rate) for start, end in spans),
-        loudness=loudness(wave, rate),
+        spans=tuple(spans),
+        loudness=level,
         duration=len(wave) / rate,
         step=features.frame_stride(settings),
         notes=notes,
         fault=fault,
+        chances=chance,
     )
+
+
+def _features(
+    wave: np.ndarray, parts: Sequence[Span], hop: int, settings: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(frames, size) of the parts of a wave as if they were one, and the frame of the span that each is."""
+    sound = wave[slice(*parts[0])] if len(parts) == 1 else np.concatenate([wave[a:b] for a, b in parts])
+    if is_silent(sound):
+        return np.zeros((0, size(settings)), np.float32), np.arange(0)
+    array = features.extract(sound, settings)
+    first = parts[0][0]
+    numbers = np.concatenate([np.arange((a - first) // hop, -(-(b - first) // hop)) for a, b in parts])
+    return array, numbers[: len(array)]
 
 
 def is_silent(wave: np.ndarray) -> bool:
@@ -252,25 +286,19 @@ def is_silent(wave: np.ndarray) -> bool:
     return float(np.ptp(wave)) <= SILENCE
 
 
-def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
-    """Samples [start, end) of the windows, one after the other over the whole wave.
-
-    A wave of up to WHOLE seconds is one window. Windows share nothing: no state of the network crosses a cut.
-    """
-    if len(wave) <= WHOLE * rate:
-        return [(0, len(wave))]
-    hop = rate // 100  # 10 ms
-    energy = np.square(wave[: len(wave) // hop * hop].reshape(-1, hop), dtype=np.float32).mean(axis=1)
-    loudness = np.convolve(
-        energy, np.ones(round(QUIET * 100)), mode="same"
-    )  # of the stretch around each 10 ms
-    cuts = [0]
-    while (rest := len(wave) - cuts[-1]) > LONGEST * rate:
-        first = cuts[-1] + round(SHORTEST * rate)
-        last = cuts[-1] + round(min(LONGEST * rate, rest - TAIL * rate))
-        quietest = first // hop + int(loudness[first // hop : last // hop].argmin())
-        cuts.append(quietest * hop + hop // 2)
-    return list(zip(cuts, [*cuts[1:], len(wave)], strict=True))
+def spoken(symbols: Sequence[Symbol], calibration: Calibration, chance: np.ndarray) -> list[Symbol]:
+    """The symbols without the words that are no speech (`asr.voice.is_speech`)."""
+    words = iter(Hypothesis(tuple(symbols), 0.0, calibration).words())
+    kept: list[Symbol] = []
+    inside = keep = False
+    for symbol in symbols:
+        if symbol.text.isspace():
+            inside = False
+        elif not inside:
+            inside, keep = True, is_speech(next(words), chance)
+        if keep or not inside:
+            kept.append(symbol)
+    return kept
 
 
 def single_spaces(symbols: Iterable[Symbol]) -> list[Symbol]:

@@ -25,7 +25,7 @@ from carousel.hwr.reader import read
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
-    from carousel.common.domain import Item
+    from carousel.common.domain import Item, Reading
     from carousel.common.model.file import Model
 
 __all__ = ["Line", "open", "prepare", "read", "size", "without_rests"]
@@ -34,8 +34,8 @@ __all__ = ["Line", "open", "prepare", "read", "size", "without_rests"]
 def open(source: Any, domain: str) -> Iterator[Item]:
     """The pages of a picture file, or the ink of a file; a grey picture (rows, columns) uint8, or strokes."""
 
-    def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], bool], Line]:
-        return lambda settings, rests: prepare(read(), settings)
+    def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], Reading], Line]:
+        return lambda settings, reading: prepare(read(), settings)
 
     if isinstance(source, np.ndarray | list | tuple):
         yield None, item(lambda: source)

@@ -19,11 +19,15 @@ if TYPE_CHECKING:  # loading them brings numpy
     Writer = Callable[[Transcript, Input, str], str]
 
 
+PARAGRAPH = "\n\n"  # between two
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """write: from what was found, the input and the name of the model to a text."""
 
     write: Writer
+    timed: Writer | None = None  # the same with times, where the format has them only then
     suffix: str = ""  # of its files, where it is not the format's name
     shared: bool = False  # several can stand in one stream
     spotting: bool = False  # can hold keywords
@@ -55,7 +59,9 @@ def as_json(transcript: Transcript, item: Input, model: str) -> str:
     whole: dict[str, Any] = {"file": item.name, **page, "model": model}
 
     def placed(symbol: Symbol) -> dict[str, Any]:
-        return {"text": symbol.text, **_place(symbol, about), "confidence": round(symbol.confidence, 4)}
+        channel = {"channel": symbol.channel} if symbol.channel else {}
+        place = _place(symbol, about)
+        return {**channel, "text": symbol.text, **place, "confidence": round(symbol.confidence, 4)}
 
     if transcript.found is not None:
         rows = [

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.asr import recording as t
+from carousel.asr import windows
 from carousel.common.decoding import Symbol
 from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
@@ -21,9 +22,9 @@ RATE = 1000  # samples a second: windows do not care, and an hour is small
 @given(st.floats(0.1, 400.0), st.integers(0, 2**32 - 1))
 def test_windows_cover_the_wave_once_and_keep_their_lengths(seconds, seed):
     wave = np.random.default_rng(seed).normal(size=round(seconds * RATE)).astype(np.float32)
-    spans = t.windows(wave, RATE)
+    spans = windows.windows(wave, RATE)
     assert [0, *(end for _, end in spans)] == [*(start for start, _ in spans), len(wave)]
-    if seconds <= t.WHOLE:
+    if seconds <= windows.WHOLE:
         assert len(spans) == 1
     else:
         lengths = [(end - start) / RATE for start, end in spans]
@@ -34,7 +35,7 @@ def test_cuts_fall_into_the_pauses():
     wave = np.random.default_rng(0).normal(size=200 * RATE).astype(np.float32)
     for second in (23, 51, 77):  # half a second of quiet, within reach one after the other
         wave[second * RATE : second * RATE + RATE // 2] *= 0.01
-    cuts = [start / RATE for start, _ in t.windows(wave, RATE)]
+    cuts = [start / RATE for start, _ in windows.windows(wave, RATE)]
     for cut, second in zip(cuts[1:4], (23, 51, 77), strict=True):
         assert second < cut < second + 0.5
 
@@ -83,7 +84,7 @@ def read_alone(model, wave, **options):
 def test_a_long_recording_is_the_transcripts_of_its_windows_shifted(model):
     wave = noise(190)
     whole = read_alone(model, wave)
-    spans = t.windows(wave, 16000)
+    spans = windows.windows(wave, 16000)
     assert len(spans) > 5
     words = []
     for start, end in spans:
