@@ -102,31 +102,32 @@ def test_music_and_noise_give_little_text(speech: carousel.Recogniser) -> None:
 
 
 @pytest.fixture(scope="module")
-def sentences(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[np.ndarray, str]]:
     """Of one speaker, so that windows differ in nothing but where they begin and end."""
     folder: Path = tmp_path_factory.mktemp("an4")
     assert prepare("an4", corpus("an4"), folder) == 0
     samples = list(read_manifest(folder / "test.jsonl"))
-    voice = [read_audio(s.audio) for s in samples if s.audio and s.group == samples[0].group]
-    return [voice[i % len(voice)] for i in range(90)]
+    mine = [(read_audio(s.audio), s.text) for s in samples if s.audio and s.group == samples[0].group]
+    return [mine[i % len(mine)] for i in range(80)]
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.5, 4.0])
 def test_no_word_is_cut_or_doubled_at_a_join(
-    speech: carousel.Recogniser, sentences: list[np.ndarray], pause: float
+    speech: carousel.Recogniser, sentences: list[tuple[np.ndarray, str]], pause: float
 ) -> None:
     """Utterances of a speaker joined to a recording that is cut into windows, against each alone."""
     between = rain(pause, 1e-4)
-    pieces = [piece for wave in sentences for piece in (wave, between)]
+    pieces = [piece for wave, _ in sentences for piece in (wave, between)]
     starts = np.cumsum([0, *map(len, pieces)])[:-1:2] / RATE
     whole = speech.transcribe(np.concatenate(pieces))
-    alone = [speech.transcribe(wave) for wave in sentences]
+    alone = [speech.transcribe(wave) for wave, _ in sentences]
     assert whole.about["duration"] > 180
+    texts = [word for _, text in sentences for word in text.split()]
     said = [word.text for part in alone for word in part.words]
     read = [word.text for word in whole.words]
     assert abs(len(read) - len(said)) <= 0.02 * len(said)
-    assert differing(read, said) <= (0.05 if pause else 0.1) * len(said)
-    assert in_place(whole, alone, starts) >= 0.9 * len(said)
+    assert differing(texts, read) <= differing(texts, said) + 0.05 * len(texts)
+    assert in_place(whole, alone, starts) >= 0.7 * len(said)
 
 
 def differing(one: list[str], other: list[str]) -> int:
