@@ -19,7 +19,7 @@ from carousel.common.cli.decoding import asked
 from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
 from carousel.common.decoding.rescoring import open_rescorer
-from carousel.common.domain import Domain, Prepared, Transcript, open_input
+from carousel.common.domain import EVERYTHING, TRANSCRIBED, Domain, Prepared, Reading, Transcript, open_input
 from carousel.common.errors import InputError, named
 from carousel.common.model.catalogue import describe, find_model, open_model
 from carousel.common.model.file import Model
@@ -64,13 +64,15 @@ class Recogniser:
         lm: str | os.PathLike[str] | None = None,
         hotwords: str | os.PathLike[str] | Sequence[str] | None = None,
         layout: str | None = None,
+        channels: Sequence[str] | None = None,
     ) -> Transcript:
         """The text of a source, with its words in their places.
 
         Of a page the text has its lines, parted by line breaks; layout: whether a picture is a "page" or a
         "line" (default: told by what it shows).
         sample_rate: of a wave (default: the model's). beam, nbest, lm and hotwords (a file, or the words) go
-        before those of `options`, which has all that the command line has.
+        before those of `options`, which has all that the command line has. channels: names for the channels
+        of a file, which are then read apart; () for left and right.
         Raises InputError, one sentence that names the file, for what cannot be read or used.
         """
         given: dict[str, Any] = {"beam": beam, "nbest": nbest, "lm": lm, "hotwords": hotwords}
@@ -84,7 +86,8 @@ class Recogniser:
                 wanted.rescore_weight,
                 wanted.rescore_bonus,
             )
-            prepared = self._prepare(source, sample_rate, rests=False, layout=layout)
+            apart = None if channels is None else tuple(channels)
+            prepared = self._prepare(source, sample_rate, replace(TRANSCRIBED, channels=apart), layout)
             (found,) = transcribe(self.model, [prepared], BATCH_FRAMES, rescorer, **decoding)
         return found
 
@@ -131,7 +134,11 @@ class Recogniser:
         return Stream(self, options, sample_rate)
 
     def _prepare(
-        self, source: Source, sample_rate: int | None, rests: bool = True, layout: str | None = None
+        self,
+        source: Source,
+        sample_rate: int | None,
+        reading: Reading = EVERYTHING,
+        layout: str | None = None,
     ) -> Prepared:
         name = _name(source)
         try:
@@ -143,7 +150,7 @@ class Recogniser:
             page, prepare = next(items)
             if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
-            prepared = prepare(self.model.features, rests)
+            prepared = prepare(self.model.features, reading)
         except InputError as error:
             raise InputError(named(str(error), name)) from None
         if prepared.fault:

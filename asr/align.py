@@ -40,11 +40,14 @@ def seconds(time: float) -> float:
 
 def loudness(wave: np.ndarray, rate: int) -> np.ndarray:
     """Level of each HOP of a wave (samples,) in dB of full scale; at least one."""
-    hop = round(HOP * rate)
+    return 10 * np.log10(power(wave, round(HOP * rate)) + SILENT)
+
+
+def power(wave: np.ndarray, hop: int) -> np.ndarray:
+    """Mean square of each hop of a wave (samples,), float32; at least one. It makes no copy of the wave."""
     whole = max(len(wave) // hop, 1) * hop
-    rows = wave[:whole] if len(wave) >= whole else np.pad(wave, (0, whole - len(wave)))
-    power = np.square(rows.reshape(-1, hop), dtype=np.float32).mean(axis=1)
-    return 10 * np.log10(power + SILENT)
+    rows = (wave[:whole] if len(wave) >= whole else np.pad(wave, (0, whole - len(wave)))).reshape(-1, hop)
+    return np.einsum("ij,ij->i", rows, rows, dtype=np.float32) / np.float32(hop)
 
 
 def word_edges(

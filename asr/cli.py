@@ -53,7 +53,7 @@ PROGRAM = Program(
     part="minutes",
     parts=60,
     demo="transcribe the recordings that come",
-    can_be_truncated=True,
+    is_sound=True,
     draw=draw,
     draws="the words where they are said, over a spectrogram, the paler the less sure",
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import formats as cli_formats
-from carousel.common.cli.formats import Format
+from carousel.common.cli.formats import PARAGRAPH, Format
 from carousel.common.cli.inputs import Input
 
 if TYPE_CHECKING:  # loading them brings numpy
@@ -24,6 +24,10 @@ LONGEST_CUE = 7.0  # s
 SHORTEST_CUE = 1.0  # s on the screen, if the next cue leaves it: a spoken word alone is too short to be read
 
 
+READ = 20  # characters that are read in a second
+PARAGRAPHS = ((2.0, 100), (PAUSE, 500))  # s: a pause that ends a paragraph of so many characters, or more
+
+
 @dataclass(frozen=True, slots=True)
 class Cue:
     """What stands on the screen from start to end (seconds), in at most LINES lines of WIDTH characters.
@@ -35,6 +39,40 @@ class Cue:
     start: float
     end: float
     confidence: float = 1.0
+
+
+def txt(transcript: Transcript, item: Input, model: str) -> str:
+    """Paragraphs, an empty line between two; of channels that were read apart each turn with its name."""
+    if transcript.found is not None:
+        return cli_formats.txt(transcript, item, model)
+    return PARAGRAPH.join(_shown(words) for words in paragraphs(transcript.words)) + "\n"
+
+
+def timed_txt(transcript: Transcript, item: Input, model: str) -> str:
+    """As `txt`, each paragraph with hours, minutes and seconds of its beginning."""
+    found = paragraphs(transcript.words)
+    return PARAGRAPH.join(f"[{clock(words[0].start, '.')[:-4]}] {_shown(words)}" for words in found) + "\n"
+
+
+def _shown(words: Sequence[Symbol]) -> str:
+    name = f"{words[0].channel}: " if words[0].channel else ""
+    return name + " ".join(word.text for word in words)
+
+
+def paragraphs(words: Sequence[Symbol]) -> list[list[Symbol]]:
+    """Words parted where the channel changes, and at pauses by PARAGRAPHS."""
+    found: list[list[Symbol]] = []
+    length = 0
+    for word in words:
+        last = found[-1][-1] if found else None
+        pause = word.start - last.end if last else 0.0
+        ends = any(pause >= least and length >= long for least, long in PARAGRAPHS)
+        if last is None or word.channel != last.channel or ends:
+            found.append([])
+            length = 0
+        found[-1].append(word)
+        length += len(word.text) + 1
+    return found
 
 
 def srt(transcript: Transcript, item: Input, model: str) -> str:
@@ -70,18 +108,27 @@ def ctm(transcript: Transcript, item: Input, model: str) -> str:
     A keyword of several words is joined by _.
     """
     recording = "_".join(item.stem.split())
+    names = transcript.about.get("channels", [""])
     rows = []
-    for word in transcript.words:
+    for word in sorted(transcript.words, key=lambda word: names.index(word.channel)):
+        where = f"{recording} {'_'.join(word.channel.split()) or 1}"
         times = f"{word.start:.3f} {word.end - word.start:.3f}"
-        rows.append(f"{recording} 1 {times} {'_'.join(word.text.split())} {word.confidence:.4f}\n")
+        rows.append(f"{where} {times} {'_'.join(word.text.split())} {word.confidence:.4f}\n")
     return "".join(rows)
 
 
 def textgrid(transcript: Transcript, item: Input, model: str) -> str:
-    """Praat's TextGrid, the long form, with interval tiers `words` and `characters`; pauses are empty."""
+    """Praat's TextGrid, the long form, with interval tiers `words` and `characters`; pauses are empty.
+
+    Channels that were read apart have their own, as `left words`.
+    """
     duration = _end(transcript)
     letters = [symbol for symbol in transcript.best.symbols if not symbol.text.isspace()]
-    tiers = (("words", transcript.words), ("characters", letters))
+    tiers = [
+        (f"{channel} {kind}".strip(), [symbol for symbol in symbols if symbol.channel == channel])
+        for channel in transcript.about.get("channels", [""])
+        for kind, symbols in (("words", transcript.words), ("characters", letters))
+    ]
     lines = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',
@@ -132,7 +179,7 @@ def _without_gaps(items: Iterable[Symbol], duration: float) -> Iterable[tuple[st
 
 
 FORMATS = {
-    "txt": cli_formats.FORMATS["txt"],
+    "txt": Format(txt, timed=timed_txt, shared=True, spotting=True),
     "ctm": Format(ctm, shared=True, spotting=True),
     "textgrid": Format(textgrid, suffix="TextGrid"),
     "json": cli_formats.FORMATS["json"],
@@ -154,9 +201,11 @@ def clock(seconds: float, point: str) -> str:
 
 
 def cues(words: Sequence[Symbol], duration: float) -> list[Cue]:
-    """Words as subtitles: a new cue after a pause, when the lines are full, and when LONGEST_CUE is reached.
+    """Words as subtitles: a new cue after a pause, when the lines are full, when LONGEST_CUE is reached, and
+    where the channel changes, whose name stands before its text.
 
-    A cue ends with its last word, later if it would be too short to read, never after the next one starts.
+    A cue ends with its last word. One that is too short to be read goes on or begins before its words, into
+    the silence there; where another channel has the next turn already, that one waits for it to be read.
     """
     runs: list[list[Symbol]] = []
     for word in _short_words(words):
@@ -164,27 +213,34 @@ def cues(words: Sequence[Symbol], duration: float) -> list[Cue]:
             runs[-1].append(word)
         else:
             runs.append([word])
-    found = []
+    found: list[Cue] = []
     for i, run in enumerate(runs):
-        limit = runs[i + 1][0].start if i + 1 < len(runs) else max(duration, run[-1].end)
-        end = min(max(run[-1].end, run[0].start + SHORTEST_CUE), limit)
-        lines = tuple(wrap(word.text for word in run))
+        free = found[-1].end if found else 0.0
+        lines = tuple(wrap(run))
+        follows = runs[i + 1][0].start if i + 1 < len(runs) else max(duration, run[-1].end)
+        start = max(run[0].start, free)
+        needed = max(SHORTEST_CUE, sum(map(len, lines)) / READ)
+        crowded = i + 1 < len(runs) and follows - start < PAUSE
+        latest = max(follows, start + needed) if crowded else follows
+        end = min(max(run[-1].end, start + SHORTEST_CUE), latest, start + LONGEST_CUE)
+        start = max(min(start, end - SHORTEST_CUE), free)
         sure = math.prod(word.confidence for word in run)
-        found.append(Cue(lines, run[0].start, max(end, run[0].start + 0.001), sure))
+        found.append(Cue(lines, start, max(end, start + 0.001), sure))
     return found
 
 
 def _belongs(run: list[Symbol], word: Symbol) -> bool:
     return (
-        word.start - run[-1].end <= PAUSE
+        word.channel == run[-1].channel
+        and word.start - run[-1].end <= PAUSE
         and word.end - run[0].start <= LONGEST_CUE
-        and len(wrap(w.text for w in [*run, word])) <= LINES
+        and len(wrap([*run, word])) <= LINES
     )
 
 
-def wrap(words: Iterable[str]) -> list[str]:
+def wrap(words: Sequence[Symbol]) -> list[str]:
     """Lines of at most WIDTH characters, as few as there can be, broken at spaces only."""
-    return textwrap.wrap(" ".join(words), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(_shown(words), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _short_words(words: Iterable[Symbol]) -> Iterable[Symbol]:

@@ -8,27 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from carousel.asr import features
-from carousel.asr.align import loudness, seconds, symbol_edges, word_edges
+from carousel.asr.align import loudness, power, seconds, symbol_edges, word_edges
+from carousel.asr.channels import Channels
 from carousel.asr.features import size
 from carousel.asr.reader import read, recording_of, whole_wave
 from carousel.asr.sound.read import duration as length
-from carousel.asr.sound.read import read_recording
+from carousel.asr.sound.read import read_channels, read_recording
 from carousel.common.calibration import UNCALIBRATED
 from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align, spell, words
 from carousel.common.decoding.hypothesis import best_sums
-from carousel.common.domain import Transcript
+from carousel.common.domain import EVERYTHING, Reading, Transcript
 from carousel.common.errors import InputError, named
 
 if TYPE_CHECKING:  # loading it brings torch
     from carousel.common.ctc.spotting import Detection
-    from carousel.common.domain import Item
+    from carousel.common.domain import Item, Prepared
     from carousel.common.model.file import Model
 
 __all__ = ["Recording", "length", "open", "prepare", "read", "shown", "size", "without_rests"]
@@ -46,14 +47,21 @@ def open(source: Any, domain: str = "speech") -> Iterator[Item]:
     """The one recording of a path, an open file, bytes, a sample of a manifest, or a wave (samples,) at the
     model's sample rate."""
 
-    def read(settings: dict[str, Any], rests: bool) -> Recording:
+    def read(settings: dict[str, Any], reading: Reading) -> Prepared:
         if isinstance(source, np.ndarray):
-            return prepare(source, settings, rests)
+            return prepare(source, settings, reading)
+        rate = settings["sample_rate"]
         if isinstance(source, Sample):
-            found = recording_of(source, settings["sample_rate"])
-            return prepare(found.samples, settings, rests, found.notes, found.fault, source.start)
-        found = read_recording(source, settings["sample_rate"])
-        return prepare(found.samples, settings, rests, found.notes, found.fault)
+            found = recording_of(source, rate)
+            return prepare(found.samples, settings, reading, found.notes, found.fault, source.start)
+        if reading.channels is None:
+            found = read_recording(source, rate)
+            return prepare(found.samples, settings, reading, found.notes, found.fault)
+        parts = [
+            prepare(one.samples, settings, reading, one.notes, one.fault)
+            for one in read_channels(source, rate)
+        ]
+        return cast("Prepared", Channels.of(parts, reading.channels))  # asked for by transcription alone
 
     yield None, read
 
@@ -238,14 +246,15 @@ def _nothing(model: Model) -> list[int]:
 def prepare(
     wave: np.ndarray,
     settings: Mapping[str, Any],
-    rests: bool = True,
+    reading: Reading = EVERYTHING,
     notes: tuple[str, ...] = (),
     fault: str = "",
     offset: float = 0.0,
 ) -> Recording:
     """Features of a wave (samples,) at settings["sample_rate"], in one window or, if it is long, several.
 
-    rests: whether long ones stay as they are (`features.without_rests`); offset: of the wave in its file, s.
+    reading: whether long rests stay as they are (`features.without_rests`); offset: s, of the wave in its
+    file.
     Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
     """
     rate = settings["sample_rate"]
@@ -260,7 +269,7 @@ def prepare(
     found, kept = [], []
     for start, end in spans:
         array = empty if is_silent(wave[start:end]) else features.extract(wave[start:end], settings)
-        left = (array, np.arange(len(array))) if rests else features.without_rests(array, settings)
+        left = (array, np.arange(len(array))) if reading.rests else features.without_rests(array, settings)
         found.append(left[0])
         kept.append(left[1])
     return Recording(
@@ -289,10 +298,8 @@ def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
     if len(wave) <= WHOLE * rate:
         return [(0, len(wave))]
     hop = rate // 100  # 10 ms
-    energy = np.square(wave[: len(wave) // hop * hop].reshape(-1, hop), dtype=np.float32).mean(axis=1)
-    loudness = np.convolve(
-        energy, np.ones(round(QUIET * 100)), mode="same"
-    )  # of the stretch around each 10 ms
+    around = np.ones(round(QUIET * 100))
+    loudness = np.convolve(power(wave, hop), around, mode="same")  # of the stretch around each 10 ms
     cuts = [0]
     while (rest := len(wave) - cuts[-1]) > LONGEST * rate:
         first = cuts[-1] + round(SHORTEST * rate)

@@ -28,11 +28,24 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
     from carousel.common.model.file import Model
 
     # The number of a page in a file of several, and the function that takes the settings of features, and
-    # whether long rests are kept, to what the network takes. It raises InputError.
-    Item = tuple[int | None, Callable[[dict[str, Any], bool], "Prepared"]]
+    # what is to be read, to what the network takes. It raises InputError.
+    Item = tuple[int | None, Callable[[dict[str, Any], "Reading"], "Prepared"]]
     Source = str | os.PathLike[str] | io.BytesIO | np.ndarray | Sequence[np.ndarray]
 
 SLACK = 0.5  # s by which the last part of a recording may end after it: annotators' programs round
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of a recording is to be read; writing is read as a whole."""
+
+    rests: bool = True  # long ones as well
+    # Each channel apart, under these names or, if there are none, left and right; None: their mean.
+    channels: tuple[str, ...] | None = None
+
+
+EVERYTHING = Reading()
+TRANSCRIBED = Reading(rests=False)
 
 
 @dataclass(frozen=True)
@@ -155,7 +168,8 @@ class Transcript:
     """What was read of an input.
 
     readings: best first, at least one (perhaps empty), with seconds of a recording, or boxes of a line in the
-    coordinates of the input. about: "duration" (seconds) and "truncated" of a recording, "domain" of a line.
+    coordinates of the input. about: "duration" (seconds) and "truncated" of a recording, "channels" (names)
+    where they were read apart, "domain" of a line.
     Of an alignment, frames: output frames of the network; spikes: those [start, end) in which each symbol
     fires. found: keywords, if these were looked for; their confidence is their score.
     """

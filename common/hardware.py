@@ -1,6 +1,8 @@
-"""What the machine can do: products in bf16, and code compiled by numba."""
+"""What the machine can do: products in bf16, code compiled by numba, and memory that is given back."""
 
+import ctypes
 import logging
+from collections.abc import Callable
 from functools import cache
 
 log = logging.getLogger(__name__)
@@ -25,3 +27,17 @@ def has_numba() -> bool:
         log.warning("numba does not load (%s): recurrent layers run uncompiled, several times slower", error)
         return False
     return not numba.config.DISABLE_JIT
+
+
+@cache
+def _trim() -> Callable[[int], object]:
+    """glibc's malloc_trim, or a function that does nothing."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another libc, or another system
+        return lambda pad: 0
+
+
+def release_memory() -> None:
+    """Gives the system what was freed: batches of many shapes leave glibc's heap in pieces, which grow."""
+    _trim()(0)

@@ -10,6 +10,7 @@ import numpy as np
 from carousel.common.data.batching import batches
 from carousel.common.decoding import Hypothesis, decode_batch, options_of
 from carousel.common.domain import Prepared, Transcript
+from carousel.common.hardware import release_memory
 from carousel.common.options import LISTS
 from carousel.common.text.lines import Listed
 
@@ -105,4 +106,5 @@ def log_probs(
     for batch in batches([len(array) for array in arrays], batch_frames):
         for index, scores in zip(batch, model.log_probs([arrays[index] for index in batch]), strict=True):
             results[index] = scores
+        release_memory()
     return results

@@ -28,6 +28,7 @@ SAMPLE_RATE = 16000  # Hz, of every model that ships
 BLOCK = 1 << 19  # samples decoded at a time: hours in stereo must not be in memory twice
 SMALLEST_RATE = 1000  # Hz; below this nobody is understood, and resampling would fill the memory
 LARGEST_RATE = 768_000  # Hz; above this a header is nonsense
+MOST_CHANNELS = 16  # that are read apart
 CANCELLED = 0.1  # of the power that the mean of unlike channels has: less, and they cancel each other
 OVER = 4.0  # × full scale: floats that are mostly below are loud, those above count in another unit
 LOUDEST = 64.0  # × full scale: floats above are integers of 16, 24 or 32 bits
@@ -40,12 +41,13 @@ class Recording:
     """What was there of a recording, and what the user should know of it.
 
     samples: (samples,) float32 in [-1, 1] at the rate asked for; fault: that the file is truncated, or empty;
-    notes: of what was done to read it.
+    notes: of what was done to read it; channels: how many there are.
     """
 
     samples: np.ndarray
     fault: str = ""
     notes: tuple[str, ...] = ()
+    channels: int = 1
 
 
 def read_audio(source: Source, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
@@ -72,6 +74,26 @@ def read_recording(source: Source, sample_rate: int = SAMPLE_RATE) -> Recording:
         _refuse(stream, plan, name)
         path = Path(name) if isinstance(stream, io.BufferedReader) else None
         return _decode(stream, plan, path, name, sample_rate)
+
+
+def read_channels(source: Source, sample_rate: int = SAMPLE_RATE) -> Iterator[Recording]:
+    """As `read_recording`, each channel apart, one after the other."""
+    name = source_name(source)
+    with open_source(source) as stream:
+        plan = layout(stream)
+        _refuse(stream, plan, name)
+        path = Path(name) if isinstance(stream, io.BufferedReader) else None
+        number, count = 0, 1
+        while number < count:
+            found = _decode(stream, plan, path, name, sample_rate, number)
+            count = found.channels
+            if count > MOST_CHANNELS:
+                raise InputError(
+                    f"{name}: has {count} channels, and at most {MOST_CHANNELS} are read apart; "
+                    "leave out --channels"
+                )
+            yield found
+            number += 1
 
 
 def duration(path: str | os.PathLike[str]) -> float:
@@ -107,8 +129,13 @@ def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:
         )
 
 
-def _decode(stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: int) -> Recording:
-    """All parts, one after the other; those that cannot be decoded are missing."""
+def _decode(
+    stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: int, channel: int | None = None
+) -> Recording:
+    """All parts, one after the other; those that cannot be decoded are missing.
+
+    channel: the one to read, from 0 on; None: their mean.
+    """
     found: list[Decoded] = []
     failure: Undecodable | None = None
     parts = list(plan.parts)
@@ -116,7 +143,7 @@ def _decode(stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: 
     while parts:
         part = parts.pop(0)
         try:
-            found.append(_part(Spliced(stream, part), path, plan, name, rate))
+            found.append(_part(Spliced(stream, part), path, plan, name, rate, channel))
         except Undecodable as error:
             failure = failure or error
             continue
@@ -134,7 +161,8 @@ def _decode(stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: 
         raise InputError(f"{name}: holds no audio (zero samples); record or export it again")
     wave, note = _levelled(wave, max(one.bits for one in found), name)
     notes = dict.fromkeys(filter(None, [plan.note, *(one.note for one in found), note]))  # each once
-    return Recording(np.clip(wave, -1.0, 1.0, out=wave), fault, tuple(notes))
+    channels = max(one.channels for one in found)
+    return Recording(np.clip(wave, -1.0, 1.0, out=wave), fault, tuple(notes), channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +174,7 @@ class Decoded:
     bits: int
     promised: float | None
     cut: bool
+    channels: int
 
 
 def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there: float) -> str:
@@ -162,15 +191,19 @@ def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there:
     return f"{what}: {told}, and {there:.2f} s are there"
 
 
-def _part(stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int) -> Decoded:
+def _part(
+    stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int, channel: int | None
+) -> Decoded:
     """Raises Undecodable, and InputError for a rate that is none."""
+    channels = 1
     powers, mixed_power, note = np.zeros(1), 0.0, ""  # sums of squares of the channels, and of their mean
 
     def mixed() -> Iterator[np.ndarray]:
-        nonlocal powers, mixed_power
+        nonlocal powers, mixed_power, channels
         for block in sound.blocks:
-            if block.shape[1] == 1:
-                yield block[:, 0]
+            channels = max(channels, block.shape[1])
+            if block.shape[1] == 1 or channel is not None:
+                yield block[:, min(channel or 0, block.shape[1] - 1)]
                 continue
             mean = block.mean(axis=1)
             mixed_power += float(np.dot(mean, mean))
@@ -185,7 +218,7 @@ def _part(stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int
         note = f"its channels cancel each other (one is inverted), so channel {loudest + 1} alone is read"
         with _sound(stream, path, plan.container) as sound:
             wave = resampled((block[:, loudest] for block in sound.blocks), sound.rate, rate, name)
-    return Decoded(wave, note, sound.bits, promised, cut)
+    return Decoded(wave, note, sound.bits, promised, cut, channels)
 
 
 @contextmanager
@@ -238,10 +271,10 @@ def resampled(blocks: Iterable[np.ndarray], rate: int, sample_rate: int, name: s
         )
     if rate != sample_rate:
         blocks = _resampling(blocks, rate, sample_rate)
-    parts = list(blocks)
-    if len(parts) == 1:
-        return np.array(parts[0], dtype=np.float32)  # a copy: contiguous, and writable
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    grown = bytearray()  # which grows in place: an hour must not be in memory twice
+    for block in blocks:
+        grown += np.ascontiguousarray(block, dtype=np.float32).data.cast("B") if len(block) else b""
+    return np.frombuffer(grown, np.float32)  # writable
 
 
 def _resampling(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
@@ -258,9 +291,9 @@ def _levelled(wave: np.ndarray, bits: int, name: str) -> tuple[np.ndarray, str]:
 
     Programs write integers as floats without scaling them, and 16 bits into 24 or 32 without moving them up.
     """
-    if not np.isfinite(wave).all():
+    peak = max(float(wave.max()), -float(wave.min()))  # NaN if there is one
+    if not np.isfinite(peak):
         raise InputError(f"{name}: holds samples that are not finite numbers; export it again, as 16-bit PCM")
-    peak = float(np.abs(wave).max())
     level = float(np.quantile(np.abs(wave), 0.999)) if peak > OVER else peak  # no single one that is damaged
     if level > OVER:
         units = [level] if level <= LOUDEST else [2.0**held for held in (15, 23, 31) if level <= 2.0**held]

@@ -81,8 +81,7 @@ def align(program: Program, args: argparse.Namespace) -> int:
     inputs = with_texts(program, args, failures)
     if not inputs:
         return failures.status
-    form = program.formats[args.format]
-    emit = emitter(inputs, args, form)
+    emit = emitter(inputs, args, program.formats)
 
     from carousel.common.recogniser import scores_of
 
@@ -103,7 +102,7 @@ def align(program: Program, args: argparse.Namespace) -> int:
     def write(item: Input, scored: tuple[Source, list[np.ndarray]]) -> None:
         (model, prepared, spelling), scores = scored
         aligned = prepared.aligned(scores, spelling, model)
-        emit(item, form.write(aligned, item, model.card["name"]))
+        emit(item, aligned, model.card["name"])
 
     opener.run(inputs, read, work, write)
     return failures.status

@@ -38,7 +38,7 @@ def flag(name: str) -> str:
 def check(args: argparse.Namespace | Decoding, model: Model | None = None) -> dict[str, Any]:
     """The options of a search that were asked for, and the language model beside the model unless another way
     was asked for; what contradicts itself is a UsageError."""
-    nbest, form = getattr(args, "nbest", 1), getattr(args, "format", "json")
+    nbest, forms = getattr(args, "nbest", 1), getattr(args, "format", "json")
     given = {
         name: value
         for name in ("beam", *KNOWING, "rescore", *SECOND_PASS)
@@ -58,7 +58,7 @@ def check(args: argparse.Namespace | Decoding, model: Model | None = None) -> di
     if args.decoder == "pyctcdecode" and (known := [name for name in KNOWING if name in given]):
         named = ", ".join(map(flag, known))
         raise UsageError(f"--decoder pyctcdecode does not have {named}; use --decoder beam")
-    if nbest > 1 and form != "json":
+    if nbest > 1 and "json" not in forms:
         raise UsageError("--nbest gives several texts for each input; use --format json, which can hold them")
     if args.beam and nbest > args.beam:
         raise UsageError(f"--nbest {nbest} needs a --beam of at least {nbest}, not {args.beam}")

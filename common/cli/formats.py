@@ -19,11 +19,15 @@ if TYPE_CHECKING:  # loading them brings numpy
     Writer = Callable[[Transcript, Input, str], str | bytes]
 
 
+PARAGRAPH = "\n\n"  # between two
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """write: from what was found, the input and the name of the model to the contents of a file."""
 
     write: Writer
+    timed: Writer | None = None  # the same with times, where the format has them only then
     suffix: str = ""  # of its files, where it is not the format's name
     shared: bool = False  # several can stand in one stream
     spotting: bool = False  # can hold keywords
@@ -78,7 +82,9 @@ def as_dict(transcript: Transcript, item: Input, model: str) -> dict[str, Any]:
 
 def placed(symbol: Symbol, about: Mapping[str, Any]) -> dict[str, Any]:
     """A symbol or a word with its time or box. about: as of Transcript."""
-    return {"text": symbol.text, **_place(symbol, about), "confidence": round(symbol.confidence, 4)}
+    channel = {"channel": symbol.channel} if symbol.channel else {}
+    place = _place(symbol, about)
+    return {**channel, "text": symbol.text, **place, "confidence": round(symbol.confidence, 4)}
 
 
 def _place(symbol: Symbol, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from carousel.common.errors import InputError, UsageError
 
 if TYPE_CHECKING:  # loading it brings numpy
     from carousel.common.data.manifest import Sample
+    from carousel.common.domain import Reading
 
 STDIN = "-"
 STDINS = (STDIN, "/dev/stdin")
@@ -26,7 +27,7 @@ class Input:
     """A file, or standard input (no path). `stem`: its own place in an output folder, without suffix; `key`:
     the same but for what tells it from files that differ in their suffix, which share a text.
 
-    Of a file of several pages each is an input of its own; load(rests): reads it where the file is open
+    Of a file of several pages each is an input of its own; load(reading): reads it where the file is open
     already.
     """
 
@@ -37,7 +38,7 @@ class Input:
     page: int | None = None
     text: str = ""  # what it says, to be aligned or measured with
     sample: Sample | None = None  # the line of a manifest that it is from
-    load: Callable[[bool], Any] | None = field(default=None, compare=False)
+    load: Callable[[Reading], Any] | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

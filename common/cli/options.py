@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +42,41 @@ def number(
 count = number(*COUNTS)
 
 
+def shard(text: str) -> tuple[int, int]:
+    """argparse type: K/N, the K-th of N shares."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N, as 3/16, with K from 1 to N")
+    return int(number), int(count)
+
+
+def channels(text: str) -> tuple[str, ...] | None:
+    """argparse type: None for mix, nothing for split, or the names of channels."""
+    names = tuple(name.strip() for name in text.split(","))
+    if names in (("mix",), ("split",)):
+        return None if names[0] == "mix" else ()
+    if len(names) < 2 or not all(names) or len({*names}) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not mix, split, or two or more names with commas")
+    return names
+
+
+def several(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """argparse type: one or more of these, parted by commas, each once."""
+
+    def read(text: str) -> list[str]:
+        found = list(dict.fromkeys(part.strip() for part in text.split(",")))
+        if not set(found) <= set(known):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not one of {', '.join(known)}, or several with commas between them"
+            )
+        return found
+
+    return read
+
+
 def ignorable(text: str) -> list[str]:
     """argparse type: what `evaluate --ignore` leaves out of account, parted by commas."""
-    kinds = [kind.strip() for kind in text.split(",")]
-    if not set(kinds) <= set(IGNORABLE):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not one of {', '.join(IGNORABLE)}, or several with commas between them"
-        )
-    return list(dict.fromkeys(kinds))
+    return several(IGNORABLE)(text)
 
 
 def language_model(text: str) -> Path:
@@ -164,9 +191,16 @@ def add_output_arguments(parser: argparse.ArgumentParser, formats: Iterable[str]
     """formats: the default first."""
     formats = tuple(formats)
     parser.add_argument(
-        "--format", choices=formats, default=formats[0], help=f"what to write (default: {formats[0]})"
+        "-f",
+        "--format",
+        type=several(formats),
+        default=[formats[0]],
+        metavar="F[,F…]",
+        help=f"what to write: {', '.join(formats)}; several, as {','.join(formats[:2])}, with --output "
+        f"(default: {formats[0]})",
     )
     parser.add_argument(
+        "-o",
         "--output",
         type=Path,
         metavar="DIR",

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.formats import Format
 from carousel.common.cli.inputs import Input, expand
+from carousel.common.cli.options import channels
 from carousel.common.cli.runner import Own, Result, by_model, run
 from carousel.common.cli.streams import say, standard_input
-from carousel.common.domain import Domain, open_input
+from carousel.common.domain import EVERYTHING, Domain, Reading, open_input
 from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
@@ -48,7 +49,7 @@ class Program:
     part: str  # what a unit is made of
     parts: int  # how many of these
     demo: str  # what `demo` does
-    can_be_truncated: bool = False
+    is_sound: bool = False  # which can be truncated, and has channels and times
     draw: Callable[[Transcript, Input, Path], None] | None = None  # what was read, over the input
     draws: str = ""  # what is drawn over what, for --help
     has_pages: bool = False  # whose lines are found
@@ -93,13 +94,28 @@ class Program:
             )
 
     def add_truncation(self, parser: argparse.ArgumentParser) -> None:
-        if self.can_be_truncated:
+        if self.is_sound:
             parser.add_argument(
                 "--allow-truncated",
                 action="store_true",
                 help=f"{self.inputs} that end too early are read and named, and do not count as failed "
                 "(default: they are read and named, and the exit status is 1)",
             )
+
+    def add_hearing(self, parser: argparse.ArgumentParser) -> None:
+        """What of sound is read, and how it is told."""
+        if not self.is_sound:
+            return
+        parser.add_argument(
+            "--channels",
+            type=channels,
+            metavar="mix|split|NAMES",
+            help="split reads each channel of a call apart, as left and right, and merges them by time; "
+            "names with commas between them, as agent,caller, do so under these (default: mix, their mean)",
+        )
+        parser.add_argument(
+            "--times", action="store_true", help="in txt, a time stands at the start of each paragraph"
+        )
 
 
 class Opener:
@@ -147,16 +163,16 @@ class Opener:
             except Exception as error:
                 self.failures.add(item.name, error)
 
-    def prepare(self, item: Input, rests: bool = True) -> tuple[Model, Prepared]:
+    def prepare(self, item: Input, reading: Reading = EVERYTHING) -> tuple[Model, Prepared]:
         """What the network takes of an input or of a sample of a manifest, which holds one item."""
         if item.load is not None:
-            model, prepared = item.load(rests)
+            model, prepared = item.load(reading)
         else:
             domain, found = self._open(item)
             page, prepare = next(found)
             if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
-            model, prepared = self._prepare(domain, prepare, rests)
+            model, prepared = self._prepare(domain, prepare, reading)
         for note in prepared.notes:
             say(f"note: {item.name}: {note}")
         if prepared.fault and self.args.allow_truncated:
@@ -184,10 +200,10 @@ class Opener:
         return open_input(source, self.program.domains, **({"layout": layout} if layout else {}))
 
     def _prepare(
-        self, domain: Domain, prepare: Callable[[dict[str, Any], bool], Prepared], rests: bool
+        self, domain: Domain, prepare: Callable[[dict[str, Any], Reading], Prepared], reading: Reading
     ) -> tuple[Model, Prepared]:
         model = self.model(domain)
-        return model, prepare(model.features, rests)
+        return model, prepare(model.features, reading)
 
     def run(
         self,

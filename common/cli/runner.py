@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,8 +17,11 @@ from carousel.common.cli.inputs import STDIN, Input
 from carousel.common.cli.streams import printable
 from carousel.common.errors import InputError, UsageError
 
-if TYPE_CHECKING:  # loading it brings torch
+if TYPE_CHECKING:  # loading them brings numpy and torch
+    from carousel.common.domain import Transcript
     from carousel.common.model.file import Model
+
+    Emit = Callable[[Input, Transcript, str], None]
 
 GROUP = 64  # inputs read before the network sees them: enough to fill batches, few enough to hold
 
@@ -28,23 +31,34 @@ Result = TypeVar("Result")
 Own = TypeVar("Own", bound=tuple)  # a model, and what goes with it
 
 
-def emitter(
-    inputs: Sequence[Input], args: argparse.Namespace, form: Format
-) -> Callable[[Input, str | bytes], None]:
-    """The function that takes the text of an input, in a format, to standard output or into args.output.
+def emitter(inputs: Sequence[Input], args: argparse.Namespace, formats: Mapping[str, Format]) -> Emit:
+    """The function that takes what was read of an input, with the name of the model, to standard output or
+    into args.output, in each format of args.format.
 
     Several inputs share standard output where their format allows: txt gets the name and a tab before the
     text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has names.
     A format that is bytes, such as PDF, goes to no terminal.
     Raises InputError rather than writing over an input.
     """
+    if len(args.format) > 1 and args.output is None:
+        raise UsageError("several formats are several files: give a folder with --output DIR")
+    each = [(formats[name], _emitter(inputs, args, name, formats[name])) for name in args.format]
+
+    def emit(item: Input, transcript: Transcript, model: str) -> None:
+        for form, put in each:
+            put(item, form.write(transcript, item, model))
+
+    return emit
+
+
+def _emitter(
+    inputs: Sequence[Input], args: argparse.Namespace, name: str, form: Format
+) -> Callable[[Input, str | bytes], None]:
     several = len(inputs) > 1 or len(args.inputs) > 1 or any(map(os.path.isdir, args.inputs))
     if args.output is not None:
-        return _file_emitter(inputs, args.output, form.suffix or args.format)
+        return _file_emitter(inputs, args.output, form.suffix or name)
     if several and not form.shared:
-        raise UsageError(
-            f"several inputs cannot share one {args.format} file: give a folder with --output DIR"
-        )
+        raise UsageError(f"several inputs cannot share one {name} file: give a folder with --output DIR")
     if streams.is_closed("stdout"):
         raise InputError("standard output is closed, so the result has no place: give --output DIR")
     terminal = sys.stdout.isatty()
@@ -52,43 +66,50 @@ def emitter(
     def emit(item: Input, text: str | bytes) -> None:
         if isinstance(text, bytes):
             if terminal:
-                raise UsageError(f"{args.format} is not for a terminal; give --output DIR, or > FILE")
+                raise UsageError(f"{name} is not for a terminal; give --output DIR, or > FILE")
             sys.stdout.buffer.write(text)
             return
-        name = STDIN if item.path is None and item.page is None else " ".join(item.label.split())
-        named = (several or item.page is not None) and args.format == "txt"
-        if named:  # each line of a page
-            text = "".join(f"{name}\t{line}\n" for line in text.removesuffix("\n").split("\n"))
+        label = STDIN if item.path is None and item.page is None else " ".join(item.label.split())
+        if (several or item.page is not None) and name == "txt":
+            lines = [line for line in text.split("\n") if line]  # paragraphs have empty ones between them
+            text = "".join(f"{label}\t{line}\n" for line in lines or [""])
         sys.stdout.write(printable(text, keep="\n\t") if terminal else text)
         sys.stdout.flush()
 
     return emit
 
 
+def is_written(item: Input, args: argparse.Namespace, formats: Mapping[str, Format]) -> bool:
+    """Whether all files of an input are in args.output. Of a file of pages that is known page by page."""
+    return all(target(item, args.output, formats[name].suffix or name).is_file() for name in args.format)
+
+
+def target(item: Input, folder: Path, suffix: str) -> Path:
+    """The file of an input in an output folder."""
+    page = "" if item.page is None else f".page{item.page}"
+    return folder / f"{item.stem}{page}.{suffix}"
+
+
 def _file_emitter(inputs: Sequence[Input], folder: Path, suffix: str) -> Callable[[Input, str | bytes], None]:
-    def target_of(item: Input) -> Path:
-        page = "" if item.page is None else f".page{item.page}"
-        return folder / f"{item.stem}{page}.{suffix}"
-
     taken = {os.path.realpath(item.path) for item in inputs if item.path is not None}
-    targets = {target_of(item) for item in inputs}
+    targets = {target(item, folder, suffix) for item in inputs}
 
-    def check(target: Path) -> None:
-        if os.path.realpath(target) in taken:
+    def check(path: Path) -> None:
+        if os.path.realpath(path) in taken:
             raise InputError(
-                f"{target}: would be written over, and it is an input; give another folder to --output"
+                f"{path}: would be written over, and it is an input; give another folder to --output"
             )
 
     def emit(item: Input, text: str | bytes) -> None:
-        target = target_of(item)
+        path = target(item, folder, suffix)
         if item.page is not None:
-            check(target)
-            if target in targets:
-                raise InputError(f"{target}: is the output of another input; give another folder to --output")
-        write_whole(target, text)
+            check(path)
+            if path in targets:
+                raise InputError(f"{path}: is the output of another input; give another folder to --output")
+        write_whole(path, text)
 
-    for target in targets:
-        check(target)
+    for path in targets:
+        check(path)
     make_folder(folder)
     return emit
 

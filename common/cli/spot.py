@@ -87,8 +87,7 @@ def spot(program: Program, args: argparse.Namespace) -> int:
     inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
-    form = program.formats[args.format]
-    emit = emitter(inputs, args, form)
+    emit = emitter(inputs, args, program.formats)
 
     from carousel.common.domain import Transcript
     from carousel.common.spotting import Finder
@@ -101,7 +100,7 @@ def spot(program: Program, args: argparse.Namespace) -> int:
         model = searched.model
         found = find(searched, thresholds[model.domain] if args.threshold is None else args.threshold)
         transcript = Transcript((), searched.prepared.about, found=tuple(found))
-        emit(item, form.write(transcript, item, model.card["name"]))
+        emit(item, transcript, model.card["name"])
 
     search(opener.items(inputs), write, opener)
     return failures.status
@@ -154,8 +153,9 @@ def check(args: argparse.Namespace) -> None:
         return
     if args.inputs:
         raise UsageError(f"{args.inputs[0]}: --tune measures on its manifest; leave out other inputs")
-    if args.output is not None or args.format not in ("txt", "json"):
-        raise UsageError(f"--tune prints a table, or --format json: leave out --output and {args.format}")
+    if args.output is not None or args.format not in (["txt"], ["json"]):
+        named = ",".join(args.format)
+        raise UsageError(f"--tune prints a table, or --format json: leave out --output and {named}")
 
 
 def tune(program: Program, args: argparse.Namespace, words: list[str], opener: Opener) -> None:
@@ -211,7 +211,7 @@ def report(found: Curve, args: argparse.Namespace, size: Mapping[str, float]) ->
         "average_precision": round(found.average_precision(), 4),
         **size,
     }
-    if args.format == "json":
+    if args.format == ["json"]:
         print(json.dumps(numbers))
         return
     for name, value in numbers.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -19,6 +20,7 @@ from carousel.common.errors import InputError
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 INTERRUPTED = b"note: standard input is read to its end; interrupt once more to stop at once\n"
 
+_status = ""  # what stands in the last line of the terminal, to be written over
 _closed: set[str] = set()  # names of standard streams that were closed when the program began
 _reading: tuple[Future[bytes], Any] | None = None  # what comes from standard input; SIGINT's handler before
 
@@ -32,10 +34,22 @@ def printable(text: str, keep: str = "") -> str:
 def say(message: str) -> None:
     """One line on stderr. Where nobody can read it, the work goes on."""
     if sys.stderr is not None:  # print would take stdout
+        show_status("")
         try:
             print(printable(message), file=sys.stderr, flush=True)
         except OSError:
             forsake(sys.stderr)
+
+
+def show_status(text: str) -> None:
+    """A line on the terminal at stderr that the next one, or any message, writes over; "" clears it."""
+    global _status
+    if text == _status or sys.stderr is None:
+        return
+    _status = text
+    with suppress(OSError):
+        width = shutil.get_terminal_size().columns - 1
+        print("\r\x1b[K" + text[:width], end="", file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:

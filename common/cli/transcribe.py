@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carousel.common.cli import decoding, options
+from carousel.common.cli import decoding, options, selection
 from carousel.common.cli.data import expanded
 from carousel.common.cli.failures import Failures
+from carousel.common.cli.formats import Format
 from carousel.common.cli.inputs import Input, Session, session
 from carousel.common.cli.program import Opener, Program
-from carousel.common.cli.runner import emitter
+from carousel.common.cli.progress import Progress, is_shown
+from carousel.common.cli.runner import emitter, is_written
 from carousel.common.cli.streams import say
+from carousel.common.domain import TRANSCRIBED
+from carousel.common.errors import UsageError
 
 if TYPE_CHECKING:  # loading them brings torch
     from carousel.common.domain import Prepared, Transcript
@@ -24,10 +29,12 @@ if TYPE_CHECKING:  # loading them brings torch
 def add(commands: options.Subparsers, program: Program) -> None:
     parser = options.command_parser(commands, program.verb, program.does, program.examples)
     metavar, words = program.takes
-    parser.add_argument("inputs", nargs="+", metavar=metavar, help=words)
+    parser.add_argument("inputs", nargs="*", metavar=metavar, help=words)
+    selection.add_selection_arguments(parser, program.inputs)
     options.add_model_arguments(parser, program.name)
     options.add_decoder_arguments(parser, program.sessions)
     options.add_output_arguments(parser, program.formats)
+    program.add_hearing(parser)
     program.add_truncation(parser)
     program.add_layout(parser)
     program.add_plot(parser)
@@ -36,23 +43,36 @@ def add(commands: options.Subparsers, program: Program) -> None:
 
 def transcribe(program: Program, args: argparse.Namespace) -> int:
     decoding.asked(args)  # options that contradict each other are told before anything is loaded
+    selection.check(args, program.input)
+    if program.is_sound and args.channels is not None and args.nbest > 1:
+        raise UsageError("--nbest lists texts of one channel: leave it out, or --channels")
+    formats = formats_of(program, args)
     failures = Failures()
     inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
-    form = program.formats[args.format]
-    emit = emitter(inputs, args, form)
+    emit = emitter(inputs, args, formats)
+    mine = selection.share(inputs, args)
+    left = [item for item in mine if not (args.skip_existing and is_written(item, args, formats))]
+    selection.tell_skipped(len(mine) - len(left), mine)
+    if not left:
+        return failures.status
 
     from carousel.common import recogniser
     from carousel.common.decoding.rescoring import open_rescorer
 
     opener = Opener(program, args, failures)
     rescorer = open_rescorer(args.rescore, args.rescore_weight, args.rescore_bonus)
-    for model in opener.needed(inputs):
+    for model in opener.needed(left):
         decoding.asked(args, model)  # what cannot be used is told once, not for each input
+    progress = Progress(left, program.inputs, is_shown(args.output is not None))
+
+    reading = TRANSCRIBED
+    if program.is_sound:
+        reading = replace(reading, channels=args.channels)
 
     def read(item: Input) -> Source:
-        model, prepared = opener.prepare(item, rests=False)
+        model, prepared = opener.prepare(item, reading)
         if not any(map(len, prepared.windows)):
             say(f"note: {item.name}: {program.domains[0].empty}, so its transcript is empty")
         return model, prepared, session(item, args.session)
@@ -65,7 +85,8 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
 
     def write(item: Input, found: tuple[Model, Transcript]) -> None:
         model, transcript = found
-        emit(item, form.write(transcript, item, model.card["name"]))
+        emit(item, transcript, model.card["name"])
+        progress.done(item, transcript.about.get("duration"))
         if program.draw is not None and args.plot is not None:
             several = len(inputs) > 1 or item.page is not None
             program.draw(transcript, item, plot_of(item) if several else args.plot)
@@ -75,5 +96,22 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
         name = item.stem.replace("/", ".")
         return args.plot.with_name(f"{args.plot.stem}.{name}{page}{args.plot.suffix or '.png'}")
 
-    opener.run(opener.items(inputs), read, work, write)
+    items = opener.items(left)
+    if args.skip_existing:  # of a file of pages some may be there
+        items = (item for item in items if not is_written(item, args, formats))
+    try:
+        opener.run(items, read, work, write)
+    finally:
+        progress.summary()
     return failures.status
+
+
+def formats_of(program: Program, args: argparse.Namespace) -> dict[str, Format]:
+    """The formats, with times where --times asks for them."""
+    formats = dict(program.formats)
+    if getattr(args, "times", False):
+        timed = {name: replace(form, write=form.timed) for name, form in formats.items() if form.timed}
+        if not timed.keys() & {*args.format}:
+            raise UsageError(f"--times is for {' and '.join(timed)}: other formats have times or have none")
+        formats |= timed
+    return formats

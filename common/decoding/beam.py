@@ -230,7 +230,8 @@ def _texts(
     """What `best_texts` gives, as hypotheses."""
     indices, starts, ends = spans.tolist()
     texts = [alphabet.symbols[index - 1] for index in indices]
-    parts = zip(texts, starts, ends, confidences.tolist(), [None] * len(texts), strict=True)
+    none, nowhere = [None] * len(texts), [""] * len(texts)
+    parts = zip(texts, starts, ends, confidences.tolist(), none, nowhere, strict=True)
     symbols = tuple(map(tuple.__new__, repeat(Symbol), parts))  # Symbol._make without its step in Python
     lengths_ = lengths.tolist()
     return [

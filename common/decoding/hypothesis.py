@@ -15,7 +15,8 @@ class Symbol(NamedTuple):
     """One symbol, or a word of them, from start to end: output frames, or seconds once they are known.
 
     confidence: in 0 … 1; of a symbol its highest posterior there, calibrated if the hypothesis is, of a word
-    as of common.calibration. box: in the coordinates of a picture or of ink, where it is known.
+    as of common.calibration. box: in the coordinates of a picture or of ink, where it is known. channel: its
+    name, where the channels of a recording were read apart.
     """
 
     text: str
@@ -23,6 +24,7 @@ class Symbol(NamedTuple):
     end: float
     confidence: float
     box: Box | None = None
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Hypothesis:
         if boxes:
             left, top, right, bottom = zip(*boxes, strict=True)
             box = (min(left), min(top), max(right), max(bottom))
-        return Symbol(text, symbols[0].start, symbols[-1].end, confidence, box)
+        return Symbol(text, symbols[0].start, symbols[-1].end, confidence, box, symbols[0].channel)
 
 
 Span = tuple[int, int, float]  # start, end, confidence
