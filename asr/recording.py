@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # loading it brings torch
 __all__ = ["Recording", "length", "open", "prepare", "read", "shown", "size", "without_rests"]
 
 WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
-SHORTEST, LONGEST = 20.0, 30.0  # s: a longer one is cut at the quietest place between these
+SHORTEST, LONGEST = 10.0, 15.0  # s: a longer one is cut at the quietest place between these
 TAIL = 1.0  # s: the least that a cut leaves behind it
 QUIET = 0.2  # s: the stretch whose loudness a cut looks at
 SILENCE = (

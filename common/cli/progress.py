@@ -51,10 +51,10 @@ class Progress:
             parts.append(f"{minutes(left)} left")
         return ", ".join(parts)
 
-    def summary(self) -> None:
-        """As "40:12 in 8 s, 300 × real time", where anything was done."""
+    def close(self, told: bool) -> None:
+        """Ends the line; told: with one as "40:12 in 8 s, 300 × real time", where anything was done."""
         streams.show_status("")
-        if not self.items:
+        if not (told and self.items):
             return
         elapsed = max(self.clock() - self.begun, 1e-3)
         amount = minutes(self.sound) if self.sound else f"{self.items:,} {self.what}"

@@ -102,7 +102,7 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     try:
         opener.run(items, read, work, write)
     finally:
-        progress.summary()
+        progress.close(told=args.output is not None)
     return failures.status
 
 

@@ -61,7 +61,6 @@ def test_help_loads_nothing_heavy():
     "words",
     [
         [],
-        ["transcribe"],
         ["translate", "a.wav"],
         ["transcribe", "a.wav", "--format", "docx"],
         ["transcribe", "a.wav", "--beam", "0"],
@@ -77,6 +76,7 @@ def test_wrong_usage_that_argparse_sees_is_status_2(words, capsys):
 @pytest.mark.parametrize(
     "words",
     [
+        ["transcribe"],
         ["transcribe", "-", "-"],
         ["transcribe", "a.wav", "--nbest", "2"],
         ["transcribe", "a.wav", "--decoder", "greedy", "--beam", "4"],

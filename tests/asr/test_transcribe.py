@@ -27,15 +27,15 @@ def test_windows_cover_the_wave_once_and_keep_their_lengths(seconds, seed):
         assert len(spans) == 1
     else:
         lengths = [(end - start) / RATE for start, end in spans]
-        assert all(20 <= length <= 30.01 for length in lengths[:-1]) and 0.9 <= lengths[-1] <= 30.01
+        assert all(10 <= length <= 15.01 for length in lengths[:-1]) and 0.9 <= lengths[-1] <= 15.01
 
 
 def test_cuts_fall_into_the_pauses():
     wave = np.random.default_rng(0).normal(size=200 * RATE).astype(np.float32)
-    for second in (23, 51, 77):  # half a second of quiet, within reach one after the other
+    for second in (12, 25, 38):  # half a second of quiet, within reach one after the other
         wave[second * RATE : second * RATE + RATE // 2] *= 0.01
     cuts = [start / RATE for start, _ in t.windows(wave, RATE)]
-    for cut, second in zip(cuts[1:4], (23, 51, 77), strict=True):
+    for cut, second in zip(cuts[1:4], (12, 25, 38), strict=True):
         assert second < cut < second + 0.5
 
 

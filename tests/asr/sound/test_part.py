@@ -14,6 +14,7 @@ from carousel.asr.recording import open as open_recording
 from carousel.asr.sound import part
 from carousel.asr.sound.read import read_recording
 from carousel.common.data.manifest import Sample
+from carousel.common.domain import EVERYTHING
 from carousel.common.errors import InputError
 from carousel.common.settings.features import LogMel
 from carousel.common.settings.field import defaults
@@ -123,5 +124,5 @@ def test_times_of_a_part_count_from_the_beginning_of_its_recording(tmp_path):
     path = tmp_path / "a.wav"
     soundfile.write(path, wave(16000), 16000)
     ((_, load),) = open_recording(Sample("x", audio=path, start=1.0, end=2.5))
-    prepared = load(defaults(LogMel), True)
+    prepared = load(defaults(LogMel), EVERYTHING)
     assert prepared.about == {"start": 1.0, "duration": 1.5, "truncated": False}

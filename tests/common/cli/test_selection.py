@@ -164,7 +164,7 @@ def test_progress_is_told_by_sizes_and_written_over(tmp_path: Path, monkeypatch:
     streams.say("note: a word between")
     now[0] = 20.0
     progress.done(inputs[2], 1800.0)
-    progress.summary()
+    progress.close(told=True)
     shown = terminal.getvalue()
     assert "\r\x1b[K2 of 3" in shown and "\r\x1b[Knote: a word" in shown
     assert shown.endswith("\r\x1b[K1:30:00 in 20 s, 270 × real time\n")
@@ -177,7 +177,7 @@ def test_lines_are_counted_where_there_is_no_sound(capsys: pytest.CaptureFixture
     for item in inputs:
         progress.done(item, None)
     now[0] = 2.0
-    progress.summary()
+    progress.close(told=True)
     assert capsys.readouterr().err == "1,200 lines in 2.0 s, 600 a second\n"
 
 
