@@ -114,7 +114,8 @@ def draw_curves(rows: Iterable[Mapping[str, Any]], path: str | Path, *, title: s
     """Loss and error rates of a training run, epoch by epoch.
 
     rows: one mapping an epoch with "epoch"; every key that ends in "loss" is drawn above, every key that ends
-    in "cer" or "wer" (fractions) below in percent. Missing, empty and non-finite values are left out.
+    in "cer" or "wer" (fractions) below in percent. Missing, empty and non-finite values are left out. The
+    epoch of the lowest "valid_cer" is marked.
     """
     rows = list(rows)
     keys = list(dict.fromkeys(key for row in rows for key in row))
@@ -125,8 +126,16 @@ def draw_curves(rows: Iterable[Mapping[str, Any]], path: str | Path, *, title: s
             epochs, values = points[np.isfinite(points).all(axis=1)].T
             axes.plot(epochs, values, marker=".", markersize=3, linewidth=1, label=key.replace("_", " "))
         if axes.lines:
-            axes.legend(loc="upper right", frameon=False)
+            axes.legend(loc="best", frameon=False)
             axes.grid(alpha=0.3)
+    rated = [row for row in rows if math.isfinite(_number(row.get("valid_cer")))]
+    if best := min(rated, key=lambda row: _number(row["valid_cer"]), default=None):
+        for axes in (above, below):
+            axes.axvline(_number(best["epoch"]), color="grey", linestyle="--", linewidth=0.8)
+        below.annotate(
+            f"best: {100 * _number(best['valid_cer']):.2f} %", (_number(best["epoch"]), 0),
+            xytext=(3, 3), textcoords="offset points", fontsize=8, color="grey",
+        )  # fmt: skip
     above.set_ylabel("loss")
     below.set_ylabel("error rate, %")
     below.set_ylim(bottom=0)

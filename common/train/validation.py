@@ -57,7 +57,7 @@ def report(folder: Path, rows: Sequence[dict[str, Any]], minutes_left: float) ->
     write_metrics(folder, rows)
     from carousel.common.plots import draw_curves
 
-    draw_curves(rows, folder / CURVES)
+    draw_curves(rows, folder / CURVES, title=folder.name)
     valid = (
         f", valid CER {100 * row['valid_cer']:.2f} % WER {100 * row['valid_wer']:.2f} %"
         if "valid_cer" in row

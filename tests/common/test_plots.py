@@ -155,6 +155,19 @@ def test_curves_leave_out_what_was_not_measured(tmp_path):
     draw_curves([], path)  # before the first epoch
 
 
+def test_the_best_epoch_is_marked(tmp_path):
+    """A grey line from top to bottom where valid_cer is lowest, and none where there is no such rate."""
+    rows = [{"epoch": n, "valid_cer": cer} for n, cer in ((1, 0.5), (2, 0.2), (3, None), (4, 0.3))]
+    found = {}
+    for name, given in (("marked", rows), ("bare", [{**row, "valid_cer": None} for row in rows])):
+        draw_curves([{**row, "train_loss": 1.0} for row in given], tmp_path / f"{name}.png")
+        image = pixels(tmp_path / f"{name}.png")
+        (top, bottom), _ = frames_of(image)
+        grey = (np.abs(image[top + 3 : bottom - 3] - 128) < 12).all(axis=2)
+        found[name] = grey.sum(axis=0).max() > (bottom - top) / 3
+    assert found == {"marked": True, "bare": False}
+
+
 def test_a_bar_is_as_high_as_the_share_that_is_right(tmp_path):
     path = tmp_path / "reliability.png"
     sure = np.repeat([0.1, 0.5], 100)
