@@ -94,6 +94,7 @@ def test_what_cannot_be_resumed_is_told(tmp_path: Path):
         (("name=nothing", "resume=true"), 1, "runs/nothing: there is no run to resume"),
         (("name=nothing",), 2, "train needs data=PATH of your own data, recipe=NAME"),
         (("resume=true",), 2, "there is no run in runs/"),
+        (("data=",), 2, "data= needs the path of a folder or manifest"),
     ):
         done = asr(tmp_path, "train", *words)
         assert done.returncode == status and said in done.stderr and len(done.stderr.splitlines()) == 1

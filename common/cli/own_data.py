@@ -37,6 +37,8 @@ def prepare(
 
     Raises InputError for data that cannot be used, and UsageError where the command contradicts itself.
     """
+    if not value.strip():
+        raise UsageError("data= needs the path of a folder or manifest")
     if clash := [key for key in ("data.train", "data.valid", "data.test") if key in given]:
         raise UsageError(f"data=… is split by itself; leave out {', '.join(clash)}, or leave out data=…")
     paths = [part.strip(" '\"") for part in value.removeprefix("[").removesuffix("]").split(",")]

@@ -26,7 +26,8 @@ def split(rows: Sequence[Row]) -> Split:
     Raises InputError for too few rows, and for a split without train.
     """
     if len(rows) < 3:
-        raise InputError(f"has {len(rows)} usable samples, which is too few to train and validate on")
+        count = f"{len(rows)} usable sample{'s' * (len(rows) != 1)}"
+        raise InputError(f"has {count}, too few to train and validate on")
     if any(row.get("split") for row in rows):
         return _given(rows)
     groups = {group for row in rows if (group := group_of(row)) is not None}
