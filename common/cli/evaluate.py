@@ -57,6 +57,12 @@ def add(commands: options.Subparsers, program: Program) -> None:
         "file of --model if it is better on samples that it was not fitted on; it needs 20 or more (take a "
         "valid set, and decode as you will later)",
     )
+    _add_outputs(parser, program)
+    parser.set_defaults(run=evaluate)
+
+
+def _add_outputs(parser: argparse.ArgumentParser, program: Program) -> None:
+    """What is told apart, and the files that are written."""
     parser.add_argument(
         "--reliability",
         type=Path,
@@ -88,7 +94,6 @@ def add(commands: options.Subparsers, program: Program) -> None:
         metavar="FILE",
         help="write reference and hypothesis of each sample, as .jsonl or .tsv",
     )
-    parser.set_defaults(run=evaluate)
 
 
 def evaluate(program: Program, args: argparse.Namespace) -> int:

@@ -55,10 +55,7 @@ class ProgressHandler(logging.StreamHandler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def main(
-    kinds: tuple[Domain, ...],
-    argv: list[str],
-) -> int:
+def main(kinds: tuple[Domain, ...], argv: list[str]) -> int:
     """Runs the training that the arguments after `train` describe; returns the exit status.
 
     It is 2 for settings that cannot be used, 1 for a training that cannot be done with them.
@@ -76,15 +73,8 @@ def main(
     prepared: own_data.Prepared | None = None
     if recipe is not None or not helping:
         # in Hydra's own store, not in its search path: what else lies in a recipe's folder is never read
-        if data is not None and not _given(overrides).get("resume"):
-            node = read_recipe(find_recipe(recipe)) if recipe is not None else None
-            prepared = own_data.prepare(data, _given(overrides), kinds, node)
-            node, overrides = _named(prepared.node, overrides)
-        else:
-            if data is not None:
-                overrides = list(map(_quoted, own_data.resumed(data, overrides)))
-            node, overrides = _recipe(recipe, overrides) if recipe is not None else _run(overrides)
         primary = "recipe"
+        node, overrides, prepared = _primary(recipe, data, overrides, kinds)
         with _settings():
             ConfigStore.instance().store(primary, node)
     setting.register()
@@ -117,6 +107,19 @@ def main(
     if done := [folder for folder in folders if many and (folder / CONFIG).is_file()]:
         list_runs(done, None)
     return status
+
+
+def _primary(
+    recipe: str | None, data: str | None, overrides: list[str], kinds: tuple[Domain, ...]
+) -> tuple[dict[str, Any], list[str], own_data.Prepared | None]:
+    """The primary configuration, the overrides, and what was made ready of a user's data, if any is given."""
+    if data is not None and not _given(overrides).get("resume"):
+        own = read_recipe(find_recipe(recipe)) if recipe is not None else None
+        prepared = own_data.prepare(data, _given(overrides), kinds, own)
+        return *_named(prepared.node, overrides), prepared
+    if data is not None:
+        overrides = list(map(_quoted, own_data.resumed(data, overrides)))
+    return *(_recipe(recipe, overrides) if recipe is not None else _run(overrides)), None
 
 
 def _naming(overrides: list[str]) -> str:

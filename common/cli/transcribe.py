@@ -89,12 +89,7 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
         progress.done(item, transcript.about.get("duration"))
         if program.draw is not None and args.plot is not None:
             several = len(inputs) > 1 or item.page is not None
-            program.draw(transcript, item, plot_of(item) if several else args.plot)
-
-    def plot_of(item: Input) -> Path:
-        page = "" if item.page is None else f".page{item.page}"
-        name = item.stem.replace("/", ".")
-        return args.plot.with_name(f"{args.plot.stem}.{name}{page}{args.plot.suffix or '.png'}")
+            program.draw(transcript, item, _plot_of(item, args.plot) if several else args.plot)
 
     items = opener.items(left)
     if args.skip_existing:  # of a file of pages some may be there
@@ -104,6 +99,13 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     finally:
         progress.close(told=args.output is not None)
     return failures.status
+
+
+def _plot_of(item: Input, plot: Path) -> Path:
+    """The picture of one of several inputs."""
+    page = "" if item.page is None else f".page{item.page}"
+    name = item.stem.replace("/", ".")
+    return plot.with_name(f"{plot.stem}.{name}{page}{plot.suffix or '.png'}")
 
 
 def formats_of(program: Program, args: argparse.Namespace) -> dict[str, Format]:
