@@ -5,6 +5,7 @@ A Recording is the Prepared of common.domain. Its times are seconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,9 @@ SILENCE = (
 )  # range of samples that a converter at rest gives (dither, an offset): nobody speaks in it
 
 
-def open(source: Any, domain: str = "speech") -> Iterator[Item]:
+def open(source: Any, domain: str = "speech", longest: float = math.inf) -> Iterator[Item]:
     """The one recording of a path, an open file, bytes, a sample of a manifest, or a wave (samples,) at the
-    model's sample rate."""
+    model's sample rate. longest: seconds of a file above which it is an InputError, before all is decoded."""
 
     def read(settings: dict[str, Any], rests: bool) -> Recording:
         if isinstance(source, np.ndarray):
@@ -52,7 +53,7 @@ def open(source: Any, domain: str = "speech") -> Iterator[Item]:
         if isinstance(source, Sample):
             found = recording_of(source, settings["sample_rate"])
             return prepare(found.samples, settings, rests, found.notes, found.fault, source.start)
-        found = read_recording(source, settings["sample_rate"])
+        found = read_recording(source, settings["sample_rate"], longest)
         return prepare(found.samples, settings, rests, found.notes, found.fault)
 
     yield None, read

@@ -14,7 +14,7 @@ FLOORS = (
     ("api",),
     ("asr", "hwr"),
     ("common.cli",),
-    ("common.train",),
+    ("common.serve", "common.train"),
     ("common.recogniser", "common.report", "common.spotting"),
     ("common.domain", "common.plots"),
     ("common.decoding",),

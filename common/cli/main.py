@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from functools import partial
 
 from carousel import __version__
-from carousel.common.cli import align, demo, evaluate, lm, models, options, prepare, runs, spot, transcribe
+from carousel.common.cli import (
+    align,
+    demo,
+    evaluate,
+    lm,
+    models,
+    options,
+    prepare,
+    runs,
+    serve,
+    spot,
+    transcribe,
+)
 from carousel.common.cli.failures import guarded
 from carousel.common.cli.program import Program
 
@@ -29,7 +41,7 @@ def parser(program: Program) -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     prepare.add(commands, program)
     add_train(commands, program)
-    for command in (transcribe, evaluate, align, spot, lm, models, runs, demo):
+    for command in (transcribe, evaluate, align, spot, lm, models, runs, serve, demo):
         command.add(commands, program)
     return whole
 
