@@ -19,7 +19,7 @@ from carousel.common.cli.decoding import asked
 from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
 from carousel.common.decoding.rescoring import open_rescorer
-from carousel.common.domain import EVERYTHING, TRANSCRIBED, Domain, Prepared, Reading, Transcript, open_input
+from carousel.common.domain import EVERYTHING, TRANSCRIBED, Domain, Prepared, Transcript, Wanted, open_input
 from carousel.common.errors import InputError, named
 from carousel.common.model.catalogue import describe, find_model, open_model
 from carousel.common.model.file import Model
@@ -137,7 +137,7 @@ class Recogniser:
         self,
         source: Source,
         sample_rate: int | None,
-        reading: Reading = EVERYTHING,
+        wanted: Wanted = EVERYTHING,
         layout: str | None = None,
     ) -> Prepared:
         name = _name(source)
@@ -150,7 +150,7 @@ class Recogniser:
             page, prepare = next(items)
             if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
-            prepared = prepare(self.model.features, reading)
+            prepared = prepare(self.model.features, wanted)
         except InputError as error:
             raise InputError(named(str(error), name)) from None
         if prepared.fault:

@@ -5,6 +5,7 @@ A Recording is the Prepared of common.domain. Its times are seconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Box, Hypothesis, Symbol
 from carousel.common.decoding.align import Spelling, align, spell, words
 from carousel.common.decoding.hypothesis import best_sums
-from carousel.common.domain import EVERYTHING, Reading, Transcript
+from carousel.common.domain import EVERYTHING, Transcript, Wanted
 from carousel.common.errors import InputError, named
 
 if TYPE_CHECKING:  # loading it brings torch
@@ -43,25 +44,25 @@ SILENCE = (
 )  # range of samples that a converter at rest gives (dither, an offset): nobody speaks in it
 
 
-def open(source: Any, domain: str = "speech") -> Iterator[Item]:
+def open(source: Any, domain: str = "speech", longest: float = math.inf) -> Iterator[Item]:
     """The one recording of a path, an open file, bytes, a sample of a manifest, or a wave (samples,) at the
-    model's sample rate."""
+    model's sample rate. longest: seconds of a file above which it is an InputError, before all is decoded."""
 
-    def read(settings: dict[str, Any], reading: Reading) -> Prepared:
+    def read(settings: dict[str, Any], wanted: Wanted) -> Prepared:
         if isinstance(source, np.ndarray):
-            return prepare(source, settings, reading)
+            return prepare(source, settings, wanted)
         rate = settings["sample_rate"]
         if isinstance(source, Sample):
             found = recording_of(source, rate)
-            return prepare(found.samples, settings, reading, found.notes, found.fault, source.start)
-        if reading.channels is None:
-            found = read_recording(source, rate)
-            return prepare(found.samples, settings, reading, found.notes, found.fault)
+            return prepare(found.samples, settings, wanted, found.notes, found.fault, source.start)
+        if wanted.channels is None:
+            found = read_recording(source, rate, longest)
+            return prepare(found.samples, settings, wanted, found.notes, found.fault)
         parts = [
-            prepare(one.samples, settings, reading, one.notes, one.fault)
+            prepare(one.samples, settings, wanted, one.notes, one.fault)
             for one in read_channels(source, rate)
         ]
-        return cast("Prepared", Channels.of(parts, reading.channels))  # asked for by transcription alone
+        return cast("Prepared", Channels.of(parts, wanted.channels))  # asked for by transcription alone
 
     yield None, read
 
@@ -246,14 +247,14 @@ def _nothing(model: Model) -> list[int]:
 def prepare(
     wave: np.ndarray,
     settings: Mapping[str, Any],
-    reading: Reading = EVERYTHING,
+    wanted: Wanted = EVERYTHING,
     notes: tuple[str, ...] = (),
     fault: str = "",
     offset: float = 0.0,
 ) -> Recording:
     """Features of a wave (samples,) at settings["sample_rate"], in one window or, if it is long, several.
 
-    reading: whether long rests stay as they are (`features.without_rests`); offset: s, of the wave in its
+    wanted: whether long rests stay as they are (`features.without_rests`); offset: s, of the wave in its
     file.
     Raises InputError for a wave shorter than one analysis window: it has no frame, which is not silence.
     """
@@ -269,7 +270,7 @@ def prepare(
     found, kept = [], []
     for start, end in spans:
         array = empty if is_silent(wave[start:end]) else features.extract(wave[start:end], settings)
-        left = (array, np.arange(len(array))) if reading.rests else features.without_rests(array, settings)
+        left = (array, np.arange(len(array))) if wanted.rests else features.without_rests(array, settings)
         found.append(left[0])
         kept.append(left[1])
     return Recording(

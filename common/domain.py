@@ -29,14 +29,14 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
 
     # The number of a page in a file of several, and the function that takes the settings of features, and
     # what is to be read, to what the network takes. It raises InputError.
-    Item = tuple[int | None, Callable[[dict[str, Any], "Reading"], "Prepared"]]
+    Item = tuple[int | None, Callable[[dict[str, Any], "Wanted"], "Prepared"]]
     Source = str | os.PathLike[str] | io.BytesIO | np.ndarray | Sequence[np.ndarray]
 
 SLACK = 0.5  # s by which the last part of a recording may end after it: annotators' programs round
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Wanted:
     """What of a recording is to be read; writing is read as a whole."""
 
     rests: bool = True  # long ones as well
@@ -44,8 +44,8 @@ class Reading:
     channels: tuple[str, ...] | None = None
 
 
-EVERYTHING = Reading()
-TRANSCRIBED = Reading(rests=False)
+EVERYTHING = Wanted()
+TRANSCRIBED = Wanted(rests=False)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from carousel.hwr.line import Line, prepare
 from carousel.hwr.reader import page_picture, read
 
 if TYPE_CHECKING:  # loading it brings torch
-    from carousel.common.domain import Item, Reading
+    from carousel.common.domain import Item, Wanted
     from carousel.hwr.page.lines import PageLines
 
 __all__ = ["length", "open", "read", "shown", "size", "without_rests"]
@@ -36,8 +36,8 @@ def open(source: Any, domain: str, layout: str | None = None) -> Iterator[Item]:
     layout: whether pictures are a "page" or a "line" each (default: told by what they show).
     """
 
-    def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], Reading], Line]:
-        return lambda settings, reading: prepare(read(), settings)
+    def item(read: Callable[[], Any]) -> Callable[[dict[str, Any], Wanted], Line]:
+        return lambda settings, wanted: prepare(read(), settings)
 
     if isinstance(source, np.ndarray):
         yield None, partial(_prepare_picture, lambda: source, layout)
@@ -59,7 +59,7 @@ def open(source: Any, domain: str, layout: str | None = None) -> Iterator[Item]:
 
 
 def _prepare_picture(
-    read: Callable[[], np.ndarray], layout: str | None, settings: dict[str, Any], reading: Reading
+    read: Callable[[], np.ndarray], layout: str | None, settings: dict[str, Any], wanted: Wanted
 ) -> Line | PageLines:
     """A line, or the lines that are found on a page. Raises InputError where there is no writing."""
     from carousel.hwr.image.page import is_page
@@ -77,7 +77,7 @@ def _prepare_picture(
     return prepare_page(grey, page, settings, (turned,) if turned else ())
 
 
-def _prepare_file(source: Any, settings: dict[str, Any], reading: Reading) -> PageLines:
+def _prepare_file(source: Any, settings: dict[str, Any], wanted: Wanted) -> PageLines:
     """The lines of an ALTO or PAGE file, out of the picture beside it. Raises InputError."""
     from carousel.hwr.image.file import read_image
     from carousel.hwr.page.lines import prepare_page
@@ -89,7 +89,7 @@ def _prepare_file(source: Any, settings: dict[str, Any], reading: Reading) -> Pa
     return prepare_page(read_image(picture), page, settings)
 
 
-def _prepare_sample(sample: Sample, settings: dict[str, Any], reading: Reading) -> Line:
+def _prepare_sample(sample: Sample, settings: dict[str, Any], wanted: Wanted) -> Line:
     from carousel.hwr.page.lines import prepare_line
     from carousel.hwr.page.outlines import line_of
 

@@ -14,7 +14,7 @@ FLOORS = (
     ("api",),
     ("asr", "hwr"),
     ("common.cli",),
-    ("common.train",),
+    ("common.serve", "common.train"),
     ("common.explain", "common.report", "common.spotting"),
     ("common.recogniser",),
     ("common.domain", "common.plots"),

@@ -86,7 +86,7 @@ def test_what_the_packages_import_is_what_they_ask_for():
     core = {name_of(line.name) for line in asked} - elsewhere
     extras = {
         name_of(line)
-        for extra in ("onnx", "pdf", "recipes", "tensorboard")
+        for extra in ("onnx", "pdf", "recipes", "tensorboard", "web")
         for line in project["optional-dependencies"][extra]
     }
     roots = {name.split(".")[0] for room in ROOMS for _, tree in modules(room) for name in imported(tree)}

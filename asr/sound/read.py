@@ -7,6 +7,7 @@ says that a file ends too early; asr.sound.containers finds out.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,7 @@ def read_audio(source: Source, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     return recording.samples
 
 
-def read_recording(source: Source, sample_rate: int = SAMPLE_RATE) -> Recording:
+def read_recording(source: Source, sample_rate: int = SAMPLE_RATE, longest: float = math.inf) -> Recording:
     """Read a recording as mono.
 
     source: a path, of a pipe as well, an open binary file (standard input as well: it is read to its end) or
@@ -66,14 +67,14 @@ def read_recording(source: Source, sample_rate: int = SAMPLE_RATE) -> Recording:
     rates resampled (soxr, high quality); what float files hold beyond full scale is clipped. What of a
     truncated or damaged file is there is read, and `fault` tells so. Of files joined to one, all are read.
     Raises InputError, one sentence naming the file, when it is missing, a folder, empty, of an unknown
-    format, without a single sample, or holds NaN or infinite values.
+    format, without a single sample, longer than `longest` seconds, or holds NaN or infinite values.
     """
     name = source_name(source)
     with open_source(source) as stream:
         plan = layout(stream)
         _refuse(stream, plan, name)
         path = Path(name) if isinstance(stream, io.BufferedReader) else None
-        return _decode(stream, plan, path, name, sample_rate)
+        return _decode(stream, plan, path, name, sample_rate, longest)
 
 
 def read_channels(source: Source, sample_rate: int = SAMPLE_RATE) -> Iterator[Recording]:
@@ -85,7 +86,7 @@ def read_channels(source: Source, sample_rate: int = SAMPLE_RATE) -> Iterator[Re
         path = Path(name) if isinstance(stream, io.BufferedReader) else None
         number, count = 0, 1
         while number < count:
-            found = _decode(stream, plan, path, name, sample_rate, number)
+            found = _decode(stream, plan, path, name, sample_rate, channel=number)
             count = found.channels
             if count > MOST_CHANNELS:
                 raise InputError(
@@ -130,7 +131,13 @@ def _refuse(stream: BinaryIO, plan: Layout, name: str) -> None:
 
 
 def _decode(
-    stream: BinaryIO, plan: Layout, path: Path | None, name: str, rate: int, channel: int | None = None
+    stream: BinaryIO,
+    plan: Layout,
+    path: Path | None,
+    name: str,
+    rate: int,
+    longest: float = math.inf,
+    channel: int | None = None,
 ) -> Recording:
     """All parts, one after the other; those that cannot be decoded are missing.
 
@@ -143,7 +150,7 @@ def _decode(
     while parts:
         part = parts.pop(0)
         try:
-            found.append(_part(Spliced(stream, part), path, plan, name, rate, channel))
+            found.append(_part(Spliced(stream, part), path, plan, name, rate, longest, channel))
         except Undecodable as error:
             failure = failure or error
             continue
@@ -192,15 +199,25 @@ def _fault(plan: Layout, found: list[Decoded], failure: Exception | None, there:
 
 
 def _part(
-    stream: Spliced, path: Path | None, plan: Layout, name: str, rate: int, channel: int | None
+    stream: Spliced,
+    path: Path | None,
+    plan: Layout,
+    name: str,
+    rate: int,
+    longest: float,
+    channel: int | None,
 ) -> Decoded:
-    """Raises Undecodable, and InputError for a rate that is none."""
+    """Raises Undecodable, and InputError for a rate that is none and for what is longer than `longest`."""
     channels = 1
     powers, mixed_power, note = np.zeros(1), 0.0, ""  # sums of squares of the channels, and of their mean
 
     def mixed() -> Iterator[np.ndarray]:
         nonlocal powers, mixed_power, channels
+        samples = 0
         for block in sound.blocks:
+            samples += len(block)
+            if samples > longest * sound.rate:
+                raise InputError(f"{name}: is longer than {longest / 60:g} minutes; cut it up")
             channels = max(channels, block.shape[1])
             if block.shape[1] == 1 or channel is not None:
                 yield block[:, min(channel or 0, block.shape[1] - 1)]

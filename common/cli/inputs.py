@@ -16,7 +16,7 @@ from carousel.common.errors import InputError, UsageError
 
 if TYPE_CHECKING:  # loading it brings numpy
     from carousel.common.data.manifest import Sample
-    from carousel.common.domain import Reading
+    from carousel.common.domain import Wanted
 
 STDIN = "-"
 STDINS = (STDIN, "/dev/stdin")
@@ -38,7 +38,7 @@ class Input:
     page: int | None = None
     text: str = ""  # what it says, to be aligned or measured with
     sample: Sample | None = None  # the line of a manifest that it is from
-    load: Callable[[Reading], Any] | None = field(default=None, compare=False)
+    load: Callable[[Wanted], Any] | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:

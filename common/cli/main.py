@@ -18,6 +18,7 @@ from carousel.common.cli import (
     options,
     prepare,
     runs,
+    serve,
     shell,
     spot,
     transcribe,
@@ -44,7 +45,7 @@ def parser(program: Program) -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     prepare.add(commands, program)
     add_train(commands, program)
-    for command in (transcribe, evaluate, align, spot, lm, models, runs, explain, demo):
+    for command in (transcribe, evaluate, align, spot, lm, models, runs, serve, explain, demo):
         command.add(commands, program)
     shell.add(commands, program, whole)
     return whole

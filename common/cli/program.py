@@ -19,7 +19,7 @@ from carousel.common.cli.inputs import Input, expand
 from carousel.common.cli.options import channels
 from carousel.common.cli.runner import Own, Result, by_model, run
 from carousel.common.cli.streams import say, standard_input
-from carousel.common.domain import EVERYTHING, Domain, Reading, open_input
+from carousel.common.domain import EVERYTHING, Domain, Wanted, open_input
 from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
@@ -163,16 +163,16 @@ class Opener:
             except Exception as error:
                 self.failures.add(item.name, error)
 
-    def prepare(self, item: Input, reading: Reading = EVERYTHING) -> tuple[Model, Prepared]:
+    def prepare(self, item: Input, wanted: Wanted = EVERYTHING) -> tuple[Model, Prepared]:
         """What the network takes of an input or of a sample of a manifest, which holds one item."""
         if item.load is not None:
-            model, prepared = item.load(reading)
+            model, prepared = item.load(wanted)
         else:
             domain, found = self._open(item)
             page, prepare = next(found)
             if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
-            model, prepared = self._prepare(domain, prepare, reading)
+            model, prepared = self._prepare(domain, prepare, wanted)
         for note in prepared.notes:
             say(f"note: {item.name}: {note}")
         if prepared.fault and self.args.allow_truncated:
@@ -200,10 +200,10 @@ class Opener:
         return open_input(source, self.program.domains, **({"layout": layout} if layout else {}))
 
     def _prepare(
-        self, domain: Domain, prepare: Callable[[dict[str, Any], Reading], Prepared], reading: Reading
+        self, domain: Domain, prepare: Callable[[dict[str, Any], Wanted], Prepared], wanted: Wanted
     ) -> tuple[Model, Prepared]:
         model = self.model(domain)
-        return model, prepare(model.features, reading)
+        return model, prepare(model.features, wanted)
 
     def run(
         self,

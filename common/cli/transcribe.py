@@ -67,12 +67,12 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
         decoding.asked(args, model)  # what cannot be used is told once, not for each input
     progress = Progress(left, program.inputs, is_shown(args.output is not None))
 
-    reading = TRANSCRIBED
+    wanted = TRANSCRIBED
     if program.is_sound:
-        reading = replace(reading, channels=args.channels)
+        wanted = replace(wanted, channels=args.channels)
 
     def read(item: Input) -> Source:
-        model, prepared = opener.prepare(item, reading)
+        model, prepared = opener.prepare(item, wanted)
         if not any(map(len, prepared.windows)):
             say(f"note: {item.name}: {program.domains[0].empty}, so its transcript is empty")
         return model, prepared, session(item, args.session)

@@ -14,7 +14,7 @@ from carousel.asr.formats import FORMATS, cues, paragraphs
 from carousel.asr.sound.read import read_channels, read_recording
 from carousel.common.cli.inputs import Input
 from carousel.common.decoding import Hypothesis, Symbol
-from carousel.common.domain import Reading, Transcript
+from carousel.common.domain import Transcript, Wanted
 from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
 from carousel.common.model.file import Model
@@ -23,7 +23,7 @@ from tests.asr.sound_files import RATE, tone
 from tests.asr.test_transcribe import noise
 from tests.tiny import tiny_model
 
-APART = Reading(channels=())
+APART = Wanted(channels=())
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def call(*channels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def read(model: Model, source: object, reading: Reading) -> Transcript:
+def read(model: Model, source: object, wanted: Wanted) -> Transcript:
     ((_, prepare),) = recording.open(source)
-    return transcribe(model, [prepare(model.features, reading)])[0]
+    return transcribe(model, [prepare(model.features, wanted)])[0]
 
 
 @pytest.mark.parametrize("rate", [RATE, 8000])
@@ -72,7 +72,7 @@ def test_a_call_is_its_channels_merged_by_time(model: Model, sides: tuple[np.nda
     both = read(model, call(*sides), APART)
     assert both.about == {"duration": 8, "truncated": False, "channels": ["left", "right"]}
     for name, wave in zip(("left", "right"), sides, strict=True):
-        alone = read(model, wave, Reading()).words
+        alone = read(model, wave, Wanted()).words
         mine = [word for word in both.words if word.channel == name]
         assert [word[:3] for word in mine] == [word[:3] for word in alone] and len(mine) > 3
     assert both.text.split() == [word.text for word in both.words]
@@ -81,12 +81,12 @@ def test_a_call_is_its_channels_merged_by_time(model: Model, sides: tuple[np.nda
 
 
 def test_names_stand_for_the_channels(model: Model, sides: tuple[np.ndarray, np.ndarray]) -> None:
-    named = read(model, call(*sides), Reading(channels=("agent", "caller")))
+    named = read(model, call(*sides), Wanted(channels=("agent", "caller")))
     assert {word.channel for word in named.words} == {"agent", "caller"}
     with pytest.raises(InputError, match="has 2 channels, and 3 names are given"):
-        read(model, call(*sides), Reading(channels=("a", "b", "c")))
+        read(model, call(*sides), Wanted(channels=("a", "b", "c")))
     with pytest.raises(InputError, match="has one channel, and 2 names are given"):
-        read(model, call(sides[0]), Reading(channels=("a", "b")))
+        read(model, call(sides[0]), Wanted(channels=("a", "b")))
 
 
 def test_one_channel_is_read_with_a_note(model: Model, sides: tuple[np.ndarray, np.ndarray]) -> None:
