@@ -99,6 +99,6 @@ def levels(words: Sequence[Symbol]) -> list[int]:
     for word in words:
         free = [level for level, end in enumerate(ends) if end <= word.start]
         level = free[0] if free else int(np.argmin(ends))
-        ends[level] = max(ends[level], word.start) + LETTER * (len(word.text) + 1)
+        ends[level] = max(ends[level], word.start + LETTER * (len(word.text) + 1))
         found.append(level)
     return found

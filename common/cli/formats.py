@@ -27,10 +27,10 @@ class Format:
     """write: from what was found, the input and the name of the model to the contents of a file."""
 
     write: Writer
-    timed: Writer | None = None  # the same with times, where the format has them only then
     suffix: str = ""  # of its files, where it is not the format's name
     shared: bool = False  # several can stand in one stream
     spotting: bool = False  # can hold keywords
+    timed: Writer | None = None  # the same with times, where the format has them only then
 
 
 def txt(transcript: Transcript, item: Input, model: str) -> str:
