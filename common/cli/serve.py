@@ -129,7 +129,8 @@ def config(app: Any) -> Any:
 def site_of(program: Program, args: argparse.Namespace) -> Site:
     """What the server needs of a program. Raises InputError for models that cannot be used."""
     from carousel.common.decoding.rescoring import open_rescorer
-    from carousel.common.model.catalogue import describe, find_model, model_files, open_model
+    from carousel.common.model.catalogue import describe, find_model, open_model
+    from carousel.common.model.names import model_files
     from carousel.common.serve.engine import Limits, Site
 
     def load(file: Path) -> Model:
