@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import time
 from collections import Counter
 from typing import Any
@@ -11,9 +13,10 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from carousel.common.errors import InputError, sentence
+from carousel.common.errors import DEBUG, InputError, sentence
 from carousel.common.serve.engine import Engine
 
+LOG = logging.getLogger("uvicorn.error")  # to stderr, as uvicorn sets it up
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 DRAINED = 5.0  # s for which the rest of a refused upload is read, as a client that is cut off hears nothing
 # nothing from elsewhere, nothing inline, in nobody's frame
@@ -76,6 +79,8 @@ class Guard:
             )
         except Exception as error:
             code, said = _told(error, self.limits.seconds)
+            if code == 500:
+                LOG.error("%s", said, exc_info=bool(os.environ.get(DEBUG)))
             if not status:
                 await self._drain(scope, receive)
                 await _json(answer, code, said)

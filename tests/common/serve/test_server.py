@@ -6,14 +6,13 @@ from __future__ import annotations
 import io
 import json
 import socket
-import threading
 import time
 import wave
 import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ for needed in ("fastapi", "uvicorn", "websockets", "multipart", "httpx"):
 
 import httpx
 import soundfile
-import uvicorn
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -33,51 +31,17 @@ from websockets.sync.client import connect
 import carousel
 from carousel.asr import cli as asr
 from carousel.asr.domain import SPEECH
-from carousel.common.cli import serve
-from carousel.common.cli.main import parser
-from carousel.common.cli.program import Program
 from carousel.common.data.manifest import read_manifest
 from carousel.common.domain import read_data
-from carousel.common.serve.app import create_app
 from carousel.common.serve.connection import Connection
 from carousel.hwr import cli as hwr
 from carousel.hwr.domain import IMAGE, INK
+from tests.common.serve.running import server
 
 DIGITS = SPEECH.samples / "digits.wav"
 MULTIPART = {"content-type": "multipart/form-data; boundary=x"}
 SAID = "THREE ONE FOUR NINE ZERO"
 CLIENT = httpx.Client(timeout=60)  # making one takes longer than a request
-
-
-@contextmanager
-def server(program: Program, *options: str) -> Iterator[str]:
-    """The address of a server in this process, with connections as over the net."""
-    args = parser(program).parse_args(["serve", "--device", "cpu", *options])
-    sock = serve._socket("127.0.0.1", 0)
-    running = uvicorn.Server(serve.config(create_app(serve.site_of(program, args))))
-    thread = threading.Thread(target=running.run, args=([sock],), daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-    finally:
-        running.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("corrections")
-    limits = ("--max-mb", "2", "--max-seconds", "20", "--max-minutes", "2")
-    with server(asr.PROGRAM, "--corrections", str(folder), *limits) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server(hwr.PROGRAM, "--corrections", str(tmp_path_factory.mktemp("corrections"))) as address:
-        yield address
 
 
 def transcribe(address: str, data: bytes, name: str = "a.wav", **fields: Any) -> httpx.Response:
@@ -440,8 +404,9 @@ def test_corrections_are_a_manifest_to_train_on(speech, hand):
     corrected(hand, [{"text": "one", **line}, {"text": "two"}], IMAGE.samples / "line.png")
     manifest = corrected(hand, [{"text": "three", "strokes": [[0, 0, 1, 1]]}])
     samples = [*read_manifest(manifest)]
-    assert [s.text for s in samples] == ["one", "two", "three"] and samples[0].of_page
-    assert len(samples[2].strokes) == 1
+    one, two, three = samples[-3:]
+    assert [s.text for s in (one, two, three)] == ["one", "two", "three"] and one.of_page
+    assert len(three.strokes) == 1
 
 
 def test_nothing_is_kept_without_being_asked(monkeypatch):
