@@ -137,7 +137,9 @@ def site_of(program: Program, args: argparse.Namespace) -> Site:
         return open_model(str(file), program.models, program.names, args.device, None, args.precision)
 
     def asked(model: Model, nbest: int) -> dict[str, Any]:
-        return decoding.asked(argparse.Namespace(**{**vars(args), "nbest": nbest, "format": "json"}), model)
+        most = 1 if args.decoder == "greedy" else args.beam or nbest  # texts that this search can give
+        wanted = {**vars(args), "nbest": min(nbest, most), "format": "json"}
+        return decoding.asked(argparse.Namespace(**wanted), model)
 
     given = [describe(find_model(choice, program.models)) for choice in args.model]
     if foreign := [card for card in given if card["domain"] not in program.names]:

@@ -110,13 +110,16 @@ function start() {
     const whole = { text: result.text, words: result.words || [] };
     now.lines = result.lines || [whole];
     if (kind === "image" && !result.lines) {
-      const [w, h] = found.picture ? [found.picture.width, found.picture.height] : [1, 1];
+      const edge = i => Math.ceil(Math.max(1, ...whole.words.map(word => word.box ? word.box[i] : 1)));
+      const [w, h] = found.picture ? [found.picture.width, found.picture.height] : [edge(2), edge(3)];
       Object.assign(result, { width: w, height: h });
       Object.assign(whole, { baseline: [[0, 0.75 * h], [w, 0.75 * h]], polygon: [[0, 0], [w, 0], [w, h], [0, h]], whole: true });
     }
     $("result").hidden = false;
     $("growing").hidden = true;
-    say((result.notes || []).join("; "));
+    const count = now.lines.reduce((sum, line) => sum + line.words.length, 0);
+    const told = now.lines.length > 1 || result.confidence == null ? "" : `, confidence ${Math.round(100 * result.confidence)} %`;
+    say([`${count} ${count === 1 ? "word" : "words"} read${told}`, ...(result.notes || [])].join("; "));
     $("kept").textContent = site.corrections ? "" : `To keep corrections for training, start the server with --corrections DIR.`;
     $("keep").hidden = !site.corrections;
     const fit = Object.keys(site.formats).filter(f => ONLY[kind] ? ONLY[kind].includes(f) : !WITHOUT.includes(f));
@@ -155,6 +158,7 @@ function start() {
       const label = element("label", now.lines.length > 1 ? `${number + 1}` : "Text");
       const input = element("input", "", { type: "text", value: line.text ?? "", spellcheck: false });
       input.setAttribute("aria-label", now.lines.length > 1 ? `Line ${number + 1}` : "Text");
+      if (line.confidence != null) input.title = `confidence${sure(line.confidence)}`;
       input.oninput = () => {
         line.text = input.value;
         line.words = rewritten(line.words, input.value);
