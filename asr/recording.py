@@ -36,7 +36,9 @@ if TYPE_CHECKING:  # loading it brings torch
 __all__ = ["Recording", "length", "open", "prepare", "read", "shown", "size", "without_rests"]
 
 WHOLE = 180.0  # s: up to here a recording goes through the network in one piece
-SHORTEST, LONGEST = 10.0, 15.0  # s: a longer one is cut at the quietest place between these
+ENOUGH = 3.0  # s: a longer one is cut in the first pause after these
+PAUSE, DEPTH = 0.3, 10**-2.5  # s, and how far (in power, 25 dB) below speech a pause is
+SHORTEST, LONGEST = 10.0, 15.0  # s: without a pause, it is cut at the quietest place between these
 TAIL = 1.0  # s: the least that a cut leaves behind it
 QUIET = 0.2  # s: the stretch whose loudness a cut looks at
 SILENCE = (
@@ -294,20 +296,38 @@ def is_silent(wave: np.ndarray) -> bool:
 def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
     """Samples [start, end) of the windows, one after the other over the whole wave.
 
-    A wave of up to WHOLE seconds is one window. Windows share nothing: no state of the network crosses a cut.
+    A wave of up to WHOLE seconds is one window. A longer one is cut in the first pause after ENOUGH seconds,
+    as who speaks after it, and how loud, may be another; without one at the quietest place between SHORTEST
+    and LONGEST. Windows share nothing: no state of the network crosses a cut.
     """
     if len(wave) <= WHOLE * rate:
         return [(0, len(wave))]
     hop = rate // 100  # 10 ms
-    around = np.ones(round(QUIET * 100))
-    loudness = np.convolve(power(wave, hop), around, mode="same")  # of the stretch around each 10 ms
+    level = power(wave, hop)
+    around = np.convolve(level, np.ones(round(QUIET * 100)), mode="same")  # of the stretch around each 10 ms
+    pauses = _pauses(level)
     cuts = [0]
     while (rest := len(wave) - cuts[-1]) > LONGEST * rate:
-        first = cuts[-1] + round(SHORTEST * rate)
-        last = cuts[-1] + round(min(LONGEST * rate, rest - TAIL * rate))
-        quietest = first // hop + int(loudness[first // hop : last // hop].argmin())
+        least, first, last = (
+            (cuts[-1] + round(min(seconds, rest / rate - TAIL) * rate)) // hop
+            for seconds in (ENOUGH, SHORTEST, LONGEST)
+        )
+        within = pauses[(pauses >= least) & (pauses < last)]
+        quietest = int(within[0]) if len(within) else first + int(around[first:last].argmin())
         cuts.append(quietest * hop + hop // 2)
     return list(zip(cuts, [*cuts[1:], len(wave)], strict=True))
+
+
+def _pauses(level: np.ndarray) -> np.ndarray:
+    """The middle of each stretch of PAUSE seconds or more that is far below the speech, in hops, rising.
+
+    level: mean square of each 10 ms. What counts as speech is its loudest twentieth.
+    """
+    quiet = level < np.percentile(level, 95) * DEPTH
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet, [0]]).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    long = ends - starts >= round(PAUSE * 100)
+    return (starts[long] + ends[long]) // 2
 
 
 def single_spaces(symbols: Iterable[Symbol]) -> list[Symbol]:

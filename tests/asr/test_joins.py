@@ -20,7 +20,7 @@ def test_no_word_is_cut_or_doubled_at_a_join(tmp_path: Path) -> None:
     """By the model that ships. Its words stay as many, within a fiftieth; the errors may grow by no more than
     twice their 95 % interval over the utterances: windows that begin and end elsewhere are read otherwise."""
     assert prepare("an4", corpus("an4"), tmp_path) == 0
-    samples = [sample for sample in read_manifest(tmp_path / "valid.jsonl") if sample.audio][:70]
+    samples = [sample for sample in read_manifest(tmp_path / "valid.jsonl") if sample.audio]
     waves = [read_audio(sample.audio) for sample in samples]
     quiet = (1e-4 * np.random.default_rng(0).standard_normal(round(PAUSE * RATE))).astype(np.float32)
     joined = np.concatenate([piece for wave in waves for piece in (wave, quiet)])
