@@ -147,10 +147,15 @@ def site_of(program: Program, args: argparse.Namespace) -> Site:
             f"{foreign[0]['file']}: is a model for {foreign[0]['domain']}, which {program.name} does not read"
         )
     shipped = sorted(map(describe, model_files(program.models)), key=lambda card: not card["default"])
-    cards = {card["name"]: card for card in reversed([*given, *shipped])}
+    cards: dict[str, dict[str, Any]] = {}
+    for card in given:
+        if cards.setdefault(card["name"], card)["file"] != card["file"]:
+            raise UsageError(f"--model: two models have the name {card['name']}, by which they are asked for")
+    for card in shipped:
+        cards.setdefault(card["name"], card)
     limits = Limits(args.max_mb, args.max_seconds, args.max_requests, minutes=args.max_minutes)
     return Site(
-        program.name, __version__, program.domains, [*reversed(cards.values())], load, asked,
+        program.name, __version__, program.domains, [*cards.values()], load, asked,
         {name: form.suffix or name for name, form in program.formats.items()},
         partial(_write, program),
         open_rescorer(args.rescore, args.rescore_weight, args.rescore_bonus),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
 import time
 import wave
@@ -31,6 +32,8 @@ from websockets.sync.client import connect
 import carousel
 from carousel.asr import cli as asr
 from carousel.asr.domain import SPEECH
+from carousel.common.cli import serve
+from carousel.common.cli.main import parser
 from carousel.common.data.manifest import read_manifest
 from carousel.common.domain import read_data
 from carousel.common.serve.connection import Connection
@@ -434,3 +437,15 @@ def test_the_command_tells_what_it_needs(monkeypatch, capsys):
     assert "give another --port" in capsys.readouterr().err
     assert hwr.main(["serve", "--port", "0", "--model", str(SPEECH.models / "speech-en.safetensors")]) == 1
     assert "hwr does not read" in capsys.readouterr().err
+
+
+def test_models_that_are_given_are_preferred(tmp_path):
+    def names(*models: str) -> list[str]:
+        options = [word for model in models for word in ("--model", model)]
+        args = parser(asr.PROGRAM).parse_args(["serve", *options])
+        return [card["name"] for card in serve.site_of(asr.PROGRAM, args).cards]
+
+    assert names() == ["speech-en-commands", "speech-en"]
+    assert names("speech-en") == ["speech-en", "speech-en-commands"]
+    with pytest.raises(carousel.InputError, match="two models have the name speech-en"):
+        names("speech-en", shutil.copy(SPEECH.models / "speech-en.safetensors", tmp_path))
