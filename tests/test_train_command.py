@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from carousel.asr.cli import main
 from carousel.common.data.manifest import read_manifest, write_manifest
 from carousel.common.model import file as model_file
 from carousel.common.report.page import read_rows
+from tests.forked import asr
 
 TONES = {"a": 400, "b": 900, "c": 1800}
 
@@ -55,12 +54,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine").mkdir()
     (folder / "mine" / "recipe.yaml").write_text(RECIPE)
     return folder
-
-
-def asr(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "carousel.asr.cli", *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_a_users_recipe_trains_and_its_model_transcribes(folder: Path):

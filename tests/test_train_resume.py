@@ -1,10 +1,7 @@
 """`asr train` and what others have written: recipes, run folders and models, and going on from one's own."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,33 +10,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from carousel.common.model import file as model_file
-from tests.test_train_command import RECIPE, asr, folder  # noqa: F401
+from tests.forked import asr
+from tests.test_train_command import RECIPE, folder  # noqa: F401
 
-# several commands in one process, as each start costs seconds
-MANY = """
-import json, sys
-from carousel.asr.cli import main
-for words in json.load(sys.stdin):
-    print(main(words), flush=True)
-"""
 NAMES = ["réc", "a(b)", "a=b", "it's", "2024", "with spaces", "a,b", "x{y}", "null", "sh'\\"]
 SHORT = ("trainer.epochs=1", "trainer.validate_every=1", "network.hidden=8")
 
 
 def asr_all(folder: Path, *commands: tuple[str, ...]) -> tuple[list[int], str]:  # noqa: F811
     """The exit status of each, and what they have said."""
-    done = subprocess.run(
-        [sys.executable, "-c", MANY],
-        cwd=folder,
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "SECRET": "hush", "PYTHONPATH": str(Path(__file__).parent.parent)},
-        input=json.dumps(commands),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return [int(line) for line in done.stdout.split()], done.stderr
+    done = [asr(folder, *words) for words in commands]
+    return [one.returncode for one in done], "".join(one.stderr for one in done)
 
 
 def make(folder: Path, name: str, text: str = RECIPE) -> Path:  # noqa: F811
