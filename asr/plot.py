@@ -12,7 +12,7 @@ import numpy as np
 from carousel.asr.sound.read import read_recording
 from carousel.common.decoding import Symbol
 from carousel.common.errors import InputError
-from carousel.common.plots import DPI, write_picture
+from carousel.common.plots import DPI, levels, write_picture
 
 if TYPE_CHECKING:  # loading them brings matplotlib
     from matplotlib.axes import Axes
@@ -36,28 +36,29 @@ def draw_recording(transcript: Transcript, item: Input, path: Path) -> None:
     if item.path is None:
         raise InputError("came through a pipe, and --plot shows the sound: save that as a file")
     wave = read_recording(item.path, RATE).samples
+    start, end = item.sample.part if item.sample else (0.0, None)
+    wave = wave[round(start * RATE) : None if end is None else round(end * RATE)]
     if len(wave) > ROWS * ROW * RATE:
         raise InputError(
             f"has {len(wave) / RATE / 60:.0f} minutes, and --plot draws {ROWS * ROW / 60:.0f}: cut it up"
         )
-    write_picture(drawing(wave, transcript.words, item.path.name), path)
+    write_picture(drawing(wave, transcript.words, item.path.name, start), path)
 
 
-def drawing(wave: np.ndarray, words: Sequence[Symbol], title: str) -> Figure:
-    """wave: (samples,) at RATE; words: with seconds, the paler the less sure."""
+def drawing(wave: np.ndarray, words: Sequence[Symbol], title: str, begins: float = 0.0) -> Figure:
+    """wave: (samples,) at RATE, from `begins` seconds on; words: with seconds, the paler the less sure."""
     from matplotlib.figure import Figure
 
     rows = max(math.ceil(len(wave) / RATE / ROW), 1)
     figure = Figure(figsize=(WIDTH, HEIGHT * rows + 0.5), dpi=DPI, layout="constrained")
     figure.suptitle(
-        f"{title}: words as they were read, the paler the less sure", fontsize=10, parse_math=False
+        f"{title}: words where they are said, the paler the less sure", fontsize=10, parse_math=False
     )
     power = spectrogram(wave)
     loudest = float(power.max(initial=-RANGE))
     for number, axes in enumerate(np.atleast_1d(figure.subplots(rows, 1))):
-        start = number * ROW
-        frames = slice(round(start * RATE / HOP), round((start + ROW) * RATE / HOP))
-        part = power[frames]
+        start = begins + number * ROW
+        part = power[round(number * ROW * RATE / HOP) :][: round(ROW * RATE / HOP)]
         axes.imshow(
             part.T, origin="lower", aspect="auto", cmap="Greys", vmin=loudest - RANGE, vmax=loudest,
             extent=(start, start + len(part) * HOP / RATE, 0, RATE / 2000), interpolation="nearest",
@@ -83,22 +84,11 @@ def _label(axes: Axes, words: Sequence[Symbol]) -> None:
     from matplotlib import colormaps
 
     top = RATE / 2000
-    for word, level in zip(words, levels(words), strict=True):
+    ends = [word.start + LETTER * (len(word.text) + 1) for word in words]
+    for word, level in zip(words, levels([word.start for word in words], ends, LEVELS), strict=True):
         colour = colormaps["winter"](0.0, alpha=0.35 + 0.65 * word.confidence)
         axes.axvspan(word.start, word.end, color="tab:blue", alpha=0.10, linewidth=0)
         axes.text(
             word.start, top * (1.03 + 0.14 * level), word.text,
             color=colour, fontsize=9, va="bottom", parse_math=False, clip_on=False,
         )  # fmt: skip
-
-
-def levels(words: Sequence[Symbol]) -> list[int]:
-    """The level of each word's label; where none has room, the one that has it first."""
-    ends = [-math.inf] * LEVELS
-    found = []
-    for word in words:
-        free = [level for level, end in enumerate(ends) if end <= word.start]
-        level = free[0] if free else int(np.argmin(ends))
-        ends[level] = max(ends[level], word.start + LETTER * (len(word.text) + 1))
-        found.append(level)
-    return found

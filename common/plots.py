@@ -297,6 +297,19 @@ def _save(figure: Figure, above: Axes, title: str, path: str | Path) -> None:
     write_picture(figure, path)
 
 
+def levels(starts: Sequence[float], ends: Sequence[float], count: int) -> list[int]:
+    """The level of each label, from left to right, so that none lies over another; where none of the `count`
+    has room, the one that has it first."""
+    taken = [-math.inf] * count
+    found = []
+    for start, end in zip(starts, ends, strict=True):
+        free = [level for level, before in enumerate(taken) if before <= start]
+        level = free[0] if free else int(np.argmin(taken))
+        taken[level] = max(taken[level], end)
+        found.append(level)
+    return found
+
+
 def write_picture(figure: Figure, path: str | Path) -> None:
     """Writes a figure, whole or not at all. Raises InputError when it cannot be written."""
     try:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:  # loading it brings numpy
 
 
 def draw(transcript: Transcript, item: Input, path: Path) -> None:
-    from carousel.hwr.page.plot import draw_page
+    from carousel.hwr.plot import draw_writing
 
-    draw_page(transcript, item, path)
+    draw_writing(transcript, item, path)
 
 
 PROGRAM = Program(
@@ -57,7 +57,7 @@ PROGRAM = Program(
     parts=1000,
     demo="recognise the handwriting that comes",
     draw=draw,
-    draws="the lines, their order, texts and confidences over the picture",
+    draws="what was read over the picture or ink, in its place: of a page the lines in their order",
     has_pages=True,
 )
 

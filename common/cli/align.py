@@ -71,6 +71,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
     )
     options.add_model_arguments(parser, program.name)
     options.add_output_arguments(parser, [form for form in program.formats if form != "txt"])
+    program.add_plot(parser)
     program.add_truncation(parser)
     program.add_layout(parser)
     parser.set_defaults(run=align)
@@ -81,7 +82,7 @@ def align(program: Program, args: argparse.Namespace) -> int:
     inputs = with_texts(program, args, failures)
     if not inputs:
         return failures.status
-    emit = emitter(inputs, args, program.formats)
+    emit = emitter(inputs, args, program.formats, program.draw)
 
     from carousel.common.recogniser import scores_of
 

@@ -31,9 +31,14 @@ Result = TypeVar("Result")
 Own = TypeVar("Own", bound=tuple)  # a model, and what goes with it
 
 
-def emitter(inputs: Sequence[Input], args: argparse.Namespace, formats: Mapping[str, Format]) -> Emit:
+def emitter(
+    inputs: Sequence[Input],
+    args: argparse.Namespace,
+    formats: Mapping[str, Format],
+    draw: Callable[[Transcript, Input, Path], None] | None = None,
+) -> Emit:
     """The function that takes what was read of an input, with the name of the model, to standard output or
-    into args.output, in each format of args.format.
+    into args.output, in each format of args.format, and draws it where args.plot asks for it.
 
     Several inputs share standard output where their format allows: txt gets the name and a tab before the
     text (as soon as several inputs, or a folder, were named), json has one object a line, ctm has names.
@@ -47,8 +52,18 @@ def emitter(inputs: Sequence[Input], args: argparse.Namespace, formats: Mapping[
     def emit(item: Input, transcript: Transcript, model: str) -> None:
         for form, put in each:
             put(item, form.write(transcript, item, model))
+        if draw is not None and args.plot is not None:
+            several = len(inputs) > 1 or item.page is not None
+            draw(transcript, item, _plot_of(item, args.plot) if several else args.plot)
 
     return emit
+
+
+def _plot_of(item: Input, plot: Path) -> Path:
+    """The picture of one of several inputs."""
+    page = "" if item.page is None else f".page{item.page}"
+    name = item.stem.replace("/", ".")
+    return plot.with_name(f"{plot.stem}.{name}{page}{plot.suffix or '.png'}")
 
 
 def _emitter(

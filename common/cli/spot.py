@@ -71,6 +71,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
     )
     options.add_model_arguments(parser, program.name)
     options.add_output_arguments(parser, [name for name, form in program.formats.items() if form.spotting])
+    program.add_plot(parser)
     program.add_truncation(parser)
     program.add_layout(parser)
     parser.set_defaults(run=spot)
@@ -87,7 +88,7 @@ def spot(program: Program, args: argparse.Namespace) -> int:
     inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
-    emit = emitter(inputs, args, program.formats)
+    emit = emitter(inputs, args, program.formats, program.draw)
 
     from carousel.common.domain import Transcript
     from carousel.common.spotting import Finder
@@ -149,6 +150,8 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("--roc draws what --tune measures; give --tune as well")
     if args.roc is not None:
         check_picture("roc", args.roc)
+    if args.tune is not None and args.plot is not None:
+        raise UsageError("--plot draws what is found in inputs; with --tune, --roc draws its curve")
     if args.tune is None:
         return
     if args.inputs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.common.cli import decoding, options, selection
@@ -51,7 +50,7 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     inputs = expanded(args.inputs, program, failures)
     if not inputs:
         return failures.status
-    emit = emitter(inputs, args, formats)
+    emit = emitter(inputs, args, formats, program.draw)
     mine = selection.share(inputs, args)
     left = [item for item in mine if not (args.skip_existing and is_written(item, args, formats))]
     selection.tell_skipped(len(mine) - len(left), mine)
@@ -87,9 +86,6 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
         model, transcript = found
         emit(item, transcript, model.card["name"])
         progress.done(item, transcript.about.get("duration"))
-        if program.draw is not None and args.plot is not None:
-            several = len(inputs) > 1 or item.page is not None
-            program.draw(transcript, item, _plot_of(item, args.plot) if several else args.plot)
 
     items = opener.items(left)
     if args.skip_existing:  # of a file of pages some may be there
@@ -99,13 +95,6 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     finally:
         progress.close(told=args.output is not None)
     return failures.status
-
-
-def _plot_of(item: Input, plot: Path) -> Path:
-    """The picture of one of several inputs."""
-    page = "" if item.page is None else f".page{item.page}"
-    name = item.stem.replace("/", ".")
-    return plot.with_name(f"{plot.stem}.{name}{page}{plot.suffix or '.png'}")
 
 
 def formats_of(program: Program, args: argparse.Namespace) -> dict[str, Format]:

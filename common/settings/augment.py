@@ -132,7 +132,13 @@ class Image:
     neighbours: Ranged = setting(
         Ranged(0.1, (0.05, 0.15)), "ink of the line above or below reaches into the picture; heights"
     )
+    clip: Ranged = setting(
+        Ranged(0.1, (0.0, 0.08)), "cut off at the top and bottom, as by a careless line finder; heights, each"
+    )
     masks: Patches = setting(Patches(0.2), "patches of blank paper")
+    through: Ranged = setting(
+        Ranged(0.1, (0.05, 0.35)), "writing of the back of the page shines through; how dark, of the ink"
+    )
     rules: Rules = setting(Rules(0.1, (0.1, 0.6)), "a printed line to write on; how dark, of the darkest ink")
     thickness: Ranged = setting(
         Ranged(0.4, (-0.5, 0.7)), "share of an erosion (below 0) or dilation by one pixel"
@@ -142,6 +148,7 @@ class Image:
     contrast: Ranged = setting(Ranged(0.3, (0.4, 1.0)), "factor of the range of grey values")
     gradient: Ranged = setting(Ranged(0.2, (0.05, 0.4)), "shade over the paper; how deep at most")
     noise: Ranged = setting(Ranged(0.2, (0.005, 0.05)), "standard deviation, of the full range")
+    jpeg: Ranged = setting(Ranged(0.1, (20, 80)), "loss of JPEG; quality, 1 to 95")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ mesh transform, so pixels are resampled once. Lengths are in heights of the pict
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -152,6 +153,24 @@ def _neighbours(grey: np.ndarray, draw: Draw) -> np.ndarray:
     return grey
 
 
+def _clip(grey: np.ndarray, draw: Draw) -> np.ndarray:
+    """Ascenders or descenders cut off, as where a line is found too narrow: paper in their place."""
+    grey = grey.copy()
+    grey[: round(draw.uniform() * draw.height)] = draw.paper
+    grey[grey.shape[0] - round(draw.uniform() * draw.height) :] = draw.paper
+    return grey
+
+
+def _through(grey: np.ndarray, draw: Draw) -> np.ndarray:
+    """The line itself from behind: mirrored, moved, blurred and pale."""
+    back = Image.fromarray(grey).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    back = back.filter(ImageFilter.GaussianBlur(draw.rng.uniform(0.01, 0.04) * draw.height))
+    moved = [int(draw.rng.integers(size)) for size in grey.shape]
+    behind = np.roll(np.asarray(back), moved, axis=(0, 1)).astype(np.float32)
+    pale = draw.paper + draw.uniform() * (behind - draw.paper)
+    return _darker(grey, draw.paper)(grey, np.clip(pale, 0, 255).astype(np.uint8))
+
+
 def _rules(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """A printed line to write on, solid or dotted, now and then a whole grid of squares."""
     keep = _darker(grey, draw.paper)
@@ -222,6 +241,12 @@ def _noise(grey: np.ndarray, draw: Draw) -> np.ndarray:
     return np.clip(grey + deviation * grain, 0, 255).astype(np.uint8)
 
 
+def _jpeg(grey: np.ndarray, draw: Draw) -> np.ndarray:
+    kept = io.BytesIO()
+    Image.fromarray(grey).save(kept, "JPEG", quality=round(draw.uniform()))
+    return np.asarray(Image.open(kept))
+
+
 def _masks(grey: np.ndarray, draw: Draw) -> np.ndarray:
     """Patches of blank paper, where the pen skipped: so narrow that the letter is still to be guessed."""
     grey = grey.copy()
@@ -236,6 +261,7 @@ def _masks(grey: np.ndarray, draw: Draw) -> np.ndarray:
 
 _CHANGES: dict[str, Callable[[np.ndarray, Draw], np.ndarray]] = {
     "neighbours": _neighbours,
+    "through": _through,
     "masks": _masks,
     "rules": _rules,
     "thickness": _thickness,
@@ -244,4 +270,6 @@ _CHANGES: dict[str, Callable[[np.ndarray, Draw], np.ndarray]] = {
     "contrast": _contrast,
     "gradient": _gradient,
     "noise": _noise,
+    "clip": _clip,
+    "jpeg": _jpeg,
 }

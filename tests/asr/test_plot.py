@@ -1,10 +1,10 @@
 """Pictures of recordings with what was read of them."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
 
 from carousel.asr import plot
 from carousel.asr.cli import main
@@ -13,20 +13,6 @@ from carousel.common.decoding import Symbol
 from carousel.common.domain import Transcript
 from carousel.common.errors import InputError
 from tests.tiny import tiny_model
-
-
-@given(st.lists(st.tuples(st.floats(0, 9), st.integers(1, 12)), max_size=12))
-def test_labels_on_one_level_do_not_overlap_where_there_is_room(found) -> None:
-    words = [Symbol("x" * count, start, start + 0.1, 0.5) for start, count in sorted(found)]
-    taken = plot.levels(words)
-    for k, (word, level) in enumerate(zip(words, taken, strict=True)):
-        before = [(w, at) for w, at in zip(words[:k], taken[:k], strict=True)]
-        ends = [
-            max([w.start + plot.LETTER * (len(w.text) + 1) for w, at in before if at == n], default=-1)
-            for n in range(plot.LEVELS)
-        ]
-        if any(end <= word.start for end in ends):
-            assert ends[level] <= word.start
 
 
 def test_a_tone_stands_at_its_frequency() -> None:
@@ -56,3 +42,34 @@ def test_transcribe_draws_each_recording(tmp_path, capsys) -> None:
     words = ["transcribe", str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "--model", str(model)]
     assert main([*words, "--plot", str(tmp_path / "p.png")]) == 0
     assert {path.name for path in tmp_path.glob("*.png")} == {"p.a.png", "p.b.png"}
+
+
+def test_a_part_of_a_recording_is_drawn_alone(tmp_path, monkeypatch) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors", "speech", name="tiny")
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 48000), 16000)
+    row = {"audio": "a.wav", "text": "ab", "start": 1.0, "end": 2.5}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    drawn = []
+    monkeypatch.setattr(
+        plot, "drawing", lambda wave, words, title, begins: drawn.append((wave, words, begins))
+    )
+    monkeypatch.setattr(plot, "write_picture", lambda figure, path: None)
+    words = ["--model", str(model), "--plot", str(tmp_path / "p.png")]
+    assert main(["align", str(tmp_path / "m.jsonl"), *words]) == 0
+    ((wave, found, begins),) = drawn
+    assert begins == 1.0 and len(wave) == 24000 and [word.text for word in found] == ["ab"]
+    assert begins <= found[0].start < found[0].end <= begins + 1.5
+    monkeypatch.undo()
+    (axes,) = plot.drawing(wave, found, "", begins).axes
+    assert axes.get_xlim() == (1, 11) and axes.images[0].get_extent()[0] == 1
+
+
+def test_found_keywords_are_drawn(tmp_path, monkeypatch) -> None:
+    model = tiny_model(tmp_path / "tiny.safetensors", "speech", name="tiny")
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 48000), 16000)
+    drawn = []
+    monkeypatch.setattr(plot, "drawing", lambda wave, words, title, begins: drawn.append(words))
+    monkeypatch.setattr(plot, "write_picture", lambda figure, path: None)
+    words = ["--model", str(model), "--plot", str(tmp_path / "p.png"), "--threshold", "0"]
+    assert main(["spot", "ab,b", str(tmp_path / "a.wav"), *words]) == 0
+    assert {word.text for word in drawn[0]} <= {"ab", "b"} and drawn[0]

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from carousel.common.decoding import Hypothesis, Symbol
 from carousel.common.errors import InputError
-from carousel.common.plots import _peaks, draw_activations, draw_curves, draw_ink, draw_reliability
+from carousel.common.plots import (
+    _peaks,
+    draw_activations,
+    draw_curves,
+    draw_ink,
+    draw_reliability,
+    levels,
+)
 from carousel.common.text.alphabet import Alphabet
 
 BLUE, ORANGE = (
@@ -159,8 +168,8 @@ def test_the_best_epoch_is_marked(tmp_path):
     """A grey line from top to bottom where valid_cer is lowest, and none where there is no such rate."""
     rows = [{"epoch": n, "valid_cer": cer} for n, cer in ((1, 0.5), (2, 0.2), (3, None), (4, 0.3))]
     found = {}
-    for name, given in (("marked", rows), ("bare", [{**row, "valid_cer": None} for row in rows])):
-        draw_curves([{**row, "train_loss": 1.0} for row in given], tmp_path / f"{name}.png")
+    for name, drawn in (("marked", rows), ("bare", [{**row, "valid_cer": None} for row in rows])):
+        draw_curves([{**row, "train_loss": 1.0} for row in drawn], tmp_path / f"{name}.png")
         image = pixels(tmp_path / f"{name}.png")
         (top, bottom), _ = frames_of(image)
         grey = (np.abs(image[top + 3 : bottom - 3] - 128) < 12).all(axis=2)
@@ -195,3 +204,15 @@ def test_pyplot_and_its_global_state_stay_untouched(tmp_path):
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@given(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 2)), max_size=12))
+def test_labels_on_one_level_do_not_overlap_where_there_is_room(found: list[tuple[float, float]]) -> None:
+    starts = [start for start, _ in sorted(found)]
+    ends = [start + width for start, width in sorted(found)]
+    taken = levels(starts, ends, 3)
+    for k, (start, level) in enumerate(zip(starts, taken, strict=True)):
+        before = [(end, at) for end, at in zip(ends[:k], taken[:k], strict=True)]
+        reached = [max([end for end, at in before if at == n], default=-1.0) for n in range(3)]
+        if any(end <= start for end in reached):
+            assert reached[level] <= start

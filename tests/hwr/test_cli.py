@@ -246,6 +246,31 @@ def test_a_page_without_writing_says_so(models, tmp_path, capsys):
     assert err.startswith(f"{tmp_path / 'ruled.png'}: no line of writing was found")
 
 
+@pytest.mark.parametrize("command", ["recognise", "align", "spot"])
+def test_what_was_read_is_drawn_over_lines_ink_and_samples(command, models, lines, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("carousel.hwr.plot.write_picture", lambda figure, path: drawn.append(figure))
+    rows = [{"strokes": STROKES, "text": "ab"}, {"image": "line.png", "text": "ab"}]
+    (lines / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("line.png", "word.json"):
+        (lines / name).with_suffix(".txt").write_text("ab")
+    model = ["--model", models["image"], "--line"]
+    for name, kind in (("line.png", model), ("word.json", ["--model", models["ink"]])):
+        words = [command, "a,b", str(lines / name), "--threshold", "0"]
+        words = words if command == "spot" else [command, str(lines / name)]
+        assert main([*words, *kind, "--plot", str(tmp_path / "p.png")]) == 0
+    if command == "align":
+        assert main(["align", str(lines / "m.jsonl"), "--plot", str(tmp_path / "p.png"), *model]) == 0
+    for figure in drawn:
+        (axes,) = figure.axes
+        left, right = axes.get_xlim()
+        assert axes.texts or axes.get_title().endswith("m.jsonl:1: ab")
+        assert all(left <= text.get_position()[0] <= right for text in axes.texts)
+        assert len(axes.patches) == len(axes.texts)
+    assert len(drawn[0].axes[0].images) == 1  # the line
+    assert len(drawn[1].axes[0].lines) == len(STROKES) + len(drawn[1].axes[0].texts)
+
+
 def test_what_was_found_is_drawn_over_the_page(models, lines, tmp_path, capsys):
     Image.fromarray(written()[0]).save(lines / "page.png")
     words = ["--model", models["image"], "--plot"]

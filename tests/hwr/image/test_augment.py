@@ -51,6 +51,7 @@ def test_every_block_that_ships_is_known_and_within_bounds() -> None:
 @pytest.mark.parametrize("name", sorted(defaults(GROUPS["augment"]["image"])))
 def test_each_block_alone_changes_the_picture_and_not_its_input(name: str) -> None:
     grey = strokes()
+    grey[:, 250:253] = 0  # from edge to edge, for what happens there
     before = grey.copy()
     made = [draw(name, seed, grey) for seed in range(5)]
     assert np.array_equal(grey, before)
@@ -174,6 +175,29 @@ def test_neighbours_reach_in_no_deeper_than_drawn() -> None:
     rows = [np.flatnonzero((picture != grey).any(axis=1)) for picture in made]
     assert any(len(row) for row in rows)
     assert all(len(row) <= 10 and (row.size == 0 or row.max() < 10 or row.min() >= 54) for row in rows)
+
+
+def test_clip_cuts_no_deeper_than_drawn() -> None:
+    grey = strokes()
+    grey[:5, 200:210] = grey[-5:, 200:210] = 0
+    made = draw("clip", grey=grey, range=[0.08, 0.08])
+    assert (made[:5] == 255).all() and (made[-5:] == 255).all() and (made[5:-5] == grey[5:-5]).all()
+
+
+def test_what_shines_through_is_mirrored_writing_paler_than_the_ink() -> None:
+    grey = np.full((64, 400), 255, dtype=np.uint8)
+    grey[20:44, 100:140] = 0
+    made = draw("through", grey=grey, range=[0.3, 0.3])
+    assert (made[20:44, 100:140] == 0).all()
+    pale = np.delete(made, np.s_[95:145], axis=1)
+    assert 255 * 0.7 - 1 <= pale.min() < 200
+    assert (made <= grey).all()
+
+
+def test_jpeg_loses_more_the_lower_its_quality() -> None:
+    grey = strokes()
+    lost = [np.abs(draw("jpeg", range=[q, q]).astype(int) - grey).mean() for q in (20, 80)]
+    assert lost[0] > lost[1] > 0
 
 
 def test_a_normalised_line_keeps_its_height_and_kind() -> None:
