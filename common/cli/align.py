@@ -15,7 +15,7 @@ from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, with_unique_stems
 from carousel.common.cli.program import Opener, Program
 from carousel.common.cli.runner import emitter
-from carousel.common.cli.streams import say
+from carousel.common.cli.streams import note
 from carousel.common.domain import read_data
 from carousel.common.errors import InputError, UsageError
 
@@ -189,5 +189,5 @@ def spelled(item: Input, alphabet: Alphabet, args: argparse.Namespace) -> Spelli
     advice = ", or pass over such characters with --skip-unknown"
     spelling = spell(item.text, alphabet, args.skip_unknown, advice)
     if spelling.unknown:
-        say(f"note: {item.name}: passed over {name_symbols(spelling.unknown)}")
+        note(f"{item.name}: passed over {name_symbols(spelling.unknown)}")
     return spelling

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.inputs import Input, with_unique_stems
-from carousel.common.cli.streams import say
+from carousel.common.cli.streams import note
 from carousel.common.domain import read_data
 from carousel.common.errors import InputError
 
@@ -44,9 +44,9 @@ def samples_in(found: Found, path: Path, test: bool = False) -> list[Sample]:
     which = "its test part" if kept else "all of it"
     if test:
         found.rows[:] = kept or found.rows
-    say(f"note: {path}: {found.layout}, {which}: {len(found.rows):,} samples")
+    note(f"{path}: {found.layout}, {which}: {len(found.rows):,} samples")
     for fault in found.faults():
-        say(f"note: {path}: left out {fault}")
+        note(f"{path}: left out {fault}")
     return found.samples(str(path))
 
 

@@ -11,7 +11,7 @@ from carousel.common.cli import options
 from carousel.common.cli.data import texts_of
 from carousel.common.cli.failures import DONE
 from carousel.common.cli.program import Program
-from carousel.common.cli.streams import say, show
+from carousel.common.cli.streams import note, show
 from carousel.common.errors import UsageError
 
 
@@ -121,7 +121,7 @@ def make(program: Program, args: argparse.Namespace) -> int:
     args.output.parent.mkdir(parents=True, exist_ok=True)
     ngram_files.save(found, args.output, compact=args.size is not None)
     if fit.left_out:
-        say(fit.note())
+        note(fit.note())
     for path in args.valid:
         perplexity, count, unknown = found.perplexity(sentences([path]))
         show(f"{path}: perplexity {perplexity:.2f}, {count:,} tokens, {unknown / max(count, 1):.2%} unknown")

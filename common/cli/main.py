@@ -21,6 +21,7 @@ from carousel.common.cli import (
     serve,
     shell,
     spot,
+    streams,
     transcribe,
 )
 from carousel.common.cli.failures import guarded
@@ -37,6 +38,7 @@ def main(program: Program, argv: Sequence[str] | None = None) -> int:
     if words[:2] == [shell.COMPLETE, "--"]:
         return shell.complete(program, parser(program), words[2:])
     args = parser(program).parse_args(words)
+    streams.talk(getattr(args, "talk", streams.USUAL))
     return guarded(partial(args.run, program, args), program.name)
 
 

@@ -32,7 +32,7 @@ from carousel.common.cli.report import (
     warn_of_unknown,
 )  # fmt: skip
 from carousel.common.cli.runner import run
-from carousel.common.cli.streams import say
+from carousel.common.cli.streams import note, say
 from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Hypothesis, decode, rescoring
 from carousel.common.decoding.rescoring import Rescorer, open_rescorer
@@ -127,7 +127,7 @@ def _as_learned(samples: Sequence[Sample], model: Model) -> list[Sample]:
     """The references in the form in which the model learned texts; that is told."""
     settings = settings_in(model.card)
     if changes := told(settings):
-        say(f"note: the references are written as the model's texts were: {changes}")
+        note(f"the references are written as the model's texts were: {changes}")
     return [replace(sample, text=reference(sample.text, settings)) for sample in samples]
 
 

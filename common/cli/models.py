@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from carousel.common.cli.failures import DONE, Failures
 from carousel.common.cli.program import Program
 from carousel.common.cli.streams import printable, show
 from carousel.common.errors import InputError, UsageError
+
+WIDEST = 100_000  # columns of a table that nobody's terminal bounds
 
 
 def add(commands: options.Subparsers, program: Program) -> None:
@@ -107,7 +111,9 @@ def _paths(shipped: Path, given: Iterable[str], failures: Failures) -> list[Path
 
 
 def _table(models: Sequence[dict[str, Any]]) -> str:
-    """Aligned columns, the longest text last; the default of each domain has a star."""
+    """Aligned columns, the longest text last; the default of each domain has a star.
+
+    Where the terminal is too narrow for them, a paragraph a model."""
     from carousel.common.model.catalogue import DOMAINS
 
     if not models:
@@ -126,7 +132,20 @@ def _table(models: Sequence[dict[str, Any]]) -> str:
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in rows
     ]
+    wide = shutil.get_terminal_size((WIDEST, 24)).columns  # no terminal has no end
+    if max(map(len, lines)) > wide:
+        lines = [line for row in rows[1:] for line in _paragraph(rows[0], row, wide)][:-1]
     return "\n".join([*lines, "", "* taken when no --model is given"])
+
+
+def _paragraph(names: Sequence[str], row: Sequence[str], wide: int) -> list[str]:
+    """A row of the table as lines that are no wider than this, and an empty one."""
+    indent = max(map(len, names)) + 3
+    lines = [row[0]]
+    for name, cell in zip(names[1:], row[1:], strict=True):
+        first = "  " + name.lower().ljust(indent - 2)
+        lines += cell and textwrap.wrap(first + cell, max(wide, 2 * indent), subsequent_indent=" " * indent)
+    return [*lines, ""]
 
 
 def _short(results: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from carousel.common.cli.streams import QUIET, USUAL, VERBOSE
 from carousel.common.options import COUNTS, settings
 
 if TYPE_CHECKING:
@@ -124,6 +125,17 @@ def command_parser(commands: Subparsers, name: str, purpose: str, examples: str)
     )
 
 
+def add_talk_arguments(parser: argparse.ArgumentParser) -> None:
+    either = parser.add_mutually_exclusive_group()
+    for short, word, much, what in (
+        ("-q", "--quiet", QUIET, "tell on standard error only what fails: no notes, no progress"),
+        ("-v", "--verbose", VERBOSE, "tell which model reads and how long each step takes as well"),
+    ):
+        either.add_argument(
+            short, word, dest="talk", action="store_const", const=much, default=USUAL, help=what
+        )
+
+
 def add_model_arguments(parser: argparse.ArgumentParser, program: str) -> None:
     parser.add_argument(
         "--model",
@@ -151,6 +163,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, program: str) -> None:
         metavar="N",
         help=f"frames that go through the network at once; fewer take less memory (default: {BATCH_FRAMES})",
     )
+    add_talk_arguments(parser)
 
 
 def add_decoder_arguments(

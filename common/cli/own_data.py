@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carousel.common.cli.streams import say
+from carousel.common.cli.streams import note
 from carousel.common.errors import UsageError
 
 if TYPE_CHECKING:  # loading it brings numpy
@@ -74,7 +74,7 @@ def prepare(
 
 def resumed(value: str, overrides: list[str]) -> list[str]:
     """The overrides of a run on a user's data that goes on, which by default is called as its data."""
-    say("note: the run goes on with the samples that it began with, whose manifests are in its folder")
+    note("the run goes on with the samples that it began with, whose manifests are in its folder")
     named = any(override.startswith(("name=", "hydra.run.dir=")) for override in overrides)
     return overrides if named else [*overrides, f"name={_name(Path(value))}"]
 

@@ -7,6 +7,7 @@ imported before it is needed, so that --help answers at once.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from carousel.common.cli.formats import Format
 from carousel.common.cli.inputs import Input, expand
 from carousel.common.cli.options import channels
 from carousel.common.cli.runner import Own, Result, by_model, run
-from carousel.common.cli.streams import say, standard_input
+from carousel.common.cli.streams import detail, note, standard_input
 from carousel.common.domain import EVERYTHING, Domain, Wanted, open_input
 from carousel.common.errors import InputError
 
@@ -136,9 +137,13 @@ class Opener:
         key = args.model or domain.name
         if key not in self._models:
             names = program.names if args.model else (domain.name,)
-            self._models[key] = open_model(
+            began = time.perf_counter()
+            self._models[key] = model = open_model(
                 args.model, domain.models, names, args.device, domain.work.size, args.precision
             )
+            took = f"{time.perf_counter() - began:.2f} s"
+            kind = "bf16" if model.bf16 else "fp32"
+            detail(f"model {model.card['name']} on {model.device}, {kind}: loaded in {took}")
         return self._models[key]
 
     def needed(self, inputs: Iterable[Input]) -> list[Model]:
@@ -173,10 +178,10 @@ class Opener:
             if page is not None:
                 raise InputError("holds several pages, of which each should be a file of its own")
             model, prepared = self._prepare(domain, prepare, wanted)
-        for note in prepared.notes:
-            say(f"note: {item.name}: {note}")
+        for done in prepared.notes:
+            note(f"{item.name}: {done}")
         if prepared.fault and self.args.allow_truncated:
-            say(f"note: {item.name}: {prepared.fault}, which are read")
+            note(f"{item.name}: {prepared.fault}, which are read")
         elif prepared.fault:
             advice = "copy it again, or accept it with --allow-truncated"
             self.failures.add(item.name, InputError(f"{prepared.fault}, which are read; {advice}"))

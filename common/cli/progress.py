@@ -59,7 +59,7 @@ class Progress:
         elapsed = max(self.clock() - self.begun, 1e-3)
         amount = minutes(self.sound) if self.sound else f"{self.items:,} {self.what}"
         took = minutes(elapsed) if elapsed >= 600 else f"{elapsed:.{elapsed < 9.95:d}f} s"
-        streams.say(f"{amount} in {took}, {self._speed(elapsed)}")
+        streams.say(f"{amount} in {took}, {self._speed(elapsed)}", streams.USUAL)
 
     def _speed(self, elapsed: float) -> str:
         rate = (self.sound or self.items) / elapsed

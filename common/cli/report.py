@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from carousel.common.cli.streams import printable, say
+from carousel.common.cli.streams import note, printable
 from carousel.common.data.manifest import Sample
 from carousel.common.decoding import Hypothesis
 from carousel.common.errors import UsageError
@@ -69,10 +69,10 @@ def warn_of_unknown(items: Sequence[Item], model: Model, ignored: Collection[str
         unknown = [{c for c in found if lacks(c.swapcase())} for found in unknown]
     if any(unknown):
         named = name_symbols(set().union(*unknown))
-        say(f"note: the model cannot write {named}: errors in {sum(map(bool, unknown))} of the references")
+        note(f"the model cannot write {named}: errors in {sum(map(bool, unknown))} of the references")
     if of_case:
-        say(
-            "note: most of the errors are of case alone: without them (--ignore case) "
+        note(
+            "most of the errors are of case alone: without them (--ignore case) "
             f"{caseless['cer']:.2%} of the characters and {caseless['wer']:.2%} of the words are wrong"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -155,7 +156,11 @@ def run(
     when the weights of its sources (frames) reach the budget, or at GROUP sources.
     """
 
+    began = time.perf_counter()
+
     def finish(group: list[tuple[Key, Source]]) -> None:
+        nonlocal began
+        read = time.perf_counter()
         for key, result in _worked(group, work, failures, name):
             try:
                 emit(key, result)
@@ -163,6 +168,12 @@ def run(
                 raise
             except Exception as error:
                 failures.add(name(key), error)
+        done = time.perf_counter()
+        streams.detail(
+            f"{len(group)} input{'s' * (len(group) > 1)}, {weight:,} frames: read in {read - began:.2f} s, "
+            f"network, search and writing {done - read:.2f} s"
+        )
+        began = done
 
     group: list[tuple[Key, Source]] = []
     weight = 0

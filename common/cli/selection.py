@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from carousel.common.cli import streams
 from carousel.common.cli.inputs import STDIN, STDINS, Input
 from carousel.common.cli.options import shard
-from carousel.common.cli.streams import say
+from carousel.common.cli.streams import note
 from carousel.common.errors import InputError, UsageError, sentence
 
 
@@ -74,4 +74,4 @@ def share(inputs: Sequence[Input], args: argparse.Namespace) -> list[Input]:
 
 def tell_skipped(skipped: int, inputs: Sequence[Input]) -> None:
     if skipped:
-        say(f"note: {skipped} of {len(inputs)} are done already and left out")
+        note(f"{skipped} of {len(inputs)} are done already and left out")

@@ -11,7 +11,7 @@ from carousel import __version__
 from carousel.common.cli import decoding, options
 from carousel.common.cli.inputs import Input
 from carousel.common.cli.program import Program
-from carousel.common.cli.streams import say, show
+from carousel.common.cli.streams import note, show
 from carousel.common.errors import InputError, UsageError
 
 if TYPE_CHECKING:  # loading them brings torch, or is of the extra
@@ -109,7 +109,7 @@ def serve(program: Program, args: argparse.Namespace) -> int:
     host = f"[{args.host}]" if ":" in args.host else args.host
     show(f"{program.name} serve: http://{host}:{sock.getsockname()[1]} (Ctrl-C stops it)")
     if not local:
-        say("note: others can reach this server, and it asks for no password")
+        note("others can reach this server, and it asks for no password")
     uvicorn.Server(config(app)).run([sock])
     return 0
 

@@ -20,6 +20,8 @@ from carousel.common.errors import InputError
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 INTERRUPTED = b"note: standard input is read to its end; interrupt once more to stop at once\n"
 
+QUIET, USUAL, VERBOSE = range(3)  # how much is told: what fails and what was asked for, notes, how it is done
+_talk = USUAL
 _status = ""  # what stands in the last line of the terminal, to be written over
 _closed: set[str] = set()  # names of standard streams that were closed when the program began
 _reading: tuple[Future[bytes], Any] | None = None  # what comes from standard input; SIGINT's handler before
@@ -31,9 +33,9 @@ def printable(text: str, keep: str = "") -> str:
     return CONTROL.sub(lambda c: c[0] if c[0] in keep else c[0].encode("unicode_escape").decode(), text)
 
 
-def say(message: str) -> None:
-    """One line on stderr. Where nobody can read it, the work goes on."""
-    if sys.stderr is not None:  # print would take stdout
+def say(message: str, least: int = QUIET) -> None:
+    """One line on stderr, where at least so much is told. Where nobody can read it, the work goes on."""
+    if _talk >= least and sys.stderr is not None:  # print would take stdout
         show_status("")
         try:
             print(printable(message), file=sys.stderr, flush=True)
@@ -41,10 +43,27 @@ def say(message: str) -> None:
             forsake(sys.stderr)
 
 
+def talk(much: int) -> None:
+    """How much is told from now on."""
+    global _talk
+    _talk = much
+
+
+def note(message: str) -> None:
+    """What a user may want to know of how something was read; not with --quiet."""
+    say(f"note: {message}", USUAL)
+
+
+def detail(message: str) -> None:
+    """How something is done, with --verbose."""
+    say(message, VERBOSE)
+
+
 def show_status(text: str) -> None:
-    """A line on the terminal at stderr that the next one, or any message, writes over; "" clears it."""
+    """A line on the terminal at stderr that the next one, or any message, writes over; "" clears it.
+    Not with --quiet."""
     global _status
-    if text == _status or sys.stderr is None:
+    if text == _status or sys.stderr is None or _talk < USUAL:
         return
     _status = text
     with suppress(OSError):

@@ -14,7 +14,7 @@ from carousel.common.cli.inputs import Input, Session, session
 from carousel.common.cli.program import Opener, Program
 from carousel.common.cli.progress import Progress, is_shown
 from carousel.common.cli.runner import emitter, is_written
-from carousel.common.cli.streams import say
+from carousel.common.cli.streams import detail, note
 from carousel.common.domain import TRANSCRIBED
 from carousel.common.errors import UsageError
 
@@ -63,7 +63,9 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     opener = Opener(program, args, failures)
     rescorer = open_rescorer(args.rescore, args.rescore_weight, args.rescore_bonus)
     for model in opener.needed(left):
-        decoding.asked(args, model)  # what cannot be used is told once, not for each input
+        # What cannot be used is told once, not for each input.
+        used = {"decoder": "greedy"} | recogniser.options(model, decoding.asked(args, model))
+        detail(f"{model.card['name']}: " + ", ".join(f"{name} {value}" for name, value in used.items()))
     progress = Progress(left, program.inputs, is_shown(args.output is not None))
 
     wanted = TRANSCRIBED
@@ -73,7 +75,7 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     def read(item: Input) -> Source:
         model, prepared = opener.prepare(item, wanted)
         if not any(map(len, prepared.windows)):
-            say(f"note: {item.name}: {program.domains[0].empty}, so its transcript is empty")
+            note(f"{item.name}: {program.domains[0].empty}, so its transcript is empty")
         return model, prepared, session(item, args.session)
 
     def work(model: Model, sources: list[Source]) -> list[tuple[Model, Transcript]]:

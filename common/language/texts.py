@@ -37,7 +37,7 @@ class Fit:
         """How many characters were left out, and which."""
         most = [symbol for symbol, _ in self.left_out.most_common(8)]
         named = name_symbols(most) + (" …" if len(self.left_out) > len(most) else "")
-        return f"note: left out {self.left_out.total():,} characters that the model cannot write: {named}"
+        return f"left out {self.left_out.total():,} characters that the model cannot write: {named}"
 
 
 def running(lines: Iterable[list[str]]) -> Iterator[list[str]]:
