@@ -43,6 +43,7 @@ def draw_activations(
     title: str = "",
     seconds: float | None = None,
     stride: float | None = None,
+    letters: int = 0,
 ) -> None:
     """A spectrogram or a line image above its activations, both on one horizontal axis.
 
@@ -50,12 +51,13 @@ def draw_activations(
     the top in row 0, either uint8 (255 = white) or ink on paper (0 = paper).
     log_probs (frames, symbols): natural log; hypothesis: what a decoder made of them.
     seconds: the length of an output frame. stride: columns to an output frame (default: columns / frames).
+    letters: for which there is to be room, however many the hypothesis has.
     Raises InputError when the picture cannot be written.
     """
     frames, columns = len(log_probs), picture.shape[1]
     scale = 1.0 if seconds is None else seconds
     shown = columns / stride if stride else frames  # the last output frame may reach past the last column
-    sound, width = seconds is not None, _width(frames, hypothesis)
+    sound, width = seconds is not None, _width(frames, max(letters, len(hypothesis.symbols)))
     # Inches; a line keeps its proportions as far as it can.
     height = 1.6 if sound or not columns else float(np.clip(width * len(picture) / columns, 0.6, 3.0))
     figure, (above, below) = _panels(width, height, sharex=True)
@@ -90,7 +92,7 @@ def draw_ink(
     strokes: each (points, 2), y downwards. places (frames, 2): x, y of each output frame, in the same units.
     The rest as in draw_activations. The pen may go back, so the two panels share colours, not an axis.
     """
-    figure, (above, below) = _panels(_width(len(log_probs), hypothesis), 2.2, sharex=False)
+    figure, (above, below) = _panels(_width(len(log_probs), len(hypothesis.symbols)), 2.2, sharex=False)
     for stroke in strokes:
         above.plot(stroke[:, 0], stroke[:, 1], color="black", linewidth=1.2, solid_capstyle="round")
         if len(stroke) == 1:  # a dot of an i: a line of one point shows nothing
@@ -232,9 +234,9 @@ def _panels(width: float, upper: float, *, sharex: bool) -> tuple[Figure, tuple[
     return figure, (above, below)
 
 
-def _width(frames: int, hypothesis: Hypothesis) -> float:
+def _width(frames: int, letters: int) -> float:
     """Inches: room for each frame and for each letter."""
-    return float(np.clip(max(0.035 * frames, 0.25 * len(hypothesis.symbols)), *WIDTH))
+    return float(np.clip(max(0.035 * frames, 0.25 * letters), *WIDTH))
 
 
 def _lines(

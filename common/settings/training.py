@@ -211,6 +211,12 @@ class Trainer(_Trainer):
     devices: int = setting(1, "or start with torchrun", least=1)
     workers: int = setting(0, "processes that read and vary samples; 0: in the training process", least=0)
     cache_megabytes: float = setting(4000, "of decoded recordings and pictures kept in memory", least=0)
+    watch: int | None = setting(
+        None,
+        "a sample of the valid set, by its number from 1, of which each validation adds a picture of the "
+        "network's output to spikes.gif; null: none",
+        least=1,
+    )
     loggers: tuple[str, ...] | None = setting(
         None,
         "what shows the figures too: a list of tensorboard, mlflow, wandb, each an extra of that name",

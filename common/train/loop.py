@@ -15,6 +15,7 @@ from carousel.common.ctc.loss import can_align, ctc_loss
 from carousel.common.data.batching import bucketed_batches, share
 from carousel.common.data.layouts.report import told_figures
 from carousel.common.decoding import Hypothesis
+from carousel.common.errors import InputError
 from carousel.common.model import file as model_file
 from carousel.common.network import Network
 from carousel.common.text.alphabet import Alphabet
@@ -145,6 +146,11 @@ class _Training(Training):
 
         self.train_corpus = build(train_samples, config["augment"], training=True)
         self.valid_corpus = build(valid_samples, None, training=False)
+        watched = self.trainer.get("watch")
+        if watched is not None and watched > len(self.valid_corpus.samples):
+            raise InputError(
+                f"trainer.watch={watched}: the valid set has only {len(self.valid_corpus.samples)} samples"
+            )
         log.info(
             "train: %d samples, %d frames; valid: %d samples, %d frames; %d symbols",
             len(self.train_corpus.samples),
@@ -277,6 +283,7 @@ class _Training(Training):
             started = time.monotonic()
             rates, loss, read = self._validate()
             state["seconds"] += time.monotonic() - started
+            self._watch()
             row |= {"valid_loss": loss, "valid_cer": rates["cer"], "valid_wer": rates["wer"]}
             self._keep(row, rates["cer"], lambda: self._save_model(rates, read))
         else:
@@ -288,6 +295,29 @@ class _Training(Training):
         self.module.eval()
         with averaged(self.network, self.average), torch.inference_mode(), self.fabric.autocast():
             return validate(self.network, self.valid_corpus, self.alphabet, self.trainer, self.fabric.device)
+
+    def _watch(self) -> None:
+        """Draws what the network makes of the sample that is watched."""
+        number, corpus = self.trainer.get("watch"), self.valid_corpus
+        if number is None or self.fabric.global_rank:
+            return
+        sample = corpus.samples[number - 1]
+        features = corpus.read(sample, None)
+        inputs = torch.from_numpy(features)[None].to(self.fabric.device)
+        with averaged(self.network, self.average), torch.inference_mode(), self.fabric.autocast():
+            log_probs, _ = self.network(inputs, torch.tensor([len(features)], device=inputs.device))
+        from carousel.common.train.spikes import add_picture
+
+        scores = log_probs[0].float().cpu().numpy()
+        add_picture(
+            self.folder,
+            self.state["epoch"],
+            features,
+            scores,
+            sample.text,
+            self.alphabet,
+            self.config["features"],
+        )
 
     def _save_model(self, rates: Report, read: list[tuple[str, Hypothesis]]) -> None:
         if self.fabric.global_rank:

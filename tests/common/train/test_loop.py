@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from carousel.common.data.manifest import read_manifest, write_manifest
@@ -56,6 +57,30 @@ def test_it_learns_and_the_run_folder_is_whole(trained: Path):
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
     assert {"best.safetensors", "last.safetensors", "curves.png", "metrics.csv"} <= set(os.listdir(trained))
     assert not list(trained.glob("*.partial"))
+
+
+def test_a_watched_sample_has_a_picture_for_each_validation_and_changes_nothing(trained, tmp_path):
+    config = toy.settings(tmp_path)
+    config["trainer"] |= {"watch": 2}
+    run(config, tmp_path / "run")
+    columns = ("train_loss", "valid_loss", "valid_cer")
+    watched, plain = (
+        [[row[name] for name in columns] for row in csv.DictReader(open(folder / "metrics.csv"))]
+        for folder in (tmp_path / "run", trained)
+    )
+    assert watched == plain
+    pictures = sorted((tmp_path / "run" / "spikes").glob("*.png"))
+    assert [path.stem for path in pictures] == [f"{epoch:04d}" for epoch in range(1, 7)]
+    with Image.open(tmp_path / "run" / "spikes.gif") as animation:
+        frames = [np.asarray(frame.convert("L")).copy() for frame in ImageSequence.Iterator(animation)]
+    assert len(frames) == 6 and (frames[0] != frames[-1]).any()
+
+
+def test_a_watched_sample_must_be_there(tmp_path):
+    config = toy.settings(tmp_path)
+    config["trainer"] |= {"watch": 1000}
+    with pytest.raises(InputError, match=r"trainer.watch=1000: the valid set has only 30 samples"):
+        run(config, tmp_path / "run")
 
 
 def test_the_best_model_reads_as_the_metrics_say(trained: Path):
