@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 DEVELOP := $(VENV)/.develop
 OTHERS := $(VENV)/.others
+PAGE := $(VENV)/.page
 TYPES := $(VENV)/types/carousel
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
@@ -24,12 +25,13 @@ ANSWERS := import signal, sys, urllib.request; signal.alarm(3); urllib.request.u
 PEERS := $(shell sed -n '/^bench = \[/,/^]/s/^ *"\(.*\)",/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-decoder bench-lstm clean
+.PHONY: help setup demo test test-page lint format bench bench-decoder bench-lstm clean
 
 help:
 	@echo "make setup   .venv with the package"
 	@echo "make demo    setup, then read the samples and draw what the networks saw (demo/*.png)"
 	@echo "make test    setup with the development extras, then every test"
+	@echo "make test-page   the tests of the served page in a Chromium, which has to be there"
 	@echo "make lint    ruff and mypy        make format  ruff's formatting"
 	@echo "make bench   our layers and search beside others'        make clean   remove what make made"
 	@echo "make bench-decoder   only the search, on our models' outputs, with other decoders that install"
@@ -57,6 +59,15 @@ demo: $(SETUP)
 
 test: $(DEVELOP)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST)
+
+$(PAGE): $(DEVELOP)
+	$(PIP) --editable '.[page]'
+	@touch $@
+
+test-page: $(PAGE)
+	@command -v chromium || command -v google-chrome || { echo "make: the page is tested in a Chromium, and none is on the" \
+		"PATH. Install one (Debian: apt install chromium)." >&2; exit 1; }
+	$(BIN)/python -m pytest tests/common/serve
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
