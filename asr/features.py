@@ -90,6 +90,12 @@ def _filters_within_band(settings: Mapping) -> int:
     return int(np.count_nonzero(edges[2:] <= _mel(settings["band"])))
 
 
+def centres(settings: Mapping) -> np.ndarray:
+    """(filters,) Hz in the middle of each mel filter."""
+    edges = np.linspace(_mel(settings["low"]), _mel(settings["high"]), settings["filters"] + 2)
+    return np.asarray(_hertz(edges[1:-1]))
+
+
 def frame_stride(settings: Mapping) -> float:
     """Seconds from one frame to the next (the hop rounded to whole samples)."""
     return _samples(settings, "hop") / settings["sample_rate"]

@@ -16,7 +16,7 @@ import numpy as np
 from carousel.asr import features
 from carousel.asr.align import loudness, power, seconds, symbol_edges, word_edges
 from carousel.asr.channels import Channels
-from carousel.asr.features import size
+from carousel.asr.features import centres, size
 from carousel.asr.reader import read, recording_of, whole_wave
 from carousel.asr.sound.read import duration as length
 from carousel.asr.sound.read import read_channels, read_recording
@@ -187,11 +187,14 @@ class Recording:
     ) -> None:
         from carousel.common.plots import draw_activations
 
-        shown = self.windows[0].T  # (filters, frames)
+        hertz = centres(model.features) if model.features["kind"] == "logmel" else None
+        shown = self.windows[0].T[
+            : None if hertz is None else len(hertz)
+        ]  # (filters, frames), without slopes
         length = model.stride * self.step
         draw_activations(
             shown, scores, hypothesis, model.alphabet, picture,
-            title=title, seconds=length, stride=model.stride,
+            title=title, seconds=length, stride=model.stride, hertz=hertz,
         )  # fmt: skip
 
 

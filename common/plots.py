@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # loading it takes a second
 
 DPI = 120
 WIDTH = (8.0, 120.0)  # inches, least and most
+MARKS = (250, 500, 1000, 2000, 4000, 8000)  # Hz
+LEVELS, LETTER, LEVEL = 3, 0.12, 0.11  # of letters above each other; inches; share of a probability of 1
 VISIBLE = 0.05  # a symbol that never gets this probable has no line of its own
 COLOURS = [
     f"C{index}" for index in (0, 1, 2, 3, 4, 5, 6, 8, 9)
@@ -43,6 +45,7 @@ def draw_activations(
     title: str = "",
     seconds: float | None = None,
     stride: float | None = None,
+    hertz: np.ndarray | None = None,
     letters: int = 0,
 ) -> None:
     """A spectrogram or a line image above its activations, both on one horizontal axis.
@@ -51,6 +54,7 @@ def draw_activations(
     the top in row 0, either uint8 (255 = white) or ink on paper (0 = paper).
     log_probs (frames, symbols): natural log; hypothesis: what a decoder made of them.
     seconds: the length of an output frame. stride: columns to an output frame (default: columns / frames).
+    hertz: (rows,) of a spectrogram, rising.
     letters: for which there is to be room, however many the hypothesis has.
     Raises InputError when the picture cannot be written.
     """
@@ -68,6 +72,11 @@ def draw_activations(
         extent = (0, shown * scale, bottom, top)
         above.imshow(picture, cmap=shades, extent=extent, origin=origin, aspect="auto")
     above.set_yticks([])
+    if hertz is not None and len(hertz):
+        marks = [mark for mark in MARKS if hertz[0] <= mark <= hertz[-1]]
+        rows = np.interp(marks, hertz, np.arange(len(hertz)) + 0.5)
+        above.set_yticks(rows, [f"{mark:,}" for mark in marks], fontsize=8)
+        above.set_ylabel("Hz")
     _lines(below, log_probs, hypothesis, alphabet, scale)
     colours = _colours(hypothesis)
     for symbol, frame in _peaks(log_probs, hypothesis, alphabet):
@@ -248,16 +257,28 @@ def _lines(
     colours = _colours(hypothesis)
     for index in np.flatnonzero(probabilities.max(axis=0, initial=0.0) >= VISIBLE):
         if index == 0:
-            axes.plot(time, probabilities[:, 0], color="grey", linestyle=":", linewidth=0.8)
+            axes.plot(time, probabilities[:, 0], color="grey", linestyle=":", linewidth=0.8, label="blank")
         else:
-            colour = colours.get(alphabet.symbols[index - 1], "lightgrey")  # nearly read, but not in the text
-            axes.plot(time, probabilities[:, index], color=colour, linewidth=1)
-    for symbol, frame in _peaks(log_probs, hypothesis, alphabet):
-        height = probabilities[frame, alphabet.encode(symbol.text)[0]]
-        _write(axes, symbol.text, (time[frame], height), colours[symbol.text], above=2)
-    axes.set_ylim(0, 1.15)  # room for the letters
+            colour = colours.get(alphabet.symbols[index - 1])
+            label = "_" if colour else "symbols that were not read"  # matplotlib lists no label with _
+            axes.plot(time, probabilities[:, index], color=colour or "lightgrey", linewidth=1, label=label)
+    peaks = _peaks(log_probs, hypothesis, alphabet)
+    places = [float(time[frame]) for _, frame in peaks]
+    wide = LETTER * len(log_probs) * scale / (0.9 * axes.figure.get_figwidth())  # of a letter on the axis
+    rising = levels(places, [place + wide for place in places], LEVELS)
+    for (symbol, frame), place, level in zip(peaks, places, rising, strict=True):
+        height = probabilities[frame, alphabet.encode(symbol.text)[0]] + LEVEL * level
+        _write(axes, symbol.text, (place, height), colours[symbol.text], above=2)
+    handles, labels = axes.get_legend_handles_labels()
+    shown = dict(zip(labels, handles, strict=True))  # each once
+    if shown:
+        axes.legend(
+            shown.values(), shown.keys(), loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False,
+            fontsize=8, borderaxespad=0.1,
+        )  # fmt: skip
+    axes.set_ylim(0, 1.15 + LEVEL * max(rising, default=0))  # room for the letters
     axes.set_yticks([0, 0.5, 1])
-    axes.set_ylabel("probability (dotted: blank)")
+    axes.set_ylabel("probability")
 
 
 def _peaks(log_probs: np.ndarray, hypothesis: Hypothesis, alphabet: Alphabet) -> list[tuple[Symbol, int]]:

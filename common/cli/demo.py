@@ -58,8 +58,9 @@ def demo(program: Program, args: argparse.Namespace) -> int:
             model, prepared = opener.prepare(sample)
             ((scores,),) = scores_of(model, [prepared], args.batch_frames)  # samples are short: one window
             hypothesis = decode(scores, model.alphabet, **model.decoder)[0]
-            prepared.draw(scores, hypothesis, model, picture, path.name)
             said = truth(path)
+            title = f"{path.name}   read as: {hypothesis.text}" + ("" if said is None else f"   says: {said}")
+            prepared.draw(scores, hypothesis, model, picture, title)
         except Exception as error:
             failures.add(sample.name, error)
             continue

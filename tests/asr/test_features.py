@@ -345,3 +345,10 @@ def test_settings_that_ask_for_too_much_are_refused(key, value):
     """As a header may have them: inf samples, gigabytes."""
     with pytest.raises(InputError, match=f"{key} must be .*at most"):
         features.extract(np.zeros(16000, np.float32), conf("logmel", **{key: value}))
+
+
+def test_centres_are_where_the_filters_peak():
+    settings = {"low": 20, "high": 7600, "filters": 20}
+    bank = features.mel_filters(16000, 16384, 20, 20, 7600)
+    peaks = bank.argmax(axis=0) * 16000 / 16384
+    np.testing.assert_allclose(features.centres(settings), peaks, atol=1)

@@ -216,3 +216,25 @@ def test_labels_on_one_level_do_not_overlap_where_there_is_room(found: list[tupl
         reached = [max([end for end, at in before if at == n], default=-1.0) for n in range(3)]
         if any(end <= start for end in reached):
             assert reached[level] <= start
+
+
+def test_a_spectrogram_has_its_frequencies_and_no_letter_lies_on_another(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("carousel.common.plots.write_picture", lambda figure, path: figures.append(figure))
+    alphabet, fires = Alphabet("abc"), {20: "a", 21: "b", 22: "c", 23: "a", 60: "b"}
+    hertz = np.linspace(0, 8000, 81)
+    draw_activations(
+        np.zeros((81, 80)), firing(alphabet, 80, fires), hypothesis(fires), alphabet, tmp_path / "a.png",
+        seconds=0.01, hertz=hertz,
+    )  # fmt: skip
+    (figure,) = figures
+    above, below = figure.axes
+    marks = dict(
+        zip((label.get_text() for label in above.get_yticklabels()), above.get_yticks(), strict=True)
+    )
+    assert marks["1,000"] == pytest.approx(10.5) and marks["8,000"] == pytest.approx(80.5)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in below.texts]
+    assert len(boxes) == 5
+    assert not [k for k, box in enumerate(boxes) for other in boxes[:k] if box.overlaps(other)]
+    assert [text.get_text() for text in below.get_legend().get_texts()] == ["blank"]
