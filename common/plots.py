@@ -264,7 +264,8 @@ def _lines(
             axes.plot(time, probabilities[:, index], color=colour or "lightgrey", linewidth=1, label=label)
     peaks = _peaks(log_probs, hypothesis, alphabet)
     places = [float(time[frame]) for _, frame in peaks]
-    wide = LETTER * len(log_probs) * scale / (0.9 * axes.figure.get_figwidth())  # of a letter on the axis
+    inches = axes.get_figure(root=True).get_figwidth()  # type: ignore[union-attr]  # of which the axis has nine tenths
+    wide = LETTER * len(log_probs) * scale / (0.9 * inches)  # of a letter on the axis
     rising = levels(places, [place + wide for place in places], LEVELS)
     for (symbol, frame), place, level in zip(peaks, places, rising, strict=True):
         height = probabilities[frame, alphabet.encode(symbol.text)[0]] + LEVEL * level

@@ -55,7 +55,8 @@ def _grey(transcript: Transcript, item: Input) -> np.ndarray:
 def _is_ink(transcript: Transcript, item: Input) -> bool:
     if item.sample is not None:
         return item.sample.strokes is not None
-    return transcript.about.get("domain") == "ink" or (item.path and item.path.suffix.lower() in INK.suffixes)
+    read_as_ink = transcript.about.get("domain") == "ink"
+    return read_as_ink or (item.path is not None and item.path.suffix.lower() in INK.suffixes)
 
 
 def _strokes(item: Input) -> Sequence[np.ndarray]:
@@ -78,7 +79,9 @@ def words(
     (left, top), size = corners.min(axis=0).tolist(), np.maximum(np.ptp(corners, axis=0), 1.0).tolist()
     placed = [(word, word.box) for word in found if word.box is not None]
     title = title if placed else f"{title}: {' '.join(word.text for word in found)}"
-    axes, inch = _canvas((left, top), size, title, STROKES if grey is None else PIXEL * size[1], LEVELS * ROW)
+    figure, axes, inch = _canvas(
+        (left, top), size, title, STROKES if grey is None else PIXEL * size[1], LEVELS * ROW
+    )
     if grey is not None:
         axes.imshow(255 - PALE * (255.0 - grey), cmap="gray", vmin=0, vmax=255)
     for stroke in strokes:
@@ -92,13 +95,13 @@ def words(
         up = y - level * ROW * inch
         axes.plot((x, x), (y, up), color=colour, linewidth=0.6)
         axes.text(x, up, label, fontsize=8, color=colour, va="bottom", parse_math=False)
-    return axes.get_figure(root=True)
+    return figure
 
 
 def _canvas(
     corner: tuple[float, float], size: Sequence[float], title: str, highest: float, room: float = 0.0
-) -> tuple[Axes, float]:
-    """Axes that show what is at `corner` and of this width and height, and the units of an inch.
+) -> tuple[Figure, Axes, float]:
+    """A figure, its axes, which show this width and height from `corner` on, and the units of an inch.
 
     highest: inches that the height may take. room: inches above it that are free."""
     from matplotlib.figure import Figure
@@ -114,7 +117,7 @@ def _canvas(
     axes.set_ylim(top + height, top - room / scale)
     axes.set_aspect("equal", adjustable="box")
     axes.autoscale(False)
-    return axes, 1 / scale
+    return figure, axes, 1 / scale
 
 
 def _colour(sure: float) -> tuple[float, float, float, float]:
@@ -128,7 +131,7 @@ def _colour(sure: float) -> tuple[float, float, float, float]:
 def page(sheet: Sheet, grey: np.ndarray, title: str) -> Figure:
     """A line is as sure as its words are on average. grey: the sheet's picture, (rows, columns) uint8."""
     rows, columns = grey.shape
-    axes, _ = _canvas((0, 0), (columns, rows), title, SIDE)
+    figure, axes, _ = _canvas((0, 0), (columns, rows), title, SIDE)
     axes.imshow(255 - PALE * (255.0 - grey), cmap="gray", vmin=0, vmax=255)
     for number, line in enumerate(sheet.lines, 1):
         polygon, baseline = np.array([*line.polygon, line.polygon[0]]), np.asarray(line.baseline)
@@ -154,4 +157,4 @@ def page(sheet: Sheet, grey: np.ndarray, title: str) -> Figure:
     for one, other in zip(sheet.lines, sheet.lines[1:], strict=False):
         ends = np.array([one.baseline[-1], other.baseline[0]])
         axes.plot(*ends.T, color="tab:purple", linewidth=0.5, alpha=0.5)
-    return axes.get_figure(root=True)
+    return figure

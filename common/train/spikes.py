@@ -55,8 +55,8 @@ def add_picture(
 
 def animate(pictures: list[Image.Image], path: Path) -> None:
     """A GIF of pictures, each on white as large as the largest, that stays longest at the last one."""
-    size = tuple(max(picture.size[axis] for picture in pictures) for axis in (0, 1))
-    frames = [Image.new("RGB", size, "white") for _ in pictures]
+    width, height = (max(sizes) for sizes in zip(*(picture.size for picture in pictures), strict=True))
+    frames = [Image.new("RGB", (width, height), "white") for _ in pictures]
     for frame, picture in zip(frames, pictures, strict=True):
         frame.paste(picture)
     pauses = [PAUSE] * (len(frames) - 1) + [LAST_PAUSE]
