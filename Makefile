@@ -25,7 +25,7 @@ ANSWERS := import signal, sys, urllib.request; signal.alarm(3); urllib.request.u
 PEERS := $(shell sed -n '/^bench = \[/,/^]/s/^ *"\(.*\)",/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-page lint format bench bench-decoder bench-lstm clean
+.PHONY: help setup demo test test-page lint format bench bench-decoder bench-handwriting bench-lstm clean
 
 help:
 	@echo "make setup   .venv with the package"
@@ -34,6 +34,7 @@ help:
 	@echo "make test-page   the tests of the served page in a Chromium, which has to be there"
 	@echo "make lint    ruff and mypy        make format  ruff's formatting"
 	@echo "make bench   our layers and search beside others'        make clean   remove what make made"
+	@echo "make bench-handwriting   lines read by us, PP-OCRv6 and Tesseract; BENCH='--pages FOLDER' times pages as well"
 	@echo "make bench-decoder   only the search, on our models' outputs, with other decoders that install"
 
 setup: $(SETUP)
@@ -90,6 +91,9 @@ bench-decoder: $(DEVELOP) $(OTHERS)
 $(OTHERS): $(DEVELOP)
 	@for name in $(PEERS); do $(PIP) --quiet $$name || echo "make: $$name does not install here." >&2; done
 	@touch $@
+
+bench-handwriting: $(DEVELOP) $(OTHERS)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bench/handwriting.py $(BENCH)
 
 bench-lstm: $(DEVELOP)
 	$(BIN)/python tests/bench/lstm.py
