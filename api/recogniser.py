@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from carousel.asr.domain import SPEECH
+from carousel.asr.live import Live
 from carousel.common.cli.decoding import asked
 from carousel.common.decoding import Symbol
 from carousel.common.decoding.align import spell
@@ -127,11 +128,14 @@ class Recogniser:
         least = self.domain.threshold if threshold is None else threshold
         return find(prepared.searched(scores, self.model), least)
 
-    def stream(self, options: Decoding | None = None, *, sample_rate: int | None = None) -> Stream:
-        """A recording that comes block by block."""
+    def stream(
+        self, options: Decoding | None = None, *, sample_rate: int | None = None, delay: float | None = None
+    ) -> Stream:
+        """A recording that comes block by block. delay: seconds that are heard after a sound before what it
+        says settles (1.5 is a good one); None: it is read as a whole when it is closed, which reads best."""
         if self.domain is not SPEECH:
             raise InputError(f"a model for {self.domain.name} reads no stream of sound; load one for speech")
-        return Stream(self, options, sample_rate)
+        return Stream(self, options, sample_rate, delay)
 
     def _prepare(
         self,
@@ -173,22 +177,61 @@ class Recogniser:
 
 
 class Stream:
-    """A recording that is fed block by block; its text is there when it is closed."""
+    """A recording that is fed block by block; its transcript is there when it is closed."""
 
-    def __init__(self, recogniser: Recogniser, options: Decoding | None, sample_rate: int | None) -> None:
-        self.recogniser, self.options, self.sample_rate = recogniser, options, sample_rate
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        options: Decoding | None,
+        sample_rate: int | None,
+        delay: float | None = None,
+    ) -> None:
+        self.recogniser, self.options, self.sample_rate, self.delay = recogniser, options, sample_rate, delay
+        self._begin()
+
+    def _begin(self) -> None:
         self._blocks: list[np.ndarray] = []
+        self._live: Live | None = None
+        self._resample: Any = None
+        if self.delay is None:
+            return
+        model = self.recogniser.model
+        self._live = Live(model, asked(self.options or Decoding(), model), self.delay)
+        if self.sample_rate not in (None, self._live.rate):
+            import soxr
+
+            self._resample = soxr.ResampleStream(self.sample_rate, self._live.rate, 1, dtype="float32")
+
+    @property
+    def settled(self) -> str:
+        """The text that stays; it only grows. Without a delay there is none before the end."""
+        return self._live.settled if self._live else ""
+
+    @property
+    def text(self) -> str:
+        """All that was understood so far, of which what follows the settled text may change."""
+        return self._live.text if self._live else ""
 
     def feed(self, block: np.ndarray) -> None:
-        """block: (samples,), the next of the recording."""
-        self._blocks.append(np.array(block))
+        """block: (samples,), the next of the recording, floats in -1 … 1 or int16."""
+        if self._live is None:
+            self._blocks.append(np.array(block))
+            return
+        wave = _wave(block, None, self._live.rate)
+        self._live.feed(self._resample.resample_chunk(wave) if self._resample else wave)
 
     def close(self) -> Transcript:
         """The transcript of all that was fed. The stream is empty after it."""
-        if not self._blocks:
+        live, blocks, resample = self._live, self._blocks, self._resample
+        if not blocks and not (live and live.heard):
             raise InputError("nothing was fed to the stream, so there is nothing to transcribe")
-        wave, self._blocks = np.concatenate(self._blocks), []
-        return self.recogniser.transcribe(wave, self.options, sample_rate=self.sample_rate)
+        self._begin()
+        if live is None:
+            whole = np.concatenate(blocks)
+            return self.recogniser.transcribe(whole, self.options, sample_rate=self.sample_rate)
+        if resample:
+            live.feed(resample.resample_chunk(np.zeros(0, np.float32), last=True))
+        return live.close()
 
 
 class _WordList:

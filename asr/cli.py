@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from carousel.asr.domain import SPEECH
 from carousel.asr.formats import FORMATS
 from carousel.common.cli import main as command
-from carousel.common.cli.program import Program
+from carousel.common.cli.program import Live, Program
 
-if TYPE_CHECKING:  # loading it brings numpy
+if TYPE_CHECKING:  # loading them brings numpy and torch
+    import numpy as np
+
     from carousel.common.cli.inputs import Input
     from carousel.common.domain import Transcript
+    from carousel.common.model.file import Model
 
 
 def draw(transcript: Transcript, item: Input, path: Path) -> None:
     from carousel.asr.plot import draw_recording
 
     draw_recording(transcript, item, path)
+
+
+def reader(model: Model, decoding: Mapping[str, Any], delay: float) -> Any:
+    from carousel.asr.live import Live as Reader
+
+    return Reader(model, decoding, delay)
+
+
+def stream(file: IO[bytes], rate: int, name: str) -> Iterator[np.ndarray]:
+    from carousel.asr.stream import wav_blocks
+
+    return wav_blocks(file, rate, name)
+
+
+def microphone(rate: int) -> Iterator[np.ndarray]:
+    from carousel.asr.stream import microphone as recorded
+
+    return recorded(rate)
 
 
 PROGRAM = Program(
@@ -55,6 +76,7 @@ PROGRAM = Program(
     demo="transcribe the recordings that come",
     is_sound=True,
     draw=draw,
+    live=Live(reader, stream, microphone),
     draws="the words where they are said, over a spectrogram, the paler the less sure",
 )
 

@@ -108,6 +108,14 @@ def loud(mel: np.ndarray) -> np.ndarray:
     return loudness >= speech - BELOW_SPEECH * DECIBEL
 
 
+def rest(length: float, settings: Mapping) -> np.ndarray:
+    """Features (frames, size) of so many seconds of rest after speech; of cepstra none are known."""
+    frames = round(length / frame_stride(settings)) if settings["kind"] == "logmel" else 0
+    array = np.zeros((frames, size(settings)), np.float32)
+    array[:, : settings["filters"]] = REST
+    return array
+
+
 def without_rests(array: np.ndarray, settings: Mapping) -> tuple[np.ndarray, np.ndarray]:
     """Features (frames, size) without the middle of quiet that is steady, and the numbers of the frames left.
 

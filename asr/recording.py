@@ -308,7 +308,7 @@ def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
     hop = rate // 100  # 10 ms
     level = power(wave, hop)
     around = np.convolve(level, np.ones(round(QUIET * 100)), mode="same")  # of the stretch around each 10 ms
-    pauses = _pauses(level)
+    pauses = pauses_in(level)
     cuts = [0]
     while (rest := len(wave) - cuts[-1]) > LONGEST * rate:
         least, first, last = (
@@ -321,7 +321,7 @@ def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
     return list(zip(cuts, [*cuts[1:], len(wave)], strict=True))
 
 
-def _pauses(level: np.ndarray) -> np.ndarray:
+def pauses_in(level: np.ndarray) -> np.ndarray:
     """The middle of each stretch of PAUSE seconds or more that is far below the speech, in hops, rising.
 
     level: mean square of each 10 ms. What counts as speech is its loudest twentieth.

@@ -287,14 +287,15 @@ def resampled(blocks: Iterable[np.ndarray], rate: int, sample_rate: int, name: s
             f" to {LARGEST_RATE}; export it again"
         )
     if rate != sample_rate:
-        blocks = _resampling(blocks, rate, sample_rate)
+        blocks = resampling(blocks, rate, sample_rate)
     grown = bytearray()  # which grows in place: an hour must not be in memory twice
     for block in blocks:
         grown += np.ascontiguousarray(block, dtype=np.float32).data.cast("B") if len(block) else b""
     return np.frombuffer(grown, np.float32)  # writable
 
 
-def _resampling(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+def resampling(blocks: Iterable[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks of mono float32 at `rate` -> blocks at `sample_rate`."""
     import soxr
 
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")

@@ -13,6 +13,7 @@ from carousel.common.cli import (
     demo,
     evaluate,
     explain,
+    listen,
     lm,
     models,
     options,
@@ -49,6 +50,8 @@ def parser(program: Program) -> argparse.ArgumentParser:
     add_train(commands, program)
     for command in (transcribe, evaluate, align, spot, lm, models, runs, serve, explain, demo):
         command.add(commands, program)
+    if program.live is not None:
+        listen.add(commands, program)
     shell.add(commands, program, whole)
     return whole
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.formats import Format
@@ -24,8 +24,20 @@ from carousel.common.domain import EVERYTHING, Domain, Wanted, open_input
 from carousel.common.errors import InputError
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
+    import numpy as np
+
     from carousel.common.domain import Item, Prepared, Transcript
     from carousel.common.model.file import Model
+
+
+class Live(NamedTuple):
+    """How a stream is read. Blocks are mono, float32, at one rate."""
+
+    reader: Callable[
+        [Model, Mapping[str, Any], float], Any
+    ]  # model, options, delay (s) -> carousel.asr.live.Live
+    stream: Callable[[IO[bytes], int, str], Iterator[np.ndarray]]  # file, rate, name -> blocks
+    microphone: Callable[[int], Iterator[np.ndarray]]  # rate -> blocks
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ class Program:
     draw: Callable[[Transcript, Input, Path], None] | None = None  # what was read, over the input
     draws: str = ""  # what is drawn over what, for --help
     has_pages: bool = False  # whose lines are found
+    live: Live | None = None  # how sound is read while it comes
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from carousel.common.cli import decoding, options, selection
+from carousel.common.cli import decoding, listen, options, selection
 from carousel.common.cli.data import expanded
 from carousel.common.cli.failures import Failures
 from carousel.common.cli.formats import Format
@@ -37,10 +37,17 @@ def add(commands: options.Subparsers, program: Program) -> None:
     program.add_truncation(parser)
     program.add_layout(parser)
     program.add_plot(parser)
+    if program.live is not None:
+        parser.add_argument(
+            "--live", action="store_true", help=f"read - as it comes, as `{program.name} listen -` does"
+        )
+        listen.add_delay(parser)
     parser.set_defaults(run=transcribe)
 
 
 def transcribe(program: Program, args: argparse.Namespace) -> int:
+    if getattr(args, "live", False):
+        return _live(program, args)
     decoding.asked(args)  # options that contradict each other are told before anything is loaded
     selection.check(args, program.input)
     if program.is_sound and args.channels is not None and args.nbest > 1:
@@ -97,6 +104,16 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
     finally:
         progress.close(told=args.output is not None)
     return failures.status
+
+
+def _live(program: Program, args: argparse.Namespace) -> int:
+    if len(args.inputs) != 1 or args.format not in (["txt"], ["json"]) or args.output is not None:
+        raise UsageError(
+            "--live reads one stream and writes txt or json to standard output: leave out the rest"
+        )
+    return listen.listen(
+        program, argparse.Namespace(**{**vars(args), "input": args.inputs[0], "format": args.format[0]})
+    )
 
 
 def formats_of(program: Program, args: argparse.Namespace) -> dict[str, Format]:

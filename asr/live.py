@@ -1,0 +1,163 @@
+"""Speech that is read while it is spoken: text that settles after a delay and is then never taken back.
+
+The layers see both ways, so a stretch of speech goes through them again and again as it grows, from its
+beginning to now. What an output frame says is kept from the first time that `delay` seconds after it have
+been heard: a latency-controlled bidirectional network (Y. Zhang et al., "Highway Long Short-Term Memory RNNs
+for Distant Speech Recognition", ICASSP 2016, section 4), but that the past is seen whole, where theirs
+carries its state. A stretch ends in a pause, as the windows of a long recording do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from carousel.asr import features
+from carousel.asr.align import power, seconds
+from carousel.asr.recording import ENOUGH, LONGEST, QUIET, is_silent, pauses_in, single_spaces
+from carousel.common.decoding import Hypothesis, Symbol, decode_batch
+from carousel.common.domain import Transcript
+from carousel.common.model.file import Model
+from carousel.common.recogniser import options
+
+DELAY = 1.5  # s that have to be heard after a frame before what it says is kept
+EVERY = 0.5  # s of new sound after which the network looks again
+REST = 0.4  # s of silence that the network is shown after now: it has never seen speech that breaks off
+LEVELS = 100  # of loudness a second
+
+
+class Live:
+    """A recording that comes block by block.
+
+    Greedy text settles after `delay` seconds. A search may change its mind within a stretch of speech, so
+    what it finds settles where the stretch ends: in a pause, or after half a minute without one.
+    decoding: options of common.decoding.decode_batch over those of the model.
+    """
+
+    def __init__(
+        self, model: Model, decoding: Mapping[str, Any], delay: float = DELAY, every: float = EVERY
+    ) -> None:
+        self.model, self.delay, self.every = model, delay, every
+        self.rate: int = model.features["sample_rate"]
+        self.options = options(model, decoding)
+        self.done: list[Hypothesis] = []  # of the stretches that have ended, in seconds
+        self._wave = np.zeros(0, np.float32)  # of the stretch that is being spoken
+        self._base = self._new = 0  # samples before it, and those that the network has not looked at
+        self._kept: list[tuple[np.ndarray, np.ndarray]] = []  # of the stretch: seconds (frames,), and scores
+        self._until = 0.0  # s up to which the frames are kept
+        self._rest: tuple[np.ndarray, np.ndarray] = self._nothing()
+
+    @property
+    def heard(self) -> float:
+        """Seconds so far."""
+        return (self._base + len(self._wave)) / self.rate
+
+    @property
+    def growing(self) -> str:
+        """What has settled of the stretch that is being spoken."""
+        greedy = self.options.get("decoder", "greedy") == "greedy"
+        return self._read(self._kept).text if greedy else ""
+
+    @property
+    def settled(self) -> str:
+        """The text that stays. It only grows."""
+        return " ".join(filter(None, [*(hypothesis.text for hypothesis in self.done), self.growing]))
+
+    @property
+    def text(self) -> str:
+        """All that was understood so far. What follows the settled text may change."""
+        spoken = self._read([*self._kept, self._rest])
+        return " ".join(filter(None, (hypothesis.text for hypothesis in [*self.done, spoken])))
+
+    def feed(self, block: np.ndarray) -> bool:
+        """Takes the next samples, float32 at the model's rate, and tells whether the network has looked."""
+        self._wave = np.concatenate([self._wave, block])
+        self._new += len(block)
+        if self._new < self.every * self.rate:
+            return False
+        self._look()
+        return True
+
+    def close(self) -> Transcript:
+        """The transcript of all that was fed."""
+        self._look(over=True)
+        self._kept.append(self._rest)
+        self._end()
+        symbols: list[Symbol] = []
+        for hypothesis in self.done:
+            if symbols and hypothesis.symbols:
+                symbols.append(Symbol(" ", symbols[-1].end, hypothesis.symbols[0].start, 1.0))
+            symbols += hypothesis.symbols
+        score = sum(hypothesis.score for hypothesis in self.done)
+        reading = Hypothesis(tuple(single_spaces(symbols)), score, self.model.calibration)
+        return Transcript((reading,), {"duration": seconds(self.heard), "truncated": False})
+
+    def _look(self, over: bool = False) -> None:
+        """Shows the stretch to the network, and keeps what has settled. over: nothing comes after it."""
+        self._new = 0
+        times, scores = self._seen(0.0 if over else REST)
+        edge = self.heard - self.delay
+        cut = self._cut(edge)
+        edge = edge if cut is None else cut
+        settled = (times >= self._until) & (times < edge)
+        self._kept.append((times[settled], scores[settled]))
+        self._until = max(self._until, edge)
+        later = times >= self._until
+        self._rest = times[later], scores[later]
+        if cut is not None:
+            self._end()
+            samples = round(cut * self.rate) - self._base
+            self._wave, self._base = self._wave[samples:], self._base + samples
+
+    def _seen(self, rest: float) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds at which each output frame of the stretch begins, and its scores (frames, symbols)."""
+        settings = self.model.features
+        if len(self._wave) < self.rate * settings["window"] or is_silent(self._wave):
+            return self._nothing()
+        array, frames = features.without_rests(features.extract(self._wave, settings), settings)
+        if not len(array):
+            return self._nothing()
+        after = features.rest(rest, settings)
+        (scores,) = self.model.log_probs([np.concatenate([array, after])])
+        times = self._base / self.rate + frames[:: self.model.stride] * features.frame_stride(settings)
+        return times, scores[: len(times)]
+
+    def _nothing(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(0), np.zeros((0, len(self.model.alphabet)), np.float32)
+
+    def _cut(self, edge: float) -> float | None:
+        """Where the stretch ends, in seconds between what is kept and `edge`, if it does there."""
+        hop = self.rate // LEVELS
+        level = power(self._wave, hop)
+        begins = self._base / self.rate
+        first, last = (max(round((time - begins) * LEVELS), 0) for time in (self._until, edge))
+        found = pauses_in(level)
+        found = found[(found >= max(first, round(ENOUGH * LEVELS))) & (found < last)]
+        if not len(found) and last > max(first, LONGEST * LEVELS):
+            around = np.convolve(level, np.ones(round(QUIET * LEVELS)), mode="same")
+            quietest = first + int(around[first:last].argmin())
+            if last > 2 * LONGEST * LEVELS or around[quietest] < np.percentile(around, 25):
+                found = np.array([quietest])
+        return None if not len(found) else begins + float(found[-1] * hop + hop // 2) / self.rate
+
+    def _end(self) -> None:
+        """The stretch is over."""
+        self.done.append(self._read(self._kept))
+        self._kept = []
+
+    def _read(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> Hypothesis:
+        """The best text of these frames, in seconds."""
+        times, scores = (np.concatenate(arrays) for arrays in zip(self._nothing(), *parts, strict=True))
+        ((best, *_),) = decode_batch([scores], self.model.alphabet, **self.options)
+        step = self.model.stride * features.frame_stride(self.model.features)
+        symbols = [
+            symbol._replace(
+                start=seconds(times[int(symbol.start)]), end=seconds(times[int(symbol.end) - 1] + step)
+            )
+            for symbol in best.symbols
+        ]
+        found = replace(best, symbols=tuple(single_spaces(symbols)))
+        return found.calibrated(self.model.calibration)
