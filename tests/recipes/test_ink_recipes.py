@@ -11,13 +11,16 @@ import pytest
 import yaml
 
 from carousel.common.cli.main import parser
-from carousel.common.data.manifest import read_manifest
+from carousel.common.cli.prepare import run
+from carousel.common.data.manifest import read_manifest, write_manifest
 from carousel.hwr.cli import PROGRAM
 from carousel.recipes.iam_ondb import prepare as iam_ondb
 from carousel.recipes.ink import fault
 from carousel.recipes.pendigits import prepare as pendigits
+from carousel.recipes.unipen_words import vary
 from tests.conftest import corpus
 from tests.recipes.command import prepare
+from tests.tiny import tiny_model
 
 INK = [[0, 0, 10, 40, 20, 0, 30, 40, 40, 0, 50, 40, 60, 0, 70, 40], [20, -30]]
 
@@ -287,3 +290,38 @@ def test_iam_ondb_that_is_not_whole(whiteboards, tmp_path, path, text, message, 
 def test_iam_ondb_needs_its_folders(tmp_path, capsys):
     assert prepare("iam_ondb", tmp_path, tmp_path / "out") == 1
     assert "lineStrokes: is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(vary.CHANGES))
+def test_changes_of_ink_keep_what_is_written(name):
+    rng = np.random.default_rng(0)
+    strokes = [rng.normal(size=(int(n), 2)) for n in rng.integers(1, 9, 7)]
+    before = [stroke.copy() for stroke in strokes]
+    made = vary.CHANGES[name](strokes, np.random.default_rng(1))
+    assert all((a == b).all() for a, b in zip(strokes, before, strict=True))
+    assert len(made) == len(strokes)
+    if name != "every third point":
+        assert sorted(map(len, made)) == sorted(map(len, strokes))
+
+
+def test_ink_is_turned_and_slanted_as_it_is_seen():
+    right = [np.array([[0.0, 0.0], [1.0, 0.0]])]
+    (turned,) = vary.turned(90)(right, None)
+    np.testing.assert_allclose(turned[1], [0, -1], atol=1e-12)  # up: y grows downwards
+    up = [np.array([[0.0, 0.0], [0.0, -1.0]])]
+    (slanted,) = vary.slanted(45)(up, None)
+    np.testing.assert_allclose(slanted[1], [1, -1], atol=1e-12)
+    (back,) = vary.turned(-10)(vary.turned(10)(right, None), None)
+    np.testing.assert_allclose(back, right[0], atol=1e-12)
+
+
+def test_changes_are_shown_with_their_rates(tmp_path, capsys):
+    model = tiny_model(tmp_path / "ink.safetensors", "ink")
+    strokes = [[0, 0, 5, 20, 10, 0], [20, 0, 22, 15]]
+    write_manifest(tmp_path / "m.jsonl", [{"strokes": strokes, "text": "ab"}] * 3)
+    words = [str(model), str(tmp_path / "m.jsonl"), "--count", "2"]
+    assert run(vary, words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(vary.CHANGES)
+    rates = dict(zip(vary.CHANGES, (line.split("%")[0].split()[-1] for line in lines), strict=True))
+    assert rates["as written"] == rates["thirty times the size"] == rates["a tenth of the size"]
