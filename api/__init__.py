@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from carousel.common.decoding import Symbol
     from carousel.common.domain import Transcript
     from carousel.common.errors import InputError
+    from carousel.common.language.lstm import LanguageModel
     from carousel.common.options import Decoding
     from carousel.recogniser import Recogniser, Source
 
 __version__ = "0.1.0"
-__all__ = ["Decoding", "InputError", "Recogniser", "Transcript", "align", "load", "spot"]
+__all__ = ["Decoding", "InputError", "Recogniser", "Transcript", "align", "load", "spot", "suggest"]
 
 _LAZY = {
     "Decoding": "carousel.common.options",
@@ -80,6 +81,23 @@ def spot(
     """Where the words are, each with its score as confidence, as of `Recogniser.spot`."""
     found = _opened(model)
     return found.spot(source, words, threshold=threshold, inside=inside, sample_rate=sample_rate)
+
+
+def suggest(text: str, model: str | os.PathLike[str], count: int = 3) -> list[tuple[str, float]]:
+    """The likeliest next words of a text, or ends of the word that is begun, with their probabilities.
+
+    model: the file of an LSTM language model, as `train recipe=language` makes it. Raises InputError.
+    """
+    from carousel.common.language.suggest import suggest as suggested
+
+    return suggested(text, _language(os.fspath(model)), count)
+
+
+@lru_cache(maxsize=2)
+def _language(file: str) -> LanguageModel:
+    from carousel.common.language.lstm import load as opened
+
+    return opened(file)
 
 
 def _opened(model: Recogniser | str) -> Recogniser:

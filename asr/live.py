@@ -17,7 +17,7 @@ import numpy as np
 
 from carousel.asr import features
 from carousel.asr.align import power, seconds
-from carousel.asr.recording import ENOUGH, LONGEST, QUIET, is_silent, pauses_in, single_spaces
+from carousel.asr.recording import ENOUGH, LONGEST, is_silent, pauses_in, single_spaces
 from carousel.common.decoding import Hypothesis, Symbol, decode_batch
 from carousel.common.domain import Transcript
 from carousel.common.model.file import Model
@@ -26,6 +26,8 @@ from carousel.common.recogniser import options
 DELAY = 1.5  # s that have to be heard after a frame before what it says is kept
 EVERY = 0.5  # s of new sound after which the network looks again
 REST = 0.4  # s of silence that the network is shown after now: it has never seen speech that breaks off
+CONTEXT = 12.0  # s of earlier stretches that the network is shown as well, for voice and channel
+LATE = 0.6  # s after a pause has begun in which letters of before it may still fire
 LEVELS = 100  # of loudness a second
 
 
@@ -43,9 +45,13 @@ class Live:
         self.model, self.delay, self.every = model, delay, every
         self.rate: int = model.features["sample_rate"]
         self.options = options(model, decoding)
+        unknown = model.alphabet.unknown(" ")
+        self._space = -1 if unknown else model.alphabet.encode(" ")[0]
+        self._step = model.stride * features.frame_stride(model.features)  # s of an output frame
         self.done: list[Hypothesis] = []  # of the stretches that have ended, in seconds
-        self._wave = np.zeros(0, np.float32)  # of the stretch that is being spoken
+        self._wave = np.zeros(0, np.float32)  # what the network sees: what is being spoken, and some before
         self._base = self._new = 0  # samples before it, and those that the network has not looked at
+        self._ends: list[float] = []  # s where stretches ended
         self._kept: list[tuple[np.ndarray, np.ndarray]] = []  # of the stretch: seconds (frames,), and scores
         self._until = 0.0  # s up to which the frames are kept
         self._rest: tuple[np.ndarray, np.ndarray] = self._nothing()
@@ -100,7 +106,7 @@ class Live:
         self._new = 0
         times, scores = self._seen(0.0 if over else REST)
         edge = self.heard - self.delay
-        cut = self._cut(edge)
+        cut = self._cut(edge, times, scores)
         edge = edge if cut is None else cut
         settled = (times >= self._until) & (times < edge)
         self._kept.append((times[settled], scores[settled]))
@@ -109,11 +115,14 @@ class Live:
         self._rest = times[later], scores[later]
         if cut is not None:
             self._end()
-            samples = round(cut * self.rate) - self._base
-            self._wave, self._base = self._wave[samples:], self._base + samples
+            self._ends.append(cut)
+            oldest = next(end for end in self._ends if cut - end <= CONTEXT)
+            samples = round(oldest * self.rate) - self._base
+            if samples > 0:
+                self._wave, self._base = self._wave[samples:], self._base + samples
 
     def _seen(self, rest: float) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds at which each output frame of the stretch begins, and its scores (frames, symbols)."""
+        """Seconds at which each output frame begins, and its scores (frames, symbols)."""
         settings = self.model.features
         if len(self._wave) < self.rate * settings["window"] or is_silent(self._wave):
             return self._nothing()
@@ -122,26 +131,29 @@ class Live:
             return self._nothing()
         after = features.rest(rest, settings)
         (scores,) = self.model.log_probs([np.concatenate([array, after])])
-        times = self._base / self.rate + frames[:: self.model.stride] * features.frame_stride(settings)
+        times = self._base / self.rate + frames[:: self.model.stride] * self._step / self.model.stride
         return times, scores[: len(times)]
 
     def _nothing(self) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0), np.zeros((0, len(self.model.alphabet)), np.float32)
 
-    def _cut(self, edge: float) -> float | None:
-        """Where the stretch ends, in seconds between what is kept and `edge`, if it does there."""
-        hop = self.rate // LEVELS
-        level = power(self._wave, hop)
-        begins = self._base / self.rate
-        first, last = (max(round((time - begins) * LEVELS), 0) for time in (self._until, edge))
-        found = pauses_in(level)
-        found = found[(found >= max(first, round(ENOUGH * LEVELS))) & (found < last)]
-        if not len(found) and last > max(first, LONGEST * LEVELS):
-            around = np.convolve(level, np.ones(round(QUIET * LEVELS)), mode="same")
-            quietest = first + int(around[first:last].argmin())
-            if last > 2 * LONGEST * LEVELS or around[quietest] < np.percentile(around, 25):
-                found = np.array([quietest])
-        return None if not len(found) else begins + float(found[-1] * hop + hop // 2) / self.rate
+    def _cut(self, edge: float, times: np.ndarray, scores: np.ndarray) -> float | None:
+        """Where the stretch ends, in seconds between what is kept and `edge`, if it does there.
+
+        That is behind a space that the network has read, by a pause if there is one, or within a long pause:
+        letters may fire late, so a pause alone does not tell where a word ends.
+        """
+        level = power(self._wave, self.rate // LEVELS)
+        starts, stops = (self._base / self.rate + ends / LEVELS for ends in pauses_in(level))
+        spaces = times[scores.argmax(axis=1) == self._space] + self._step
+        paused = (spaces[:, None] >= starts) & (spaces[:, None] <= stops + LATE)
+        silent = starts[stops - starts > LATE] + LATE
+        begun = self._ends[-1] if self._ends else 0.0
+        for ends in (np.append(spaces[paused.any(axis=1)], silent), spaces if edge > begun + LONGEST else []):
+            inside = [end for end in ends if max(self._until, begun + ENOUGH) <= end < edge]
+            if inside:
+                return float(max(inside))
+        return edge if edge > begun + 2 * LONGEST else None
 
     def _end(self) -> None:
         """The stretch is over."""
@@ -152,10 +164,9 @@ class Live:
         """The best text of these frames, in seconds."""
         times, scores = (np.concatenate(arrays) for arrays in zip(self._nothing(), *parts, strict=True))
         ((best, *_),) = decode_batch([scores], self.model.alphabet, **self.options)
-        step = self.model.stride * features.frame_stride(self.model.features)
         symbols = [
             symbol._replace(
-                start=seconds(times[int(symbol.start)]), end=seconds(times[int(symbol.end) - 1] + step)
+                start=seconds(times[int(symbol.start)]), end=seconds(times[int(symbol.end) - 1] + self._step)
             )
             for symbol in best.symbols
         ]

@@ -308,7 +308,8 @@ def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
     hop = rate // 100  # 10 ms
     level = power(wave, hop)
     around = np.convolve(level, np.ones(round(QUIET * 100)), mode="same")  # of the stretch around each 10 ms
-    pauses = pauses_in(level)
+    starts, ends = pauses_in(level)
+    pauses = (starts + ends) // 2
     cuts = [0]
     while (rest := len(wave) - cuts[-1]) > LONGEST * rate:
         least, first, last = (
@@ -321,8 +322,8 @@ def windows(wave: np.ndarray, rate: int) -> list[tuple[int, int]]:
     return list(zip(cuts, [*cuts[1:], len(wave)], strict=True))
 
 
-def pauses_in(level: np.ndarray) -> np.ndarray:
-    """The middle of each stretch of PAUSE seconds or more that is far below the speech, in hops, rising.
+def pauses_in(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each stretch of PAUSE seconds or more that is far below the speech starts and ends, in hops.
 
     level: mean square of each 10 ms. What counts as speech is its loudest twentieth.
     """
@@ -330,7 +331,7 @@ def pauses_in(level: np.ndarray) -> np.ndarray:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet, [0]]).astype(np.int8)))
     starts, ends = edges[::2], edges[1::2]
     long = ends - starts >= round(PAUSE * 100)
-    return (starts[long] + ends[long]) // 2
+    return starts[long], ends[long]
 
 
 def single_spaces(symbols: Iterable[Symbol]) -> list[Symbol]:

@@ -43,7 +43,7 @@ def pack(text: str, model: LanguageModel, streams: int = STREAMS) -> bytes:
 
 
 def unpack(data: bytes, model: LanguageModel) -> str:
-    """What `pack` was given. Raises InputError for other data or another model, and where it came out wrong."""
+    """What `pack` was given. Raises InputError for other data or another model, or if it came out wrong."""
     _check(model)
     if len(data) < HEADER.size or data[: len(MAGIC)] != MAGIC:
         raise InputError("was not packed by a language model")
