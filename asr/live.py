@@ -45,6 +45,7 @@ class Live:
         self.model, self.delay, self.every = model, delay, every
         self.rate: int = model.features["sample_rate"]
         self.options = options(model, decoding)
+        self._greedy = self.options.get("decoder", "greedy") == "greedy"
         unknown = model.alphabet.unknown(" ")
         self._space = -1 if unknown else model.alphabet.encode(" ")[0]
         self._step = model.stride * features.frame_stride(model.features)  # s of an output frame
@@ -64,8 +65,7 @@ class Live:
     @property
     def growing(self) -> str:
         """What has settled of the stretch that is being spoken."""
-        greedy = self.options.get("decoder", "greedy") == "greedy"
-        return self._read(self._kept).text if greedy else ""
+        return self._read(self._kept).text if self._greedy else ""
 
     @property
     def settled(self) -> str:
@@ -107,7 +107,12 @@ class Live:
         times, scores = self._seen(0.0 if over else REST)
         edge = self.heard - self.delay
         cut = self._cut(edge, times, scores)
-        edge = edge if cut is None else cut
+        if cut is not None:
+            edge = cut
+        elif (
+            not self._greedy
+        ):  # the text settles at the end of the stretch, until when its frames are seen anew
+            edge = self._until
         settled = (times >= self._until) & (times < edge)
         self._kept.append((times[settled], scores[settled]))
         self._until = max(self._until, edge)
