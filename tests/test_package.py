@@ -29,7 +29,11 @@ SLOW = (
     "lightning_fabric",
     "numpy",
 )
-ABSENT = {"mlflow": "mlflow-skinny", "wandb": "wandb"}  # of extras that are no part of dev
+ABSENT = {
+    "mlflow": "mlflow-skinny",
+    "sounddevice": "sounddevice",
+    "wandb": "wandb",
+}  # of extras that are no part of dev
 UNSAFE = {
     "pickle",
     "cPickle",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,8 +15,6 @@ from carousel.common.cli.failures import DONE, Failures
 from carousel.common.cli.program import Program
 from carousel.common.cli.streams import printable, show
 from carousel.common.errors import InputError, UsageError
-
-WIDEST = 100_000  # columns of a table that nobody's terminal bounds
 
 
 def add(commands: options.Subparsers, program: Program) -> None:
@@ -132,8 +131,8 @@ def _table(models: Sequence[dict[str, Any]]) -> str:
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in rows
     ]
-    wide = shutil.get_terminal_size((WIDEST, 24)).columns  # no terminal has no end
-    if max(map(len, lines)) > wide:
+    wide = shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and max(map(len, lines)) > wide:
         lines = [line for row in rows[1:] for line in _paragraph(rows[0], row, wide)][:-1]
     return "\n".join([*lines, "", "* taken when no --model is given"])
 

@@ -51,6 +51,7 @@ def test_models_are_a_table_where_it_fits_and_paragraphs_where_not(tmp_path, cap
     table = capsys.readouterr().out
     assert table.splitlines()[0].split() == ["NAME", "READS", "SYMBOLS", "SIZE", "LICENCE", "RESULTS"]
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert main(["models", str(tmp_path)]) == 0
     narrow = capsys.readouterr().out
     assert max(map(len, narrow.splitlines())) <= 60

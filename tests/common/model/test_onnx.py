@@ -354,7 +354,9 @@ def test_shipped_models_read_the_samples_alike(room: str, tmp_path: Path, capsys
         inputs = [str(cli.PROGRAM.domains[0].samples / sample) for sample in samples]
         texts = []
         for choice in (name, exported):
-            assert cli.main([verb, *inputs, "--model", choice]) == 0
+            assert (
+                cli.main([verb, *inputs, "--model", choice, "--lm", "none"]) == 0
+            )  # as the export has none beside it
             texts.append(capsys.readouterr().out)
         assert texts[0] == texts[1] and texts[0].strip()
         assert cli.main(["models", exported, "--json"]) == 0
