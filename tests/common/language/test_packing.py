@@ -29,7 +29,7 @@ def model() -> LanguageModel:
 
 
 @given(st.integers(2, 40), st.integers(0, 300), st.integers(0, 2**32 - 1), st.floats(0.01, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_symbols_come_back_and_cost_what_they_are_worth(symbols, count, seed, sharpness) -> None:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(symbols, sharpness), max(count, 1))[:count]
@@ -48,7 +48,7 @@ def test_symbols_come_back_and_cost_what_they_are_worth(symbols, count, seed, sh
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=80) | st.text("abc é\n", max_size=300))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_texts_come_back(model, text) -> None:
     for streams in (1, 5):
         assert unpack(pack(text, model, streams), model) == text
