@@ -32,14 +32,17 @@ LINES = 25  # of the page whose time is told
 Reader = Callable[[Sequence[Path]], list[str]]
 
 
-def ours(**options: str) -> Reader:
-    """In batches, as `hwr recognise` does."""
+def ours(decoder: str | None = None) -> Reader:
+    """In batches, as `hwr recognise` does, with the language model beside the model unless it is greedy."""
+    from carousel.common.cli.decoding import asked
     from carousel.common.model.catalogue import open_model
+    from carousel.common.options import Decoding
     from carousel.common.recogniser import transcribe
     from carousel.hwr.domain import IMAGE
     from carousel.hwr.inputs import open as opened
 
     model = open_model(None, IMAGE.models, ("image",))
+    options = asked(Decoding(decoder=decoder), model)
 
     def read(paths: Sequence[Path]) -> list[str]:
         items = [
@@ -132,7 +135,7 @@ def main() -> None:
         return
     readers: dict[str, Callable[[], Reader]] = {
         "ours, greedy": lambda: ours(decoder="greedy"),
-        "ours": ours,
+        "ours, with LM": ours,
         "PP-OCRv6": pp_ocr,
         "Tesseract": lambda: tesseract(arguments.language),
     }
