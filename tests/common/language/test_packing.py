@@ -1,8 +1,6 @@
 """Arithmetic coding, and texts packed by a language model and unpacked again."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carousel.common.cli.prepare import run
 from carousel.common.errors import InputError
 from carousel.common.language.arithmetic import COUNTS, Decoder, Encoder, cumulative
 from carousel.common.language.lstm import LanguageModel, LanguageNetwork
 from carousel.common.language.packing import HEADER, pack, unpack
+from carousel.recipes.language import pack as command
 
 SETTINGS = {"embedding": 4, "hidden": 8, "layers": 1, "cell": "lstm", "dropout": 0.0}
 
@@ -85,15 +85,15 @@ def test_what_was_not_packed_or_by_another_is_told(model) -> None:
         pack("abc", LanguageModel(model.network, model.tokens, SETTINGS, running=True))
 
 
-def test_the_command_packs_and_unpacks(model, tmp_path) -> None:
+def test_the_command_packs_and_unpacks(model, tmp_path, capsys) -> None:
     model.save(tmp_path / "lm.safetensors")
     text = tmp_path / "a.txt"
     text.write_text("abba abba\n" * 30)
-    command = [sys.executable, "-m", "carousel.recipes.language.pack", str(tmp_path / "lm.safetensors")]
-    shown = subprocess.run([*command, str(text)], capture_output=True, text=True, check=True).stdout
+    words = [str(tmp_path / "lm.safetensors"), str(text)]
+    assert run(command, words) == 0
+    shown = capsys.readouterr().out
     assert "bits a character" in shown and "xz" in shown
-    again = subprocess.run([*command, str(text)], capture_output=True, text=True, check=False)
-    assert again.returncode == 1 and "is there already" in again.stderr
+    assert run(command, words) == 1 and "is there already" in capsys.readouterr().err
     text.unlink()
-    subprocess.run([*command, str(text) + ".crsl", "--back"], capture_output=True, check=True)
+    assert run(command, [words[0], words[1] + ".crsl", "--back"]) == 0
     assert text.read_text() == "abba abba\n" * 30
