@@ -46,7 +46,7 @@ def add(commands: options.Subparsers, program: Program) -> None:
     )
     add_delay(parser)
     options.add_model_arguments(parser, name)
-    options.add_decoder_arguments(parser, program.sessions, nbest=False)
+    options.add_decoder_arguments(parser, nbest=False, second_pass=False)
     parser.add_argument(
         "-f", "--format", choices=("txt", "json"), default="txt", help="what to write (default: txt)"
     )

@@ -167,11 +167,14 @@ def add_model_arguments(parser: argparse.ArgumentParser, program: str) -> None:
 
 
 def add_decoder_arguments(
-    parser: argparse.ArgumentParser, session: tuple[str, ...] | None = None, nbest: bool = True
+    parser: argparse.ArgumentParser,
+    session: tuple[str, ...] | None = None,
+    nbest: bool = True,
+    second_pass: bool = True,
 ) -> None:
     """session: what --session may be, the default first; None: any key of a manifest."""
     for name, setting in settings().items():
-        if name == "nbest" and not nbest:
+        if (name == "nbest" and not nbest) or (name.startswith("rescore") and not second_pass):
             continue
         bounds, choices = setting["bounds"], setting["choices"]
         kind: Callable[[str], Any] = number(*bounds) if bounds else Path
@@ -187,6 +190,8 @@ def add_decoder_arguments(
             default=1 if name == "nbest" else None,
             help=setting["help"],
         )
+    if not second_pass:
+        return
     parser.add_argument(
         "--session",
         choices=session,
