@@ -21,9 +21,9 @@ from carousel.asr.recording import ENOUGH, LONGEST, is_silent, pauses_in, single
 from carousel.common.decoding import Hypothesis, Symbol, decode_batch
 from carousel.common.domain import Transcript
 from carousel.common.model.file import Model
+from carousel.common.options import DELAY
 from carousel.common.recogniser import options
 
-DELAY = 1.5  # s that have to be heard after a frame before what it says is kept
 EVERY = 0.5  # s of new sound after which the network looks again
 REST = 0.4  # s of silence that the network is shown after now: it has never seen speech that breaks off
 CONTEXT = 12.0  # s of earlier stretches that the network is shown as well, for voice and channel
@@ -109,10 +109,8 @@ class Live:
         cut = self._cut(edge, times, scores)
         if cut is not None:
             edge = cut
-        elif (
-            not self._greedy
-        ):  # the text settles at the end of the stretch, until when its frames are seen anew
-            edge = self._until
+        elif not self._greedy:
+            edge = self._until  # until the stretch ends its frames are seen anew
         settled = (times >= self._until) & (times < edge)
         self._kept.append((times[settled], scores[settled]))
         self._until = max(self._until, edge)

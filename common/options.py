@@ -13,6 +13,7 @@ from typing import Any
 
 DECODERS = ("greedy", "beam", "pyctcdecode")  # of common.decoding, whose import would slow --help down
 NONE = "none"  # --lm none, --lexicon none (without the list that the model has), --session none
+DELAY = 1.5  # s that are heard after a sound before what it says settles, while it is listened to
 COUNTS = (1, 10**9, int)  # more than any computer holds, and less than what the compiled search counts to
 
 LISTS = ("lexicon", "grammar")  # options that say all that may be written

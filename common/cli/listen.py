@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carousel.common.cli import decoding, options, streams
-from carousel.common.cli.failures import DONE
+from carousel.common.cli.failures import DONE, Failures
 from carousel.common.cli.files import check_file
 from carousel.common.cli.inputs import STDIN, Input
-from carousel.common.cli.program import Program
-from carousel.common.errors import UsageError
+from carousel.common.cli.program import Live, Opener, Program
+from carousel.common.errors import InputError, UsageError
+from carousel.common.options import DELAY
 
 if TYPE_CHECKING:  # loading them brings numpy and torch
     import numpy as np
@@ -22,7 +23,10 @@ if TYPE_CHECKING:  # loading them brings numpy and torch
     from carousel.common.decoding import Hypothesis
     from carousel.common.model.file import Model
 
-DELAY = 1.5  # s
+DELAY_HELP = (
+    "seconds that are heard after a sound before its letter settles; more read better "
+    f"(default: {DELAY}). With a search, texts settle in pauses"
+)
 
 
 def add(commands: options.Subparsers, program: Program) -> None:
@@ -44,8 +48,8 @@ def add(commands: options.Subparsers, program: Program) -> None:
         metavar="FILE|-",
         help="a WAV stream, - for standard input (default: the microphone)",
     )
-    add_delay(parser)
-    options.add_model_arguments(parser, name)
+    parser.add_argument("--delay", type=options.number(0, 60), default=DELAY, metavar="S", help=DELAY_HELP)
+    options.add_model_arguments(parser, name, batches=False)
     options.add_decoder_arguments(parser, nbest=False, second_pass=False)
     parser.add_argument(
         "-f", "--format", choices=("txt", "json"), default="txt", help="what to write (default: txt)"
@@ -53,53 +57,33 @@ def add(commands: options.Subparsers, program: Program) -> None:
     parser.set_defaults(run=listen)
 
 
-def add_delay(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--delay",
-        type=options.number(0, 60),
-        default=DELAY,
-        metavar="S",
-        help="seconds that are heard after a sound before its letter settles; more read better (default: "
-        "%(default)s). With a search, texts settle in pauses",
-    )
-
-
 def listen(program: Program, args: argparse.Namespace) -> int:
     """Reads a stream to its end, or to Ctrl-C."""
     if program.live is None:
         raise UsageError(f"{program.name} reads no stream")
-    if getattr(args, "rescore", None) is not None:
-        raise UsageError("--rescore needs whole recordings; leave it out")
-    args.nbest = 1
-    wanted = argparse.Namespace(**{**vars(args), "format": ["txt"]})
+    wanted = argparse.Namespace(**{**vars(args), "nbest": 1, "format": ["txt"]})
     decoding.asked(wanted)
-    model = _model(program, args)
-    searching = decoding.asked(wanted, model)
-    live = program.live.reader(model, searching, args.delay)
+    model = Opener(program, args, Failures()).model(program.domains[0])
+    live = program.live.reader(model, decoding.asked(wanted, model), args.delay)
     teller = Teller(program, model, args.format, args.input or "microphone")
     with suppress(KeyboardInterrupt):
-        for block in _blocks(program, args.input, live.rate):
+        for block in _blocks(program.live, args.input, live.rate):
             if live.feed(block):
-                teller.tell(live.done, live.growing, live.text)
+                teller.tell(live.done, live.growing, live.text if teller.terminal else "")
     live.close()
     teller.tell(live.done, "", "")
     return DONE
 
 
-def _model(program: Program, args: argparse.Namespace) -> Model:
-    from carousel.common.model.catalogue import open_model
-
-    domain = program.domains[0]
-    return open_model(args.model, domain.models, program.names, args.device, domain.work.size, args.precision)
-
-
-def _blocks(program: Program, source: str | None, rate: int) -> Iterator[np.ndarray]:
-    if program.live is None or source is None:
-        return program.live.microphone(rate) if program.live else iter(())
+def _blocks(live: Live, source: str | None, rate: int) -> Iterator[np.ndarray]:
+    if source is None:
+        return live.microphone(rate)
     if source == STDIN:
-        return program.live.stream(sys.stdin.buffer, rate, "standard input")
+        if sys.stdin is None or streams.is_closed("stdin"):
+            raise InputError("standard input: is closed; give it a stream")
+        return live.stream(sys.stdin.buffer, rate, "standard input")
     check_file("input", Path(source))
-    return program.live.stream(open(source, "rb"), rate, source)
+    return live.stream(open(source, "rb"), rate, source)
 
 
 class Teller:

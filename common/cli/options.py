@@ -136,7 +136,7 @@ def add_talk_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, program: str) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, program: str, batches: bool = True) -> None:
     parser.add_argument(
         "--model",
         metavar="M",
@@ -156,6 +156,9 @@ def add_model_arguments(parser: argparse.ArgumentParser, program: str) -> None:
         help="precision of the matrix products; log-probabilities and search are float32 (default: auto, "
         "bf16 where the machine multiplies it faster, else fp32; an .onnx has its own and takes only auto)",
     )
+    add_talk_arguments(parser)
+    if not batches:
+        return
     parser.add_argument(
         "--batch-frames",
         type=count,
@@ -163,7 +166,6 @@ def add_model_arguments(parser: argparse.ArgumentParser, program: str) -> None:
         metavar="N",
         help=f"frames that go through the network at once; fewer take less memory (default: {BATCH_FRAMES})",
     )
-    add_talk_arguments(parser)
 
 
 def add_decoder_arguments(

@@ -17,12 +17,19 @@ from carousel.common.cli.runner import emitter, is_written
 from carousel.common.cli.streams import detail, note
 from carousel.common.domain import TRANSCRIBED
 from carousel.common.errors import UsageError
+from carousel.common.options import DELAY
 
 if TYPE_CHECKING:  # loading them brings torch
     from carousel.common.domain import Prepared, Transcript
     from carousel.common.model.file import Model
 
     Source = tuple[Model, Prepared, Session]
+
+# What only whole recordings have.
+UNHEARD = (
+    "output", "plot", "channels", "times", "allow_truncated", "files_from", "shard", "skip_existing",
+    "session", "rescore", "rescore_weight", "rescore_bonus",
+)  # fmt: skip
 
 
 def add(commands: options.Subparsers, program: Program) -> None:
@@ -41,13 +48,17 @@ def add(commands: options.Subparsers, program: Program) -> None:
         parser.add_argument(
             "--live", action="store_true", help=f"read - as it comes, as `{program.name} listen -` does"
         )
-        listen.add_delay(parser)
+        parser.add_argument(
+            "--delay", type=options.number(0, 60), metavar="S", help=f"with --live: {listen.DELAY_HELP}"
+        )
     parser.set_defaults(run=transcribe)
 
 
 def transcribe(program: Program, args: argparse.Namespace) -> int:
     if getattr(args, "live", False):
         return _live(program, args)
+    if getattr(args, "delay", None) is not None:
+        raise UsageError("--delay is for --live; leave it out")
     decoding.asked(args)  # options that contradict each other are told before anything is loaded
     selection.check(args, program.input)
     if program.is_sound and args.channels is not None and args.nbest > 1:
@@ -107,13 +118,19 @@ def transcribe(program: Program, args: argparse.Namespace) -> int:
 
 
 def _live(program: Program, args: argparse.Namespace) -> int:
-    if len(args.inputs) != 1 or args.format not in (["txt"], ["json"]) or args.output is not None:
+    given = [name for name in UNHEARD if getattr(args, name) not in (None, False)]
+    given += ["nbest"] * (args.nbest > 1) + ["batch_frames"] * (args.batch_frames != options.BATCH_FRAMES)
+    if len(args.inputs) != 1 or args.format not in (["txt"], ["json"]) or given:
+        named = ", ".join(decoding.flag(name) for name in given) or "the rest"
         raise UsageError(
-            "--live reads one stream and writes txt or json to standard output: leave out the rest"
+            f"--live reads one stream and writes txt or json to standard output: leave out {named}"
         )
-    return listen.listen(
-        program, argparse.Namespace(**{**vars(args), "input": args.inputs[0], "format": args.format[0]})
-    )
+    wanted = {
+        "input": args.inputs[0],
+        "format": args.format[0],
+        "delay": DELAY if args.delay is None else args.delay,
+    }
+    return listen.listen(program, argparse.Namespace(**vars(args) | wanted))
 
 
 def formats_of(program: Program, args: argparse.Namespace) -> dict[str, Format]:

@@ -182,7 +182,10 @@ def test_transcribe_live_is_the_same_and_json_has_times() -> None:
     [
         (["transcribe", "--live", "a.wav", "b.wav"], "--live reads one stream"),
         (["transcribe", "--live", "-", "--format", "srt"], "--live reads one stream"),
-        (["transcribe", "--live", "-", "--rescore", "x"], "--rescore needs whole recordings"),
+        (["transcribe", "--live", "-", "--rescore", "x"], "leave out --rescore"),
+        (["transcribe", "--live", "-", "--plot", "x.png", "--times"], "leave out --plot, --times"),
+        (["transcribe", "--live", "-", "--nbest", "2", "--format", "json"], "leave out --nbest"),
+        (["transcribe", "a.wav", "--delay", "2"], "--delay is for --live"),
         (["listen", "none.wav"], "none.wav: there is no such file"),
     ],
 )
