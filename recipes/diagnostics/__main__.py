@@ -10,8 +10,9 @@ training), plot.png, the settings (config.yaml) and train.log. Settings are Hydr
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from carousel.common.cli.failures import DONE, guarded
 from carousel.common.cli.streams import show
-from carousel.common.errors import InputError, UsageError
-from carousel.common.settings.field import check, defaults, described
-from carousel.common.train.recipe import CONF
+from carousel.common.errors import UsageError
+from carousel.common.settings.field import described
+from carousel.common.settings.training import AdamW
+from carousel.recipes.composed import run_composed
 from carousel.recipes.diagnostics.settings import Settings
 
 if TYPE_CHECKING:  # torch takes a second
@@ -43,7 +45,7 @@ def main(argv: list[str]) -> int:
     if any(word in HELP for word in overrides):
         show("\n".join([_source(name).split('"""')[1], "settings:", *described(task.settings, "  ")]))
         return DONE
-    _hydra(name, task, overrides)
+    _train(name, task, overrides)
     return DONE
 
 
@@ -57,47 +59,18 @@ def _source(name: str) -> str:
     return (Path(__file__).parent / "tasks" / f"{name}.py").read_text(encoding="utf-8")
 
 
-def _hydra(name: str, task: Task, overrides: list[str]) -> None:
-    """Composes the settings as everywhere: defaults, then the command line; -m for several runs."""
-    import hydra
-    from hydra.core.config_store import ConfigStore
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
-    from omegaconf import DictConfig, OmegaConf
-
-    failed: list[InputError] = []
-    ours = ["runs", {"override hydra/job_logging": "carousel"}, {"override hydra/hydra_logging": "carousel"}]
-    node: dict[str, Any] = {"defaults": [*ours, "_self_"], **defaults(task.settings)}
-    ConfigStore.instance().store("diagnostics", node | {"name": f"diagnostics-{name}"})
-
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="diagnostics")
-    def run(config: DictConfig) -> None:
+def _train(name: str, task: Task, overrides: list[str]) -> None:
+    def action(given: dict[str, Any], told: Collection[str], folder: Path) -> None:
         from carousel.recipes.diagnostics.report import run_task
 
-        given: Any = OmegaConf.to_container(config, resolve=True)
-        told = {override.partition("=")[0].lstrip("+") for override in HydraConfig.get().overrides.task}
-        try:
-            run_task(task, settings_of(given), told, Path(HydraConfig.get().runtime.output_dir))
-        except InputError as error:  # here, as Hydra would print it as well; the other jobs of -m go on
-            failed.append(error)
+        run_task(task, settings_of(given), told, folder)
 
-    sys.argv = [sys.argv[0], *overrides]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print and exit itself, with status 1
-    try:
-        run()
-    except HydraException as error:
-        raise UsageError(str(error)) from error
-    if failed:
-        raise failed[0]
+    run_composed("diagnostics", replace(task.settings, name=f"diagnostics-{name}"), overrides, action)
 
 
 def settings_of(given: dict[str, Any]) -> Settings:
-    """Settings of plain data. Raises UsageError for what cannot be used."""
-    try:
-        check(Settings, given, "")
-    except InputError as error:
-        raise UsageError(str(error)) from error
-    optimizer = type(Settings().optimizer)(**given["optimizer"])
+    """Settings of plain data, which has been checked."""
+    optimizer = AdamW(**given["optimizer"])
     lists = {key: tuple(given[key]) for key in ("seeds", "variants") if given[key] is not None}
     return Settings(**given | lists | {"optimizer": optimizer})
 

@@ -25,14 +25,16 @@ class Network(nn.Module):
             set_bias(self.layer, settings)
         self.head = nn.Linear(settings.hidden, outputs)
 
-    def forward(self, x: Tensor, lengths: Tensor, state: State | None = None) -> tuple[Tensor, State | None]:
+    def forward(self, x: Tensor, lengths: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x: (batch, steps, inputs), of which a row has `lengths` (batch,); state: before the first step.
 
-        Returns (batch, steps, outputs) and the state after each row's last step; that of an RNN is None.
+        Returns (batch, steps, outputs) and the state after each row's last step.
         """
         if isinstance(self.layer, nn.RNN):
-            return self.head(self.layer(x)[0]), None
-        h, state = self.layer.carry(x, lengths, state)
+            h, _ = self.layer(x, state[0][0][None] if state else None)
+            state = [(h[torch.arange(len(x)), lengths - 1],)]
+        else:
+            h, state = self.layer.carry(x, lengths, state)
         return self.head(h), state
 
 

@@ -16,6 +16,9 @@ from carousel.recipes.diagnostics.settings import Settings
 
 log = logging.getLogger(__name__)
 
+FRESH = (
+    0.1  # share of the rows of a stream that begin anew with a batch, or the empty state would be forgotten
+)
 HELD_OUT = 1 << 20  # added to no seed that a user gives: the generator of what is tested on
 
 
@@ -50,7 +53,8 @@ class Task:
     sizes: (inputs, outputs) of the network; batch: new sequences; loss: of outputs (batch, steps, outputs);
     measure: of a network, on sequences that no training has seen; solved: whether training may stop; ready:
     whether a curriculum may go on, if that is less;
-    draw: all runs in one picture; stream: the rows of a batch go on from those of the batch before.
+    draw: all runs in one picture; stream: the rows of a batch go on from those of the batch before, all but
+    some that begin anew.
     write: other files into the folder of the run.
     """
 
@@ -82,6 +86,9 @@ def train(task: Task, settings: Settings, seed: int, variant: str = "") -> Run:
         step += 1
         batch = task.batch(now, now.batch, rng)
         state = _step(task, network, optimizer, batch, state, settings, step)
+        if state is not None:
+            goes_on = (torch.rand(now.batch, 1, generator=rng) >= FRESH).float()
+            state = [tuple(part * goes_on for part in layer) for layer in state]
         if step % settings.check_every and step < settings.steps:
             continue
         measured = test(task, network, now)

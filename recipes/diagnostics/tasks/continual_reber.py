@@ -5,12 +5,14 @@ nothing resets the net. `length` is the words to which the gradient goes back, `
 ten streams; `until` is the mean symbol of the first mistake, a stream without one counting whole.
 """
 
+from dataclasses import replace
+
 import torch
 
 from carousel.recipes.diagnostics.network import Network
 from carousel.recipes.diagnostics.picture import draw_curve
 from carousel.recipes.diagnostics.reber import SYMBOLS, right, streams
-from carousel.recipes.diagnostics.settings import Settings
+from carousel.recipes.diagnostics.settings import OPTIMIZER, Settings
 from carousel.recipes.diagnostics.task import Batch, Task, class_loss
 
 STREAMS = 10
@@ -35,7 +37,15 @@ def measure(network: Network, settings: Settings, rng: torch.Generator) -> dict[
 
 
 TASK = Task(
-    settings=Settings(hidden=8, length=5, batch=16, steps=5000, check_every=100, test=100_000),
+    settings=Settings(
+        hidden=8,
+        length=5,
+        batch=16,
+        steps=5000,
+        check_every=250,
+        test=100_000,
+        optimizer=replace(OPTIMIZER, schedule="cosine"),
+    ),
     variants={name: {"cell": name} for name in ("lstm1997", "lstm", "peephole")},
     sizes=lambda settings: (len(SYMBOLS), len(SYMBOLS)),
     batch=batch,

@@ -1,0 +1,1 @@
+"""Sequences of any features: classes, labels, CTC, forecasts and anomalies, from .npy files."""
