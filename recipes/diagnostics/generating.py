@@ -18,7 +18,7 @@ from carousel.recipes.diagnostics.picture import panels, save
 from carousel.recipes.diagnostics.settings import Settings
 from carousel.recipes.diagnostics.task import Batch, Run, Task
 
-PERIODS = 4  # of a batch; the gradient goes back no further
+PERIODS = 10  # of a sequence in training
 PART = 50  # periods that are tested at once
 RIGHT = 0.49  # error of an output between 0 and 1 that counts as right, as in the paper's first stage
 SHOWN = 3  # periods in the picture
@@ -31,7 +31,7 @@ def spike(steps: Tensor, period: int) -> Tensor:
 
 
 def cosine(steps: Tensor, period: int) -> Tensor:
-    return 0.5 * (1 - torch.cos(2 * torch.pi * steps / period))
+    return 0.5 * (1 - torch.cos(2 * torch.pi * (steps % period) / period))
 
 
 def triangle(steps: Tensor, period: int) -> Tensor:

@@ -207,3 +207,116 @@ def test_what_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):
         with pytest.raises(UsageError, match=re.escape(said)):
             main(["adding", override])
+
+
+def test_an_rnn_goes_on_where_it_was():
+    """Rows of other lengths too, of which what stands after the end is not read."""
+    one = task("blues")
+    settings = replace(one.settings, cell="rnn", hidden=5)
+    network = Network(*one.sizes(settings), settings)
+    x = one.batch(settings, 2, generator()).x
+    whole, _ = network(x, torch.tensor([20, 96]))
+    _, state = network(x[:, :50], torch.tensor([20, 50]))
+    later, _ = network(x[:, 50:], torch.tensor([46, 46]), state)
+    torch.testing.assert_close(later[1], whole[1, 50:])
+    after_20, _ = network(x[:1, :20], torch.tensor([20]))
+    anew, _ = network(x[:1, 50:], torch.tensor([46]), [(state[0][0][:1],)])
+    assert torch.equal(anew[0, 0], later[0, 0]) and torch.allclose(after_20[0], whole[0, :20])
+
+
+def test_rows_of_a_stream_begin_anew_at_times():
+    """Or the empty state, from which the test begins, would not be learned."""
+    seen: list[torch.Tensor] = []
+
+    class Watched(Network):
+        def forward(self, x, lengths, state=None):  # type: ignore[no-untyped-def]
+            if state is not None and self.training:
+                seen.append(state[0][0].abs().amax(1))
+            return super().forward(x, lengths, state)
+
+    module = import_module("carousel.recipes.diagnostics.task")
+    one = replace(task("continual_reber"), measure=lambda *_: {"perfect": 0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Network", Watched)
+        train(one, replace(one.settings, steps=30, check_every=30), seed=1)
+    empty = torch.stack(seen) == 0
+    assert 0.03 < empty.float().mean() < 0.25
+
+
+def test_a_stream_is_read_from_its_beginning():
+    """Without that the first mistake is at the second symbol, however long the training."""
+    fast = replace(task("continual_reber").settings.optimizer, rate=0.015)
+    run = trained("continual_reber", "lstm", steps=200, hidden=24, test=1000, optimizer=fast)
+    assert run.measured["until"] > 20
+
+
+@pytest.mark.parametrize("name", ["timed_spikes", "periodic"])
+def test_waves_are_whole_and_tested_to_the_end(name: str):
+    """A net that says what is wanted has every period right, one that errs in the third has two."""
+    one = task(name)
+    settings = replace(one.settings, length=12, test=120)
+    wanted = one.batch(settings, 1, generator()).targets
+    assert torch.equal(wanted[:, :12], wanted[:, 12:24]) and wanted.min() == 0 and wanted.max() == 1
+    logits = torch.where(wanted > 0.5, 9.0, -9.0) if name == "timed_spikes" else wanted
+    network = Reciting(logits[0])
+    assert one.measure(network, settings, generator())["right periods"] == 120
+    network.says = network.says.repeat(100, 1)
+    network.says[30] = 9 - network.says[30]
+    measured = one.measure(network, settings, generator())
+    assert measured["right periods"] == 2 and measured["worst"] >= 0.49
+    assert not one.solved(measured, settings)
+
+
+class Reciting(Network):
+    """Says the rows of `says` over and over."""
+
+    def __init__(self, says: torch.Tensor):
+        torch.nn.Module.__init__(self)
+        self.says = says
+
+    def forward(self, x, lengths, state=None):  # type: ignore[no-untyped-def]
+        start = state or 0
+        steps = torch.arange(start, start + x.shape[1]) % len(self.says)
+        return self.says[steps].expand(len(x), -1, -1), start + x.shape[1]
+
+
+def test_a_short_wave_is_made_without_end():
+    """A net that does not keep time has no period right."""
+    run = trained("timed_spikes", "lstm 10", length=4, steps=400, check_every=100, test=200)
+    assert run.measured["right periods"] == 200
+
+
+def test_the_blues_is_heard_as_it_is():
+    """A net that recites the form has all bars right; one that is a step late has none at a change."""
+    blues = import_module("carousel.recipes.diagnostics.tasks.blues")
+    form = blues.encode(blues.chorus(1, generator()))[0].roll(-1, 0)
+    settings = replace(blues.TASK.settings, test=3)
+    says = (form * 2 - 1) * 50
+    assert blues.measure(Reciting(says), settings, generator()) == {"bars right": 1.0, "in scale": 1.0}
+    late = blues.measure(Reciting(says.roll(1, 0)), settings, generator())
+    changes = sum(a != b for a, b in zip(blues.FORM, blues.FORM[1:], strict=False)) * 3
+    assert late["bars right"] == pytest.approx(1 - changes / 36)
+
+
+def test_midi_is_what_was_played(tmp_path: Path):
+    mido = pytest.importorskip("mido")
+    blues = import_module("carousel.recipes.diagnostics.tasks.blues")
+    music = blues.chorus(1, generator(3))
+    blues.write_midi(music, tmp_path / "blues.mid")
+    chords, melody = mido.MidiFile(tmp_path / "blues.mid").tracks
+    for track, notes, lowest in (
+        (chords, music.chords[0], 48),
+        (melody, torch.nn.functional.one_hot(music.melody[0], 14)[:, :13].bool(), 72),
+    ):
+        sounding, heard, time = set(), torch.zeros_like(notes), 0
+        for message in track:
+            steps = message.time // 240
+            assert message.time % 240 == 0
+            for note in sounding:
+                heard[time : time + steps, note - lowest] = True
+            time += steps
+            if message.type == "note_on":
+                sounding.add(message.note)
+            elif message.type == "note_off":
+                sounding.remove(message.note)
+        assert not sounding and torch.equal(heard, notes)

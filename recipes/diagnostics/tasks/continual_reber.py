@@ -44,7 +44,7 @@ TASK = Task(
         steps=5000,
         check_every=250,
         test=100_000,
-        optimizer=replace(OPTIMIZER, schedule="cosine"),
+        optimizer=replace(OPTIMIZER, rate=0.01, schedule="cosine"),
     ),
     variants={name: {"cell": name} for name in ("lstm1997", "lstm", "peephole")},
     sizes=lambda settings: (len(SYMBOLS), len(SYMBOLS)),
