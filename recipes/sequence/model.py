@@ -31,6 +31,9 @@ class Network(nn.Module):
     A forecast is read from left to right, all else from both ends.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, size: int, outputs: int, task: str, network: dict[str, Any]):
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))

@@ -29,7 +29,9 @@ def shape(kind: str, rng: Rng) -> np.ndarray:
     end = start + rng.integers(32, 97)
     t = np.arange(1, STEPS + 1)
     inside = (t >= start) & (t <= end)
-    slope = {"cylinder": 1.0, "bell": (t - start) / (end - start), "funnel": (end - t) / (end - start)}[kind]
+    slope: Any = {"cylinder": 1.0, "bell": (t - start) / (end - start), "funnel": (end - t) / (end - start)}[
+        kind
+    ]
     return (6 + rng.normal()) * inside * slope + rng.normal(size=STEPS)
 
 

@@ -7,6 +7,7 @@ of bars with the right chord from first to last step, `in scale` that of the mel
 each net are written as MIDI (pip install 'carousel-ctc[recipes]'). `length` is the steps of a chorus.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from carousel.common.errors import InputError
 from carousel.recipes.diagnostics.network import Network, generate
 from carousel.recipes.diagnostics.picture import draw_curve
-from carousel.recipes.diagnostics.settings import Settings
+from carousel.recipes.diagnostics.settings import OPTIMIZER, Settings
 from carousel.recipes.diagnostics.task import Batch, Run, Task
 
 STEPS = 8  # of a bar: eighth notes
@@ -149,9 +150,16 @@ def write_midi(music: Music, path: Path) -> None:
 
 TASK = Task(
     settings=Settings(
-        hidden=32, forget_bias=3.0, length=len(FORM) * STEPS, batch=16, steps=5000, check_every=100, test=20
+        hidden=64,
+        chrono=100,
+        length=len(FORM) * STEPS,
+        batch=16,
+        steps=3000,
+        check_every=100,
+        test=20,
+        optimizer=replace(OPTIMIZER, rate=0.01, schedule="cosine"),
     ),
-    variants={name: {"cell": name} for name in ("lstm", "peephole", "rnn")},
+    variants={name: {"cell": name} for name in ("lstm", "rnn")},
     sizes=lambda settings: (NOTES + MELODY, NOTES + MELODY),
     batch=batch,
     loss=loss,
