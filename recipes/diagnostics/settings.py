@@ -7,6 +7,7 @@ from carousel.common.settings.training import CELLS, AdamW
 
 OPTIMIZER = AdamW(rate=0.005, weight_decay=0.0, schedule="constant", warmup=0.0, clip=1.0)
 RNN = "rnn"  # the simple recurrent net (Elman 1990), to compare with
+CONVOLUTIONAL = "convlstm"  # of moving_digits alone
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Settings:
     name: str = setting(MISSING, "of the run, which writes to runs/NAME")
     seeds: tuple[int, ...] = setting((1, 2, 3), "a training each", least=0)
     variants: tuple[str, ...] | None = setting(None, "those of the task to run; null: all")
-    cell: str = setting("lstm", "of the recurrent layer", choices=(*CELLS, RNN))
+    cell: str = setting("lstm", "of the recurrent layer", choices=(*CELLS, RNN, CONVOLUTIONAL))
     hidden: int = setting(16, "cells", least=1)
     gain: float = setting(1.0, "of an rnn: the recurrent matrix is this times an orthogonal one", above=0)
     forget_bias: float = setting(1.0, "of the forget gate at first, and of what keeps in a GRU")
@@ -30,4 +31,5 @@ class Settings:
     steps: int = setting(5000, "of the optimizer, at most", least=0)
     check_every: int = setting(100, "steps between two tests", least=1)
     test: int = setting(1000, "sequences, streams or the like to test on", least=1)
+    data: str | None = setting(None, "a manifest, for a task whose data is not made by a rule")
     optimizer: AdamW = setting(OPTIMIZER, "of the training")

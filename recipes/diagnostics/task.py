@@ -55,7 +55,7 @@ class Task:
     whether a curriculum may go on, if that is less;
     draw: all runs in one picture; stream: the rows of a batch go on from those of the batch before, all but
     some that begin anew.
-    write: other files into the folder of the run.
+    write: other files into the folder of the run; network: another than `Network`, called as that is.
     """
 
     settings: Settings
@@ -69,13 +69,14 @@ class Task:
     ready: Callable[[Mapping[str, float]], bool] | None = None
     stream: bool = False
     write: Callable[[Run, Path], None] | None = None
+    network: Callable[[Settings], nn.Module] | None = None
 
 
 def train(task: Task, settings: Settings, seed: int, variant: str = "") -> Run:
     """One training from one seed, until the task is solved or the steps are over."""
     torch.manual_seed(seed)
     began = time.monotonic()
-    network = Network(*task.sizes(settings), settings)
+    network = build(task, settings)
     optimizer = make_optimizer(network, asdict(settings.optimizer))
     rng = torch.Generator().manual_seed(seed)
     now = replace(settings, length=settings.first or settings.length)
@@ -102,6 +103,11 @@ def train(task: Task, settings: Settings, seed: int, variant: str = "") -> Run:
         measured = test(task, network, settings)
     solved = task.solved(measured, settings)
     return Run(variant, seed, settings, network, solved, step, time.monotonic() - began, measured, curve)
+
+
+def build(task: Task, settings: Settings) -> Any:
+    """The network of a task, with weights as they are drawn."""
+    return task.network(settings) if task.network else Network(*task.sizes(settings), settings)
 
 
 def longer(length: int) -> int:

@@ -1,6 +1,7 @@
 """The diagnostic tasks, small: each threshold is one that a broken cell misses."""
 
 import csv
+import json
 import math
 import re
 from dataclasses import replace
@@ -9,13 +10,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from carousel.common.errors import InputError, UsageError
 from carousel.recipes.diagnostics.__main__ import TASKS, main
 from carousel.recipes.diagnostics.network import Network
-from carousel.recipes.diagnostics.task import HELD_OUT, Run, Task, train
+from carousel.recipes.diagnostics.task import HELD_OUT, Run, Task, build, train
 
 
 def task(name: str) -> Task:
@@ -33,14 +36,26 @@ def generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def strings(folder: Path) -> str:
+    """A manifest of two lines of digits: bars of two and of three pixels, of which the second touch."""
+    lines = []
+    for number, (columns, text) in enumerate((([4, 5, 9, 10], "12"), ([4, 5, 6, 7, 8], "34"))):
+        line = np.full((32, 24), 255, np.uint8)
+        line[8:24, columns] = 0
+        Image.fromarray(line).save(folder / f"{number}.png")
+        lines.append(json.dumps({"image": f"{number}.png", "text": text}) + "\n")
+    (folder / "strings.jsonl").write_text("".join(lines))
+    return str(folder / "strings.jsonl")
+
+
 @pytest.mark.parametrize("name", TASKS)
-def test_batches_and_networks_fit_each_other(name: str):
+def test_batches_and_networks_fit_each_other(name: str, tmp_path: Path):
     """And the loss has a gradient by every weight."""
     one = task(name)
     for own in one.variants.values():
-        settings = replace(one.settings, **{**own, "length": 12})
+        settings = replace(one.settings, **{**own, "length": 12, "data": strings(tmp_path)})
         drawn = one.batch(settings, 3, generator())
-        network = Network(*one.sizes(settings), settings)
+        network = build(one, settings)
         outputs, _ = network(drawn.x, drawn.lengths)
         assert outputs.shape[:2] == drawn.targets.shape[:2] == drawn.asked.shape
         assert drawn.asked.any(1).all() and not (drawn.asked.sum(1) > drawn.lengths).any()
@@ -320,3 +335,55 @@ def test_midi_is_what_was_played(tmp_path: Path):
             elif message.type == "note_off":
                 sounding.remove(message.note)
         assert not sounding and torch.equal(heard, notes)
+
+
+def test_digits_move_and_bounce(tmp_path: Path):
+    moving = import_module("carousel.recipes.diagnostics.tasks.moving_digits")
+    known = moving.digits(strings(tmp_path))
+    assert known.shape == (2, 16, 16) and known.amax((1, 2)).min() == 1  # those that touch are left out
+    shown = moving.films(known[:1], 4, 60, generator())
+    assert shown.shape == (4, 60, 32, 32) and shown.max() == 1
+    mass = shown.sum((2, 3))
+    assert mass.max() <= 2 * known[0].sum() + 1e-3 and mass.min() > 0.9 * known[0].sum()
+    rows = torch.arange(32.0)
+    centre = (shown.sum(3) * rows).sum(2) / mass
+    assert ((centre[:, 1:] - centre[:, :-1]).abs() <= 2 * moving.FASTEST).all()
+    assert (centre.diff(dim=1).sign().diff(dim=1).abs() == 2).any(1).all()  # each turns back at an edge
+
+
+def test_a_convolutional_cell_is_that_of_the_paper():
+    """Against equation 3 of Shi et al. 2015, place by place; and a shifted input gives shifted states."""
+    convlstm = import_module("carousel.recipes.diagnostics.convlstm")
+    torch.manual_seed(1)
+    cell = convlstm.ConvLSTMCell(2, 3)
+    torch.nn.init.normal_(cell.peephole)
+    x, h, c = (torch.randn(1, size, 8, 8) for size in (2, 3, 3))
+    after, state = cell(x, h, c)
+    both = torch.nn.functional.pad(torch.cat((x, h), 1), (1, 1, 1, 1))[0]
+    for place in ((0, 0), (3, 5), (7, 7)):
+        row, column = place
+        near = both[:, row : row + 3, column : column + 3]
+        i, f, o, z = ((cell.gates.weight * near).sum((1, 2, 3)) + cell.gates.bias).chunk(4)
+        old = c[0, :, row, column]
+        at = cell.peephole[:, :, row, column]
+        new = torch.sigmoid(f + at[1] * old) * old + torch.sigmoid(i + at[0] * old) * torch.tanh(z)
+        torch.testing.assert_close(state[0, :, row, column], new)
+        torch.testing.assert_close(after[0, :, row, column], torch.sigmoid(o + at[2] * new) * torch.tanh(new))
+
+
+def test_a_film_is_learned_and_written(tmp_path: Path):
+    """A net that shows the mean of all frames has more nats; it does not know where a digit is."""
+    own = {"steps": 100, "check_every": 100, "test": 20, "batch": 4, "length": 6, "hidden": 12}
+    one = task("moving_digits")
+    fast = replace(one.settings.optimizer, rate=0.02)
+    run = trained("moving_digits", "convlstm", **own, data=strings(tmp_path), optimizer=fast)
+    drawn = one.batch(run.settings, 20, generator(HELD_OUT))
+    mean = drawn.targets.mean((0, 1)).clamp(1e-3, 1 - 1e-3)
+    blind = torch.nn.functional.binary_cross_entropy(
+        mean.expand_as(drawn.targets), drawn.targets, reduction="none"
+    )
+    assert run.measured["nats"] < 0.92 * float(blind.sum(-1).mean())
+    assert one.write is not None
+    one.write(run, tmp_path)
+    with Image.open(tmp_path / "film--1.gif") as film:
+        assert getattr(film, "n_frames", 1) == 6 and film.size == (3 * 34 * 4, 2 * 34 * 4)
