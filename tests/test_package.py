@@ -46,7 +46,11 @@ UNSAFE = {
 }  # may run what a file says
 MAIN = "import sys; from carousel.{}.cli import main; sys.exit(main())"
 # what recipes hold that do not read a corpus and train on it
-SPECIAL_RECIPES = {"diagnostics": {"__main__.py", "tasks"}, "lines_of_pages": {"evaluate.py"}}
+SPECIAL_RECIPES = {
+    "diagnostics": {"__main__.py", "tasks"},
+    "lines_of_pages": {"evaluate.py"},
+    "transducer": {"__main__.py"},
+}
 LARGEST = 20_000_000  # bytes of one tracked file
 
 
