@@ -7,7 +7,6 @@ python -m carousel.recipes.transducer evaluate OUTPUT TEST.jsonl
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import fields
 from functools import partial
@@ -48,7 +47,6 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--most", type=count, default=5, metavar="N", help="labels in a frame, greedy (default: %(default)s)"
     )
-    evaluate.add_argument("--json", action="store_true", help="the whole reports as JSON")
     evaluate.set_defaults(run=run_evaluate)
     return whole
 
@@ -67,18 +65,10 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from carousel.recipes.transducer.train import evaluate
 
     found = evaluate(*load(arguments.folder), arguments.manifest, arguments.beam, arguments.most)
-    if arguments.json:
-        show(json.dumps(found))
-        return DONE
     for name, rates in found.items():
-        sides = (
-            f"{side.upper()} {100 * rate:.2f} % [{100 * low:.1f}, {100 * high:.1f}]"
-            for side, rate, (low, high) in (
-                ("cer", rates["cer"], rates["cer_interval"]),
-                ("wer", rates["wer"], rates["wer_interval"]),
-            )
-        )
-        show(f"{name:<22}{', '.join(sides)}")
+        sides = (("CER", rates["cer"], rates["cer_interval"]), ("WER", rates["wer"], rates["wer_interval"]))
+        told = [f"{side} {rate:.2%} [{low:.1%}, {high:.1%}]" for side, rate, (low, high) in sides]
+        show(f"{name:<22}{', '.join(told)}")
     return DONE
 
 

@@ -20,12 +20,13 @@ from carousel.common.files import atomic_text, atomic_write
 from carousel.common.model.file import BROKEN
 from carousel.common.network import Network
 from carousel.common.recogniser import BATCH_FRAMES
+from carousel.common.text.alphabet import Alphabet
 from carousel.recipes.transducer.network import Transducer, scorer
-from carousel.recipes.transducer.search import Prefix, Score
+from carousel.recipes.transducer.search import Found, Score
 from carousel.recogniser import Recogniser
 
 WEIGHTS, DESCRIPTION = "transducer.safetensors", "transducer.json"
-Search = Callable[[Score, int], Prefix]  # of a score and so many frames
+Search = Callable[[Score, int], Found]  # of a score and so many frames
 
 
 def open_ctc(choice: str) -> tuple[Recogniser, Network]:
@@ -36,14 +37,14 @@ def open_ctc(choice: str) -> tuple[Recogniser, Network]:
     return ctc, ctc.model.network
 
 
-def read(network: Transducer, arrays: Sequence[np.ndarray], search: Search) -> list[Prefix]:
-    """The labels of each array (frames, features), in their order; none of one without frames."""
-    found: list[Prefix] = [()] * len(arrays)
+def read(network: Transducer, arrays: Sequence[np.ndarray], alphabet: Alphabet, search: Search) -> list[str]:
+    """The text of each array (frames, features), in their order; nothing of one without frames."""
+    found = [""] * len(arrays)
     for batch in batches([len(array) for array in arrays], BATCH_FRAMES):
         with torch.inference_mode():
             frames, lengths = network.encode(*pad([arrays[index] for index in batch]))
         for index, row, length in zip(batch, frames.numpy(), lengths.tolist(), strict=True):
-            found[index] = search(scorer(network, row), length)
+            found[index] = alphabet.decode(search(scorer(network, row), length)[0][0])
     return found
 
 

@@ -14,10 +14,11 @@ import numpy as np
 
 Prefix = tuple[int, ...]
 Score = Callable[[Prefix, int], np.ndarray]
+Found = list[tuple[Prefix, float]]  # best first, with ln P
 
 
-def greedy(score: Score, frames: int, most: int) -> tuple[Prefix, float]:
-    """The labels of the likeliest step each time, at most `most` in a frame, and ln P of this one path."""
+def greedy(score: Score, frames: int, most: int) -> Found:
+    """The labels of the likeliest step each time, at most `most` in a frame, with ln P of this one path."""
     prefix: Prefix = ()
     total = 0.0
     for frame in range(frames):
@@ -28,14 +29,15 @@ def greedy(score: Score, frames: int, most: int) -> tuple[Prefix, float]:
             if not best:
                 break
             prefix = (*prefix, best)
-    return prefix, total
+    return [(prefix, total)]
 
 
-def beam(score: Score, frames: int, width: int, longest: int) -> list[tuple[Prefix, float]]:
-    """The `width` likeliest texts that the search finds, best first, each with ln P over all its paths in it.
+def beam(score: Score, frames: int, width: int, longest: int | None = None) -> Found:
+    """The `width` likeliest texts that the search finds, each with ln P over all the paths in it.
 
-    longest: labels a text may have. Where width holds all texts as short as that, every ln P is exact.
-    The paper chooses by ln P / length in the end; here the caller has the n-best list to choose from.
+    longest: labels a text may have, by default as many as there are frames. Where width holds all texts as
+    short as that, every ln P is exact. The paper divides ln P by the length in the end; here that is left to
+    the caller.
     """
     kept: dict[Prefix, float] = {(): 0.0}
     for frame in range(frames):
@@ -47,7 +49,7 @@ def beam(score: Score, frames: int, width: int, longest: int) -> list[tuple[Pref
             negative, prefix = heapq.heappop(queue)
             scores = score(prefix, frame).tolist()
             done[prefix] = scores[0] - negative
-            if len(prefix) == longest:
+            if len(prefix) == (frames if longest is None else longest):
                 continue
             for label, step in enumerate(scores[1:], start=1):
                 # what was there when the frame began has this way to it in its sum already

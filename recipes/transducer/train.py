@@ -15,19 +15,19 @@ from torch import nn
 
 from carousel.common.cli.streams import show
 from carousel.common.data.batching import bucketed_batches
-from carousel.common.data.manifest import Sample
 from carousel.common.recogniser import recognise
 from carousel.common.settings.field import defaults
 from carousel.common.settings.training import GROUPS, AdamW, Trainer
-from carousel.common.text.alphabet import Alphabet
 from carousel.common.text.metrics import Report, error_rates
 from carousel.common.train.data import Batch, Batches, Corpus, MemoryCache, build_corpus, load_samples
 from carousel.common.train.optimizers import averaged, learning_rate, make_optimizer, update_average
 from carousel.recipes.transducer.loss import transducer_loss
-from carousel.recipes.transducer.model import Search, open_ctc, read, save
+from carousel.recipes.transducer.model import open_ctc, read, save
 from carousel.recipes.transducer.network import Transducer
-from carousel.recipes.transducer.search import Prefix, Score, beam, greedy
+from carousel.recipes.transducer.search import beam, greedy
 from carousel.recogniser import Recogniser
+
+Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,16 @@ def train(choice: str, manifests: Sequence[Path], valid: Path, folder: Path, pla
     augment = defaults(GROUPS["augment"][model.domain]) if plan.varied else None
     samples = load_samples([str(path) for path in manifests], model.card.get("text"))
     cache = MemoryCache(Trainer.cache_megabytes * 1e6)
-    # one label for each frame is no bound of a transducer, but a speaker's
+    # a transducer needs no frame for each label; fewer frames of features than labels no speaker has
     corpus = build_corpus(
         samples, model.alphabet, ctc.domain.work.read, model.features, augment, cache, lambda n: n
     )
-    held, arrays = features(ctc, valid)
+    said, arrays = data(ctc, valid)
     rows: list[dict[str, Any]] = []
 
-    def validate(tensors: Mapping[str, torch.Tensor], row: dict[str, Any]) -> None:
-        rates = rates_of(held, texts(network, arrays, model.alphabet, partial(of_greedy, most=plan.most)))
+    def validate(tensors: Tensors, row: dict[str, Any]) -> None:
+        texts = read(network, arrays, model.alphabet, partial(greedy, most=plan.most))
+        rates = error_rates(zip(said, texts, strict=True))
         row |= {"valid_cer": rates["cer"], "valid_wer": rates["wer"]}
         show(", ".join(f"{key} {value:.4g}" for key, value in row.items()))
         if all(row["valid_cer"] < earlier["valid_cer"] for earlier in rows):
@@ -77,7 +78,7 @@ def train(choice: str, manifests: Sequence[Path], valid: Path, folder: Path, pla
 
 
 def fit(
-    network: Transducer, corpus: Corpus, plan: Plan, validate: Callable[[dict, dict[str, Any]], None]
+    network: Transducer, corpus: Corpus, plan: Plan, validate: Callable[[Tensors, dict[str, Any]], None]
 ) -> None:
     """The epochs of a training. validate: called after each with averaged weights, which are in the network
     for as long, and with a row of the epoch's figures."""
@@ -105,7 +106,7 @@ def fit(
 
 
 def step(network: Transducer, batch: Batch, optimizer: torch.optim.Optimizer, clip: float) -> float:
-    """One step on a batch; its summed loss. The rows with no frame are none of a corpus for training."""
+    """One step on a batch; its summed loss."""
     sizes = batch.target_lengths
     targets = nn.utils.rnn.pad_sequence(list(batch.targets.split(sizes.tolist())), batch_first=True)
     log_probs, frames = network(batch.features, batch.lengths, targets, sizes)
@@ -117,41 +118,22 @@ def step(network: Transducer, batch: Batch, optimizer: torch.optim.Optimizer, cl
     return float(loss)
 
 
-def of_greedy(score: Score, frames: int, most: int) -> Prefix:
-    return greedy(score, frames, most)[0]
-
-
-def of_beam(score: Score, frames: int, width: int) -> Prefix:
-    """A text has at most a label for each frame, as that of CTC."""
-    return beam(score, frames, width, longest=frames)[0][0]
-
-
-def texts(network: Transducer, arrays: Sequence[np.ndarray], alphabet: Alphabet, search: Search) -> list[str]:
-    return [alphabet.decode(labels) for labels in read(network, arrays, search)]
-
-
-def features(ctc: Recogniser, manifest: Path) -> tuple[list[Sample], list[np.ndarray]]:
-    """The samples of a manifest and their features. Raises InputError for one that cannot be read."""
+def data(ctc: Recogniser, manifest: Path) -> tuple[list[str], list[np.ndarray]]:
+    """The texts and the features of a manifest. Raises InputError for a sample that cannot be read."""
     samples = load_samples(str(manifest), ctc.model.card.get("text"))
-    return samples, [ctc.domain.work.read(sample, ctc.model.features) for sample in samples]
-
-
-def rates_of(samples: Sequence[Sample], read: Sequence[str]) -> Report:
-    return error_rates(zip((sample.text for sample in samples), read, strict=True))
+    arrays = [ctc.domain.work.read(sample, ctc.model.features) for sample in samples]
+    return [sample.text for sample in samples], arrays
 
 
 def evaluate(
     network: Transducer, ctc: Recogniser, manifest: Path, width: int, most: int
 ) -> dict[str, Report]:
     """Error rates of the CTC model's greedy reading, and of the transducer's by both searches."""
-    samples, arrays = features(ctc, manifest)
-    model = ctc.model
-    best_paths = [nbest[0].text for nbest in recognise(model, arrays, decoder="greedy")]
-    searches = {
-        "transducer, greedy": partial(of_greedy, most=most),
-        f"transducer, beam {width}": partial(of_beam, width=width),
-    }
-    found = {"ctc, greedy": rates_of(samples, best_paths)}
+    said, arrays = data(ctc, manifest)
+    best_paths = [nbest[0].text for nbest in recognise(ctc.model, arrays, decoder="greedy")]
+    found = {"ctc, greedy": error_rates(zip(said, best_paths, strict=True))}
+    searches = {"greedy": partial(greedy, most=most), f"beam {width}": partial(beam, width=width)}
     for name, search in searches.items():
-        found[name] = rates_of(samples, texts(network, arrays, model.alphabet, search))
+        texts = read(network, arrays, ctc.model.alphabet, search)
+        found[f"transducer, {name}"] = error_rates(zip(said, texts, strict=True))
     return found
