@@ -1,0 +1,1 @@
+"""The RNN transducer beside CTC (Graves 2012): `python -m carousel.recipes.transducer`."""
