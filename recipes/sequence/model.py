@@ -17,6 +17,7 @@ from carousel.common.errors import InputError
 from carousel.common.files import atomic_write
 from carousel.common.lstm import LSTMStack
 from carousel.common.model.file import BROKEN
+from carousel.common.network import Stack, mask
 from carousel.recipes.sequence.data import Sequence
 from carousel.recipes.sequence.settings import TASKS, TIME_AWARE
 
@@ -26,7 +27,8 @@ EPSILON = 1e-6  # of a standard deviation
 
 
 class Network(nn.Module):
-    """Standardised features → recurrent layers → linear output, a frame or (pooled) a sequence.
+    """Standardised features → neighbours joined → recurrent layers → linear output, a frame or (pooled) a
+    sequence.
 
     A forecast is read from left to right, all else from both ends.
     """
@@ -39,8 +41,9 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("deviation", torch.ones(size))
         self.pooled = task == "classify"
+        self.front = Stack(size, network["stride"])
         self.stack = LSTMStack(
-            size,
+            self.front.outputs,
             network["hidden"],
             network["layers"],
             network["cell"],
@@ -50,14 +53,15 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(network["dropout"])
         self.head = nn.Linear(self.stack.outputs, outputs)
 
-    def forward(self, x: Tensor, lengths: Tensor, gaps: Tensor | None) -> Tensor:
-        """x: (batch, frames, size); gaps: (batch, frames) for the time-aware cell. Returns (batch, frames,
-        outputs), or (batch, outputs) of the mean over a sequence's own frames."""
-        x = (x - self.mean) / self.deviation
+    def forward(self, x: Tensor, lengths: Tensor, gaps: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x: (batch, frames, size); gaps: (batch, frames) for the time-aware cell. Returns (batch, frames /
+        stride, outputs), or (batch, outputs) of the mean over a sequence's own frames, and new lengths."""
+        x = mask((x - self.mean) / self.deviation, lengths)
+        x, lengths = self.front(x, lengths)
         h = self.stack(x, lengths, gaps)
         if self.pooled:
             h = h.sum(1) / lengths[:, None]
-        return self.head(self.dropout(h))
+        return self.head(self.dropout(h)), lengths
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,14 @@ class Model:
         return bool(self.settings["cell"] == TIME_AWARE)
 
     def outputs(self, sequences: Several[Sequence]) -> tuple[Tensor, Tensor]:
-        """Of a batch: (batch, frames, outputs) or (batch, outputs), and the lengths (batch,)."""
+        """Of a batch: (batch, frames / stride, outputs) or (batch, outputs), and the lengths (batch,)."""
         x, lengths = pad([one.x for one in sequences])
         gaps = None
         if self.timed:
             several = [one.gaps[:, None] for one in sequences if one.gaps is not None]
             gaps = pad([each.astype(np.float32) for each in several])[0][..., 0]
-        return self.network(x, lengths, gaps), lengths
+        found: tuple[Tensor, Tensor] = self.network(x, lengths, gaps)
+        return found
 
 
 def create(

@@ -28,6 +28,7 @@ class Settings:
         "lstm", "of the layers; time_aware needs times in the manifests", choices=(*CELLS, TIME_AWARE)
     )
     dropout: float = again(LanguageNetwork, "dropout", 0.2)
+    stride: int = setting(1, "of classify and ctc: frames that become one", least=1)
     horizon: int = setting(10, "of a forecast", unit="frames", least=1)
     window: int = setting(
         0,

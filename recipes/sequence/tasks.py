@@ -42,6 +42,7 @@ def symbols_of(task: str, sequences: Several[Sequence]) -> list[str]:
 
 def check_targets(sequences: Several[Sequence], model: Model) -> None:
     """Raises InputError for a target that the model cannot say."""
+    stride = model.settings["stride"]
     for one in sequences:
         if model.task == "label":
             unknown = {str(label) for label in one.target.tolist()} - set(model.symbols)
@@ -49,7 +50,7 @@ def check_targets(sequences: Several[Sequence], model: Model) -> None:
             unknown = set([one.target] if model.task == "classify" else one.target or ()) - set(model.symbols)
         if unknown:
             raise InputError(f"{one.where}: {', '.join(sorted(unknown))} is not in the training data")
-        if model.task == "ctc" and frames_needed(_numbers(one, model)) > len(one.x):
+        if model.task == "ctc" and frames_needed(_numbers(one, model)) > -(-len(one.x) // stride):
             raise InputError(f"{one.where}: {len(one.x)} frames are too few for {len(one.target)} symbols")
         if model.task == "forecast" and len(one.x) <= model.horizon:
             raise InputError(f"{one.where}: {len(one.x)} frames are too few for a horizon of {model.horizon}")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from carousel.common.data.batching import bucketed_batches
-from carousel.common.errors import InputError
+from carousel.common.errors import InputError, UsageError
 from carousel.common.settings.field import defaults
 from carousel.common.train.optimizers import learning_rate, make_optimizer
 from carousel.common.train.runs import BEST, save_config
@@ -31,11 +31,13 @@ def train(settings: Settings, folder: Path) -> dict[str, float]:
     """
     if (folder / BEST).exists():
         raise InputError(f"{folder}: already holds {BEST}; give another name=…, or remove it")
+    if settings.stride > 1 and (settings.task in ("label", "forecast") or settings.cell == TIME_AWARE):
+        raise UsageError("stride must be 1 with task=label, task=forecast and cell=time_aware")
     torch.manual_seed(settings.seed)
     timed = settings.cell == TIME_AWARE
     learnt, valid = (read(path, settings.task, timed) for path in (settings.train, settings.valid))
     symbols_of(settings.task, valid)  # which each has to have
-    network = {name: getattr(settings, name) for name in ("hidden", "layers", "cell", "dropout")}
+    network = {name: getattr(settings, name) for name in ("hidden", "layers", "cell", "dropout", "stride")}
     if settings.window and settings.task in ("forecast", "label"):
         learnt = [piece for one in learnt for piece in pieces(one, settings.window)]
         learnt = [piece for piece in learnt if settings.task == "label" or len(piece.x) > settings.horizon]

@@ -22,7 +22,7 @@ from carousel.recipes.sequence.settings import Settings
 from carousel.recipes.sequence.tasks import TASKS, forecast_errors
 from carousel.recipes.sequence.train import apply, measure, train
 
-NETWORK = {"hidden": 5, "layers": 1, "cell": "lstm", "dropout": 0.0}
+NETWORK = {"hidden": 5, "layers": 1, "cell": "lstm", "dropout": 0.0, "stride": 1}
 
 
 def manifest(folder: Path, rows: list[dict[str, Any]], name: str = "train") -> str:
@@ -137,20 +137,21 @@ def test_the_gaussian_of_errors_is_that_of_numpy(tmp_path: Path):
     assert found[3] == pytest.approx(first @ precision.numpy() @ first, rel=1e-4)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_padding_changes_nothing(tmp_path: Path, task: str):
+@pytest.mark.parametrize(("task", "stride"), [*((task, 1) for task in TASKS), ("classify", 4), ("ctc", 4)])
+def test_padding_changes_nothing(tmp_path: Path, task: str, stride: int):
     rng = np.random.default_rng(3)
     rows = noise(rng, 9, 30)
     for row, length in zip(rows, (9, 30), strict=True):
         row |= {"class": "b", "symbols": ["a", "b"], "labels": rng.integers(2, size=length)}
     sequences = read(manifest(tmp_path, rows), task, False)
     torch.manual_seed(1)
+    network = {**NETWORK, "stride": stride}
     model = create(
-        task, 2, ("a", "b") if task != "label" else ("0", "1"), NETWORK, 4, [one.x for one in sequences]
+        task, 2, ("a", "b") if task != "label" else ("0", "1"), network, 4, [one.x for one in sequences]
     )
     outputs, lengths = model.outputs(sequences)
     alone, _ = model.outputs(sequences[:1])
-    torch.testing.assert_close(outputs[0, :9] if outputs.dim() == 3 else outputs[0], alone[0])
+    torch.testing.assert_close(outputs[0, : lengths[0]] if outputs.dim() == 3 else outputs[0], alone[0])
     together = TASKS[task].loss(outputs, lengths, sequences, model)
     losses = [TASKS[task].loss(*model.outputs([one]), [one], model).detach().double() for one in sequences]
     shares = {"label": (9, 30), "forecast": (9 * 4 - 10, 30 * 4 - 10)}.get(task, (1, 1))
@@ -263,6 +264,8 @@ def test_the_command_line(
         main(["train", "task=sing", *settings[1:]])
     with pytest.raises(UsageError, match="there are shapes"):
         main(["make", "chairs", "x"])
+    with pytest.raises(UsageError, match="stride must be 1 with"):
+        main(["train", "task=label", *settings[1:], "stride=2", "name=other"])
     with pytest.raises(UsageError, match="the first word"):
         main(["sing"])
     assert main(["--help"]) == 0
