@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from carousel.common.errors import UsageError
 from carousel.common.lstm import LSTMStack
+from carousel.common.lstm.cells import VARIANTS
 from carousel.common.lstm.stack import State
 from carousel.recipes.diagnostics.settings import RNN, Settings
 
@@ -55,6 +57,36 @@ def set_bias(layer: LSTMStack, settings: Settings) -> None:
             blocks["i"].copy_(-bias)
     elif keeps is not None:
         keeps.fill_(settings.forget_bias)
+
+
+def joined(network: Network) -> Tensor:
+    """A copy of all weights of the recurrent layer, (gates, hidden, inputs + hidden + 1), gates i, f, g, o:
+    those of the inputs, of h and the bias of each unit.
+
+    Raises UsageError for another cell than the LSTM with forget gate.
+    """
+    layer = network.layer
+    if not isinstance(layer, LSTMStack) or layer.variant != VARIANTS["lstm"]:
+        raise UsageError("this way of learning knows cell=lstm alone")
+    parts = [layer.inputs[0][0], layer.recurrent[0][0], layer.bias[0][0][:, None]]
+    return torch.cat([part.detach() for part in parts], dim=1).unflatten(0, (4, layer.hidden))
+
+
+def take(network: Network, weights: Tensor, head: Tensor) -> None:
+    """Puts weights as those of `joined`, and head (outputs, hidden + 1) with the bias last, into a
+    network."""
+    layer = network.layer
+    size = head.shape[1] - 1
+    rows = weights.flatten(0, 1)
+    with torch.no_grad():
+        for own, new in (
+            (layer.inputs[0][0], rows[:, : -size - 1]),
+            (layer.recurrent[0][0], rows[:, -size - 1 : -1]),
+            (layer.bias[0][0], rows[:, -1]),
+            (network.head.weight, head[:, :-1]),
+            (network.head.bias, head[:, -1]),
+        ):
+            own.copy_(new)
 
 
 def generate(

@@ -26,6 +26,7 @@ class Settings:
         least=0,
     )
     length: int = setting(100, "T, the steps of a sequence; what exactly, the task says", least=2)
+    sines: int = setting(2, "of evolino: how many are superimposed", least=1)
     first: int = setting(0, "a curriculum: T at first, raised as soon as the task is solved; 0: off", least=0)
     batch: int = setting(32, "sequences or streams a step", least=1)
     steps: int = setting(5000, "of the optimizer, at most", least=0)

@@ -16,9 +16,9 @@ from carousel.recipes.diagnostics.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FRESH = (
-    0.1  # share of the rows of a stream that begin anew with a batch, or the empty state would be forgotten
-)
+# Of learning: settings now, random numbers, and the share of the steps that are done.
+Step = Callable[[Settings, torch.Generator, float], None]
+FRESH = 0.1  # share of a stream's rows that begin anew with a batch: the empty state has to be learned too
 HELD_OUT = 1 << 20  # added to no seed that a user gives: the generator of what is tested on
 
 
@@ -56,6 +56,7 @@ class Task:
     draw: all runs in one picture; stream: the rows of a batch go on from those of the batch before, all but
     some that begin anew.
     write: other files into the folder of the run; network: another than `Network`, called as that is.
+    learner: what changes the network at each step, of a task, a network, settings and a variant; None: AdamW.
     """
 
     settings: Settings
@@ -70,6 +71,7 @@ class Task:
     stream: bool = False
     write: Callable[[Run, Path], None] | None = None
     network: Callable[[Settings], nn.Module] | None = None
+    learner: Callable[["Task", Network, Settings, str], Step] | None = None
 
 
 def train(task: Task, settings: Settings, seed: int, variant: str = "") -> Run:
@@ -77,19 +79,15 @@ def train(task: Task, settings: Settings, seed: int, variant: str = "") -> Run:
     torch.manual_seed(seed)
     began = time.monotonic()
     network = build(task, settings)
-    optimizer = make_optimizer(network, asdict(settings.optimizer))
+    learn = (task.learner or by_gradient)(task, network, settings, variant)
     rng = torch.Generator().manual_seed(seed)
     now = replace(settings, length=settings.first or settings.length)
     curve: list[dict[str, float]] = []
-    state, solved, step = None, False, 0
+    solved, step = False, 0
     measured = test(task, network, now)
     while step < settings.steps and not solved:
         step += 1
-        batch = task.batch(now, now.batch, rng)
-        state = _step(task, network, optimizer, batch, state, settings, step)
-        if state is not None:
-            goes_on = (torch.rand(now.batch, 1, generator=rng) >= FRESH).float()
-            state = [tuple(part * goes_on for part in layer) for layer in state]
+        learn(now, rng, step / settings.steps)
         if step % settings.check_every and step < settings.steps:
             continue
         measured = test(task, network, now)
@@ -115,28 +113,37 @@ def longer(length: int) -> int:
     return length * 3 // 2 + 1
 
 
-def _step(
-    task: Task,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    state: Any,
-    settings: Settings,
-    step: int,
-) -> Any:
-    """One step of the optimizer. Returns the state that the next batch of a stream goes on from."""
-    rate = learning_rate(asdict(settings.optimizer), step / settings.steps)
+def by_gradient(task: Task, network: Network, settings: Settings, variant: str = "") -> Step:
+    """Learning by AdamW: a batch a step."""
+    optimizer = make_optimizer(network, asdict(settings.optimizer))
+    state: Any = None  # that the next batch of a stream goes on from
+
+    def learn(now: Settings, rng: torch.Generator, progress: float) -> None:
+        nonlocal state
+        batch = task.batch(now, now.batch, rng)
+        outputs, state = network(batch.x, batch.lengths, state)
+        descend(network, optimizer, task.loss(outputs, batch), settings, progress)
+        if task.stream:
+            goes_on = (torch.rand(now.batch, 1, generator=rng) >= FRESH).float()
+            state = [tuple(part.detach() * goes_on for part in layer) for layer in state]
+        else:
+            state = None
+
+    return learn
+
+
+def descend(
+    network: Network, optimizer: torch.optim.Optimizer, loss: Tensor, settings: Settings, progress: float
+) -> None:
+    """One step of the optimizer, `progress` (0 … 1) through the training."""
+    rate = learning_rate(asdict(settings.optimizer), progress)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    outputs, state = network(batch.x, batch.lengths, state)
     optimizer.zero_grad()
-    task.loss(outputs, batch).backward()
+    loss.backward()
     clip = settings.optimizer.clip or float("inf")
     if nn.utils.clip_grad_norm_(network.parameters(), clip).isfinite():
         optimizer.step()
-    if not task.stream or state is None:
-        return None
-    return [tuple(part.detach() for part in layer) for layer in state]
 
 
 def test(task: Task, network: Network, settings: Settings) -> dict[str, float]:
