@@ -1,6 +1,7 @@
 """One recurrent layer and a linear output: the network of every task."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ def joined(network: Network) -> Tensor:
 def take(network: Network, weights: Tensor, head: Tensor) -> None:
     """Puts weights as those of `joined`, and head (outputs, hidden + 1) with the bias last, into a
     network."""
-    layer = network.layer
+    layer: Any = network.layer
     size = head.shape[1] - 1
     rows = weights.flatten(0, 1)
     with torch.no_grad():

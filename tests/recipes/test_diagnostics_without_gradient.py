@@ -111,7 +111,7 @@ def test_a_simple_net_goes_on_where_it_was():
 
 def test_the_dekf_learns_the_grammar_from_few_symbols():
     """An untrained net, and one whose slopes or gains are wrong, makes a mistake within the first symbols."""
-    run = trained("kalman", "dekf", steps=40, check_every=40, test=1000)
+    run = trained("kalman", "dekf", steps=60, check_every=60, test=1000)
     assert run.measured["until"] > 8
 
 
@@ -159,7 +159,7 @@ def test_the_best_are_kept_and_crossed():
 
 def test_two_sines_are_gone_on_with():
     """Who says the mean has an error of 1, a net that was drawn and fitted alone runs away or has 0.5."""
-    run = trained("evolino", "2 sines", hidden=6, batch=20, length=120, steps=12, check_every=12)
+    run = trained("evolino", "2 sines", length=200, steps=20, check_every=20)
     assert run.measured["test"] < 0.1
     assert run.curve[-1]["train"] == pytest.approx(run.measured["train"])
 
