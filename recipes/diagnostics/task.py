@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from carousel.common.train.optimizers import learning_rate, make_optimizer
+from carousel.common.train.optimizers import learning_rate, make_optimizer, weight_noise
 from carousel.recipes.diagnostics.network import Network
 from carousel.recipes.diagnostics.settings import Settings
 
@@ -121,8 +121,13 @@ def by_gradient(task: Task, network: Network, settings: Settings, variant: str =
     def learn(now: Settings, rng: torch.Generator, progress: float) -> None:
         nonlocal state
         batch = task.batch(now, now.batch, rng)
-        outputs, state = network(batch.x, batch.lengths, state)
-        descend(network, optimizer, task.loss(outputs, batch), settings, progress)
+
+        def loss() -> Tensor:
+            nonlocal state
+            outputs, state = network(batch.x, batch.lengths, state)
+            return task.loss(outputs, batch)
+
+        descend(network, optimizer, loss, settings, progress)
         if task.stream:
             goes_on = (torch.rand(now.batch, 1, generator=rng) >= FRESH).float()
             state = [tuple(part.detach() * goes_on for part in layer) for layer in state]
@@ -133,14 +138,19 @@ def by_gradient(task: Task, network: Network, settings: Settings, variant: str =
 
 
 def descend(
-    network: Network, optimizer: torch.optim.Optimizer, loss: Tensor, settings: Settings, progress: float
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[], Tensor],
+    settings: Settings,
+    progress: float,
 ) -> None:
     """One step of the optimizer, `progress` (0 … 1) through the training."""
     rate = learning_rate(asdict(settings.optimizer), progress)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
-    loss.backward()
+    with weight_noise(network, settings.optimizer.weight_noise):
+        loss().backward()
     clip = settings.optimizer.clip or float("inf")
     if nn.utils.clip_grad_norm_(network.parameters(), clip).isfinite():
         optimizer.step()

@@ -27,7 +27,7 @@ class Settings:
     cell: str = setting(
         "lstm", "of the layers; time_aware needs times in the manifests", choices=(*CELLS, TIME_AWARE)
     )
-    dropout: float = again(LanguageNetwork, "dropout", 0.2)
+    dropout: float = setting(0.2, "between layers and before the output", least=0, below=1)
     stride: int = setting(1, "of classify and ctc: frames that become one", least=1)
     horizon: int = setting(10, "of a forecast", unit="frames", least=1)
     window: int = setting(

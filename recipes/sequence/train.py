@@ -13,7 +13,7 @@ from torch import nn
 from carousel.common.data.batching import bucketed_batches
 from carousel.common.errors import InputError, UsageError
 from carousel.common.settings.field import defaults
-from carousel.common.train.optimizers import learning_rate, make_optimizer
+from carousel.common.train.optimizers import learning_rate, make_optimizer, weight_noise
 from carousel.common.train.runs import BEST, save_config
 from carousel.recipes.sequence.anomaly import area_under_curve, fit, scores
 from carousel.recipes.sequence.data import Sequence, pieces, read
@@ -74,9 +74,9 @@ def _epoch(model: Model, learnt: Several[Sequence], optimizer: Any, settings: Se
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(asdict(settings.optimizer), progress)
         batch = [learnt[row] for row in rows]
-        outputs, frames = model.outputs(batch)
         optimizer.zero_grad()
-        TASKS[model.task].loss(outputs, frames, batch, model).backward()
+        with weight_noise(model.network, settings.optimizer.weight_noise):
+            TASKS[model.task].loss(*model.outputs(batch), batch, model).backward()
         clip = settings.optimizer.clip or float("inf")
         if nn.utils.clip_grad_norm_(model.network.parameters(), clip).isfinite():
             optimizer.step()

@@ -387,3 +387,14 @@ def test_a_film_is_learned_and_written(tmp_path: Path):
     one.write(run, tmp_path)
     with Image.open(tmp_path / "film--1.gif") as film:
         assert getattr(film, "n_frames", 1) == 6 and film.size == (3 * 34 * 4, 2 * 34 * 4)
+
+
+def test_noise_on_the_weights_is_of_the_training_alone():
+    """It changes what is learned, and is gone from the weights after each step."""
+    noisy = replace(task("adding").settings.optimizer, weight_noise=0.1)
+    small = {"length": 10, "steps": 3, "check_every": 3, "test": 20}
+    plain, varied = (
+        trained("adding", **small, optimizer=one) for one in (task("adding").settings.optimizer, noisy)
+    )
+    weights = [torch.cat([p.flatten() for p in run.network.parameters()]) for run in (plain, varied)]
+    assert 0 < float((weights[0] - weights[1]).abs().max()) < 0.1

@@ -26,7 +26,7 @@ from carousel.recipes.fsdd import prepare as fsdd
 from tests.conftest import REPOSITORY, corpus
 from tests.recipes.command import prepare
 
-RECIPES = ["an4", "fsdd", "librispeech", "speechocean762", "voa"]
+RECIPES = ["an4", "fsdd", "librispeech", "phones", "speechocean762", "timit", "voa"]
 Wave = Callable[[Path], object]
 
 

@@ -22,7 +22,7 @@ from carousel.recipes.diagnostics.tasks import continual_reber
 VARIANCE = 100.0  # of a weight at first
 NOISE = (100.0, 3.0)  # R at first and from the end of annealing on
 DRIFT = (1e-2, 1e-6)  # Q, likewise
-ANNEALED = 0.2  # share of the steps over which R and Q fall, exponentially
+ANNEALED = 0.5  # share of the steps over which R and Q fall, exponentially
 
 
 def learner(task: Task, network: Network, settings: Settings, variant: str) -> Step:
@@ -62,13 +62,12 @@ def annealed(first: float, last: float, progress: float) -> float:
 
 
 def seen(head: Tensor, carried: Carried, units: int) -> tuple[Tensor, list[Tensor]]:
-    """Outputs (outputs,), sigmoids, and their slopes by the weights of the layer's units and of the
-    head's."""
+    """Outputs (outputs,), a softmax, and their slopes by the weights of the layer's units and of the head's."""
     h = torch.cat((carried.h, carried.h.new_ones(1)))
-    outputs = (head @ h).sigmoid()
-    steep = outputs * (1 - outputs)
-    inner = (steep[:, None] * (head[:, :-1] @ carried.dh)).view(len(head), units, -1)
-    return outputs, [inner.permute(1, 2, 0), steep.diag()[:, None] * h[:, None]]
+    outputs = (head @ h).softmax(0)
+    steep = outputs.diag() - outputs.outer(outputs)  # symmetric: ∂outputs/∂(head h)
+    inner = (head[:, :-1] @ carried.dh).view(len(head), units, -1)
+    return outputs, [inner.permute(1, 2, 0) @ steep, steep[:, None] * h[:, None]]
 
 
 TASK = Task(

@@ -92,7 +92,9 @@ def learner(task: Task, network: Network, settings: Settings, variant: str) -> S
 
     def learn(now: Settings, rng: torch.Generator, progress: float) -> None:
         drawn, _ = walk(sampler(network, rng), now, now.batch, rng)
-        descend(network, optimizer, loss(network(drawn.x, drawn.lengths)[0], drawn), settings, progress)
+        descend(
+            network, optimizer, lambda: loss(network(drawn.x, drawn.lengths)[0], drawn), settings, progress
+        )
 
     return learn
 
