@@ -62,7 +62,8 @@ def annealed(first: float, last: float, progress: float) -> float:
 
 
 def seen(head: Tensor, carried: Carried, units: int) -> tuple[Tensor, list[Tensor]]:
-    """Outputs (outputs,), a softmax, and their slopes by the weights of the layer's units and of the head's."""
+    """Outputs (outputs,), a softmax, and their slopes by the weights of the layer's units and of the head's
+    rows."""
     h = torch.cat((carried.h, carried.h.new_ones(1)))
     outputs = (head @ h).softmax(0)
     steep = outputs.diag() - outputs.outer(outputs)  # symmetric: ∂outputs/∂(head h)
