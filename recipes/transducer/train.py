@@ -19,7 +19,7 @@ from carousel.common.recogniser import recognise
 from carousel.common.settings.field import defaults
 from carousel.common.settings.training import GROUPS, AdamW, Trainer
 from carousel.common.text.metrics import Report, error_rates
-from carousel.common.train.data import Batch, Batches, Corpus, MemoryCache, build_corpus, load_samples
+from carousel.common.train.data import Batch, Batches, Corpus, MemoryCache, build_corpus, load_samples, loader
 from carousel.common.train.optimizers import averaged, learning_rate, make_optimizer, update_average
 from carousel.recipes.transducer.loss import transducer_loss
 from carousel.recipes.transducer.model import open_ctc, read, save
@@ -92,7 +92,7 @@ def fit(
             part.train(plan.tuned)
         batches = bucketed_batches(corpus.lengths, plan.batch, Trainer.max_items, plan.seed, epoch)
         total, symbols = 0.0, 0
-        for number, batch in enumerate(Batches(corpus, batches, plan.seed, epoch)):
+        for number, batch in enumerate(loader(Batches(corpus, batches, plan.seed, epoch), 0)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(settings, (epoch + number / len(batches)) / plan.epochs)
             total += step(network, batch, optimizer, settings["clip"])
@@ -115,7 +115,7 @@ def step(network: Transducer, batch: Batch, optimizer: torch.optim.Optimizer, cl
     (loss / max(len(batch.targets), 1)).backward()
     nn.utils.clip_grad_norm_(network.parameters(), clip, error_if_nonfinite=True)
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def data(ctc: Recogniser, manifest: Path) -> tuple[list[str], list[np.ndarray]]:
