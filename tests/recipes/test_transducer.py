@@ -288,7 +288,7 @@ def spelled(count: int, seed: int) -> Corpus:
 def test_a_training_from_random_weights_learns():
     network, rows = tiny(), []
     corpus, held = spelled(100, 1), spelled(30, 2)
-    plan = Plan(epochs=22, batch=80, rate=0.02, tuned=True, varied=False)
+    plan = Plan(epochs=16, batch=60, rate=0.02, tuned=True, varied=False)
     fit(network, corpus, plan, lambda average, row: rows.append(row))
     assert rows[-1]["loss"] < rows[0]["loss"] / 5
     arrays, letters = [held.read(sample, None) for sample in held.samples], Alphabet("abc")
