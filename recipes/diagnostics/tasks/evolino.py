@@ -24,10 +24,12 @@ from carousel.recipes.diagnostics.task import Batch, Run, Step, Task, squared_lo
 
 FREQUENCIES = (0.2, 0.311, 0.42, 0.51, 0.74)  # radians a step, as in PyBrain's example of Evolino
 DONE = 1e-3  # NRMSE on the steps of training at which breeding stops
-START = 0.1  # weights at first are uniform within ± this
-MUTATION = 0.01  # scale of the Cauchy noise of offspring
-BURST = 0.03  # and of that around the best net
+START = 0.001  # weights at first are uniform within ± this, in which cells are all but linear
+SPREAD = 3.0  # forget biases are within ± this, so that cells differ in how fast they forget
+MUTATION = 0.1  # scale of the Cauchy noise of offspring, over what a gene is drawn from
+BURST = 0.3  # and of that around the best net
 PATIENCE = 20  # generations without progress before a burst
+FORGET = "ifgo".index("f")
 WORST = 1e6  # NRMSE of a net that runs away
 
 
@@ -78,13 +80,15 @@ def learner(task: Task, network: Network, settings: Settings, variant: str) -> S
     true = wave(settings)[: settings.length + 1]
     fan = joined(network.double()).shape[2]
     best, least, since = torch.zeros(()), WORST, 0
-    genomes = START * (2 * torch.rand(settings.hidden, settings.batch, 4 * fan, dtype=torch.float64) - 1)
+    unit = true.new_full((4, fan), START)
+    unit[FORGET, -1] = SPREAD
+    genomes = 2 * torch.rand(settings.hidden, settings.batch, 4 * fan, dtype=torch.float64) - 1
 
     def learn(now: Settings, rng: torch.Generator, progress: float) -> None:
         nonlocal genomes, best, least, since
         order = drawn(len(genomes), settings.batch, rng)  # (cells, nets)
         cells = genomes.gather(1, order[..., None].expand_as(genomes))
-        weights = cells.unflatten(2, (4, fan)).permute(1, 2, 0, 3)  # (nets, 4, cells, fan)
+        weights = (cells.unflatten(2, (4, fan)) * unit).permute(1, 2, 0, 3)  # (nets, 4, cells, fan)
         errors, heads = tried(weights, true, settings.length // 4)
         number = int(errors.argmin())
         since += 1
