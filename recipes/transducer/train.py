@@ -115,7 +115,7 @@ def step(network: Transducer, batch: Batch, optimizer: torch.optim.Optimizer, cl
     (loss / max(len(batch.targets), 1)).backward()
     nn.utils.clip_grad_norm_(network.parameters(), clip, error_if_nonfinite=True)
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def data(ctc: Recogniser, manifest: Path) -> tuple[list[str], list[np.ndarray]]:
