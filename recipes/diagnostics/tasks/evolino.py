@@ -60,8 +60,9 @@ def nrmse(said: Tensor, true: Tensor) -> Tensor:
 def goes_on(network: Network, known: Tensor, steps: int) -> Tensor:
     """What the network says after the wave (steps,) that it has read, (steps,)."""
     before, last = known[None, :-1, None], known[None, -1:]
-    _, state = network(before, torch.tensor([before.shape[1]]))
-    return generate(network, last, steps, lambda y: y, state)[0, :, 0]
+    with torch.no_grad():
+        _, state = network(before, torch.tensor([before.shape[1]]))
+        return generate(network, last, steps, lambda y: y, state)[0, :, 0]
 
 
 def measure(network: Network, settings: Settings, rng: torch.Generator) -> dict[str, float]:
@@ -153,11 +154,10 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         steps = range(length + 1, len(true))
         panel.plot(steps, true[length + 1 :], color="black", linewidth=0.8, label="the wave")
         for number, run in enumerate(several):
-            with torch.inference_mode():
-                said = goes_on(run.network, true[: length + 1], len(steps))
+            said = goes_on(run.network, true[: length + 1], len(steps))
             label = f"seed {run.seed}: NRMSE {run.measured['test']:.2g}"
             panel.plot(steps, said, color=f"C{number}", linewidth=0.8, linestyle="--", label=label)
-        panel.set_ylim(-1.2, 1.2)
+        panel.set_ylim(-1.2, 1.9)  # above is the legend
         panel.set_ylabel(variant or "wave")
         panel.legend(frameon=False, fontsize=6, loc="upper right", ncols=2)
     axes[-1].set_xlabel("step (training ended before the first one shown)")
