@@ -24,10 +24,12 @@ from carousel.recipes.diagnostics.task import Batch, Run, Step, Task, squared_lo
 
 FREQUENCIES = (0.2, 0.311, 0.42, 0.51, 0.74)  # radians a step, as in PyBrain's example of Evolino
 DONE = 1e-3  # NRMSE on the steps of training at which breeding stops
-START = 0.1  # weights at first are uniform within ± this
-MUTATION = 0.01  # scale of the Cauchy noise of offspring
-BURST = 0.03  # and of that around the best net
+START = 0.001  # weights at first are uniform within ± this, in which cells are all but linear
+SPREAD = 3.0  # forget biases are within ± this, so that cells differ in how fast they forget
+MUTATION = 0.1  # scale of the Cauchy noise of offspring, over what a gene is drawn from
+BURST = 0.3  # and of that around the best net
 PATIENCE = 20  # generations without progress before a burst
+FORGET = "ifgo".index("f")
 WORST = 1e6  # NRMSE of a net that runs away
 
 
@@ -58,8 +60,9 @@ def nrmse(said: Tensor, true: Tensor) -> Tensor:
 def goes_on(network: Network, known: Tensor, steps: int) -> Tensor:
     """What the network says after the wave (steps,) that it has read, (steps,)."""
     before, last = known[None, :-1, None], known[None, -1:]
-    _, state = network(before, torch.tensor([before.shape[1]]))
-    return generate(network, last, steps, lambda y: y, state)[0, :, 0]
+    with torch.no_grad():
+        _, state = network(before, torch.tensor([before.shape[1]]))
+        return generate(network, last, steps, lambda y: y, state)[0, :, 0]
 
 
 def measure(network: Network, settings: Settings, rng: torch.Generator) -> dict[str, float]:
@@ -78,13 +81,15 @@ def learner(task: Task, network: Network, settings: Settings, variant: str) -> S
     true = wave(settings)[: settings.length + 1]
     fan = joined(network.double()).shape[2]
     best, least, since = torch.zeros(()), WORST, 0
-    genomes = START * (2 * torch.rand(settings.hidden, settings.batch, 4 * fan, dtype=torch.float64) - 1)
+    unit = true.new_full((4, fan), START)
+    unit[FORGET, -1] = SPREAD
+    genomes = 2 * torch.rand(settings.hidden, settings.batch, 4 * fan, dtype=torch.float64) - 1
 
     def learn(now: Settings, rng: torch.Generator, progress: float) -> None:
         nonlocal genomes, best, least, since
         order = drawn(len(genomes), settings.batch, rng)  # (cells, nets)
         cells = genomes.gather(1, order[..., None].expand_as(genomes))
-        weights = cells.unflatten(2, (4, fan)).permute(1, 2, 0, 3)  # (nets, 4, cells, fan)
+        weights = (cells.unflatten(2, (4, fan)) * unit).permute(1, 2, 0, 3)  # (nets, 4, cells, fan)
         errors, heads = tried(weights, true, settings.length // 4)
         number = int(errors.argmin())
         since += 1
@@ -149,11 +154,10 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         steps = range(length + 1, len(true))
         panel.plot(steps, true[length + 1 :], color="black", linewidth=0.8, label="the wave")
         for number, run in enumerate(several):
-            with torch.inference_mode():
-                said = goes_on(run.network, true[: length + 1], len(steps))
+            said = goes_on(run.network, true[: length + 1], len(steps))
             label = f"seed {run.seed}: NRMSE {run.measured['test']:.2g}"
             panel.plot(steps, said, color=f"C{number}", linewidth=0.8, linestyle="--", label=label)
-        panel.set_ylim(-1.2, 1.2)
+        panel.set_ylim(-1.2, 1.9)  # above is the legend
         panel.set_ylabel(variant or "wave")
         panel.legend(frameon=False, fontsize=6, loc="upper right", ncols=2)
     axes[-1].set_xlabel("step (training ended before the first one shown)")

@@ -2,8 +2,8 @@
 
 Pérez-Ortiz, Gers, Eck & Schmidhuber 2003, Kalman filters improve LSTM network performance in problems
 unsolvable by traditional recurrent nets. `dekf` learns at each symbol by the decoupled extended Kalman
-filter, weights grouped by unit, `adamw` at each batch of words; both read the same symbols. A step reads
-`length` words of one stream. Test and measures are those of continual_reber.
+filter, weights grouped by unit, `adamw` once a step; a step of either reads `length` words of one stream.
+Test and measures are those of continual_reber.
 """
 
 import torch
