@@ -299,7 +299,7 @@ def test_train_help_names_our_recipes_and_the_settings(capsys):
         main(["train", "recipe=an4", "--help"])
     told = " ".join(capsys.readouterr().out.split())
     assert stop.value.code == 0 and "recipe=NAME|FOLDER" in told and "KEY=VALUE" in told
-    assert "one of an4, fsdd, language, librispeech, speechocean762" in told
+    assert "one of an4, fsdd, language, librispeech, phones, speechocean762" in told
     assert "hidden: 256 cells in each direction" in told
 
 
